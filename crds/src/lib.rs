@@ -1,0 +1,35 @@
+//! Every API and wire type of the project: the custom resources, the assignment that the controller
+//! sends to an agent, and the report that comes back.
+//!
+//! This crate knows no client and does no I/O. What travels between controller and agent is the same
+//! type that the API servers store, so there is nothing to convert and nothing to forget.
+
+mod assignment;
+mod crd;
+mod intorpercent;
+mod member;
+mod names;
+mod payload;
+mod report;
+mod rollout;
+mod selector;
+mod status;
+mod time;
+pub mod yaml;
+
+pub use assignment::{
+    AssignedRollout, AssignedWorkload, Fence, Intent, Outcome, Previous, RolloutAssignment, RolloutAssignmentSpec,
+    RolloutAssignmentStatus, WorkloadObservation,
+};
+pub use crd::all as custom_resource_definitions;
+pub use intorpercent::{IntOrPercent, ParsePercentError};
+pub use member::{Connection, ConnectionType, MemberCluster, MemberClusterSpec, MemberClusterStatus};
+pub use names::*;
+pub use payload::{Revision, WorkloadKind, WorkloadPayload, images_hash};
+pub use report::{AgentInfo, AssignmentEvent, Heartbeat, Heartbeats, Leader, Register, Report, Reports};
+pub use rollout::{Canary, ClusterScopeRollout, ClusterScopeRolloutSpec, RolloutStrategy, Step};
+pub use time::{millis_from_time, time_from_millis};
+pub use selector::{ClusterSelector, SelectorOperator, SelectorRequirement};
+pub use status::{
+    ClusterScopeRolloutStatus, ClusterStatus, Counts, GateMode, GateStatus, Phase, WaitingOn as WaitingOnStatus,
+};

@@ -1,0 +1,160 @@
+//! What a rollout delivers, and the hash that names it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fmt::Write as _;
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// New images for containers of one existing workload. The agent changes these images and nothing else.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkloadPayload {
+    /// Kind of the workload, of apiVersion apps/v1: Deployment, StatefulSet or DaemonSet. Immutable.
+    #[x_kube(validation = Rule::new("self == oldSelf").message("kind is immutable: delete the rollout and create one for the other workload").reason(Reason::FieldValueInvalid))]
+    pub kind: WorkloadKind,
+    /// Namespace of the workload in each member. Immutable.
+    #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("namespace is immutable: delete the rollout and create one for the other workload").reason(Reason::FieldValueInvalid))]
+    pub namespace: String,
+    /// Name of the workload in each member. Immutable.
+    #[schemars(length(min = 1, max = 253), regex(pattern = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("name is immutable: delete the rollout and create one for the other workload").reason(Reason::FieldValueInvalid))]
+    pub name: String,
+    /// Container name to image, for example `app: "registry/checkout@sha256:…"`. Containers and init
+    /// containers that are not named keep their image. 1 to 32 entries; an image has 1 to 512 characters.
+    #[schemars(schema_with = "images_schema")]
+    #[x_kube(validation = Rule::new("self.all(name, name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$') && size(name) <= 63)").message("each key must be the name of a container: a DNS label of at most 63 characters").reason(Reason::FieldValueInvalid))]
+    pub images: BTreeMap<String, String>,
+}
+
+/// Kinds of workload whose images can be rolled out, all of apiVersion apps/v1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum WorkloadKind {
+    /// A Deployment.
+    Deployment,
+    /// A StatefulSet.
+    StatefulSet,
+    /// A DaemonSet.
+    DaemonSet,
+}
+
+impl WorkloadKind {
+    /// The kind as it is written in a manifest.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Deployment => "Deployment",
+            Self::StatefulSet => "StatefulSet",
+            Self::DaemonSet => "DaemonSet",
+        }
+    }
+
+    /// The plural resource name, as in a URL or a role.
+    pub fn plural(self) -> &'static str {
+        match self {
+            Self::Deployment => "deployments",
+            Self::StatefulSet => "statefulsets",
+            Self::DaemonSet => "daemonsets",
+        }
+    }
+}
+
+impl fmt::Display for WorkloadKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Name of an immutable payload: the first 16 hexadecimal digits of the SHA-256 of its canonical JSON.
+/// 64 bits are plenty to tell the revisions of one rollout apart and short enough to read aloud.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Revision(#[schemars(length(max = 64))] pub String);
+
+impl Revision {
+    /// Hash of a payload.
+    pub fn of(payload: &WorkloadPayload) -> Self {
+        let WorkloadPayload { kind, namespace, name, images } = payload;
+        let mut text = format!("{kind}\n{namespace}\n{name}\n");
+        push_images(&mut text, images);
+        Self(short_sha256(&text))
+    }
+
+    /// The revision as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Hash of a set of container images: 16 hexadecimal digits. Equal sets, and only they, have equal hashes.
+pub fn images_hash(images: &BTreeMap<String, String>) -> String {
+    let mut text = String::new();
+    push_images(&mut text, images);
+    short_sha256(&text)
+}
+
+/// Neither container names nor images hold a line feed, so the text is unambiguous.
+fn push_images(text: &mut String, images: &BTreeMap<String, String>) {
+    for (container, image) in images {
+        text.push_str(container);
+        text.push('\n');
+        text.push_str(image);
+        text.push('\n');
+    }
+}
+
+fn short_sha256(text: &str) -> String {
+    let digest = Sha256::digest(text.as_bytes());
+    digest.iter().take(8).fold(String::with_capacity(16), |mut hex, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+fn images_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({
+        "type": "object",
+        "minProperties": 1,
+        "maxProperties": 32,
+        "additionalProperties": {"type": "string", "minLength": 1, "maxLength": 512, "pattern": "^[^\\s]+$"},
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn payload(image: &str) -> WorkloadPayload {
+        WorkloadPayload {
+            kind: WorkloadKind::Deployment,
+            namespace: "shop".to_owned(),
+            name: "checkout".to_owned(),
+            images: BTreeMap::from([("app".to_owned(), image.to_owned())]),
+        }
+    }
+
+    #[test]
+    fn semantics_02_a_revision_is_the_hash_of_its_payload() {
+        assert_eq!(Revision::of(&payload("shop:v2")), Revision::of(&payload("shop:v2")));
+        assert_ne!(Revision::of(&payload("shop:v2")), Revision::of(&payload("shop:v3")));
+        let mut stateful = payload("shop:v2");
+        stateful.kind = WorkloadKind::StatefulSet;
+        assert_ne!(Revision::of(&payload("shop:v2")), Revision::of(&stateful));
+        assert_eq!(Revision::of(&payload("shop:v2")).as_str().len(), 16);
+    }
+
+    #[test]
+    fn the_hash_of_a_revision_never_changes_between_releases() {
+        assert_eq!(Revision::of(&payload("shop:v2")).as_str(), "HASH");
+    }
+}

@@ -1,0 +1,93 @@
+//! Messages between agent, replicas and leader that are not objects of an API server.
+//!
+//! Lists, not single items: a follower forwards what many agents told it in one request. An agent may only
+//! send items of its own member, which the receiver checks against the certificate.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{RolloutAssignment, RolloutAssignmentStatus};
+
+/// What one agent saw of one rollout.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// The member that reports.
+    pub member: String,
+    /// metadata.name of the rollout on the hub.
+    pub rollout: String,
+    /// metadata.uid of the rollout on the hub.
+    pub rollout_uid: String,
+    /// What was seen; the fence in it names the assignment that it answers.
+    pub status: RolloutAssignmentStatus,
+}
+
+/// Body of `POST /v1/reports`. Answered with 204 once the reports are committed in the store.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reports {
+    /// At most 256.
+    pub reports: Vec<Report>,
+}
+
+/// What an agent says about itself and its member.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentInfo {
+    /// Version of the agent.
+    pub agent_version: String,
+    /// Version of the member's API server, for example "v1.37.2".
+    pub kubernetes_version: String,
+    /// Nodes of the member.
+    pub nodes: i32,
+    /// Nodes that are ready.
+    pub ready_nodes: i32,
+}
+
+/// Body of `POST /v1/register`: an agent introduces itself, at its start and when what it says changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Register {
+    /// The member.
+    pub member: String,
+    /// What it says.
+    pub info: AgentInfo,
+}
+
+/// A sign of life.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Heartbeat {
+    /// The member that is alive.
+    pub member: String,
+    /// Milliseconds since the sender heard it: 0 from the agent itself, more from a replica that forwards.
+    #[serde(default)]
+    pub age_millis: u64,
+}
+
+/// Body of `POST /v1/heartbeats`. Answered with 204.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Heartbeats {
+    /// At most 10,000.
+    pub heartbeats: Vec<Heartbeat>,
+}
+
+/// One line of `GET /v1/assignments`, a stream of JSON lines that stays open.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "type", content = "assignment")]
+#[allow(clippy::large_enum_variant)] // One is made, written and dropped at a time.
+pub enum AssignmentEvent {
+    /// The current assignment of a rollout for this member. After connecting each current one is sent.
+    Assign(RolloutAssignment),
+    /// All current assignments have been sent; what follows is new. Also sent every 10 seconds as a sign of life.
+    Synced,
+}
+
+/// Answer of `GET /api/v1/leader`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leader {
+    /// Id of the leading replica as configured, for example "controller-1"; null while there is none.
+    pub id: Option<String>,
+    /// The leader's term; 0 while there is none.
+    pub term: u64,
+}

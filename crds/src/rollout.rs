@@ -1,0 +1,110 @@
+//! `ClusterScopeRollout`: one change, rolled out over a fleet.
+
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+
+use crate::{ClusterScopeRolloutStatus, ClusterSelector, IntOrPercent, WorkloadPayload};
+
+/// What to roll out, to which members, in which steps.
+#[derive(Clone, Debug, PartialEq, Eq, CustomResource, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "rollout.example.com",
+    version = "v1alpha1",
+    kind = "ClusterScopeRollout",
+    plural = "clusterscoperollouts",
+    shortname = "csro",
+    category = "rollouts",
+    status = "ClusterScopeRolloutStatus",
+    derive = "PartialEq",
+    doc = "A ClusterScopeRollout brings one change to a fleet of clusters, a few clusters first, and goes on only while they stay healthy.",
+    validation = Rule::new("size(self.metadata.name) <= 63").message("metadata.name: at most 63 characters").reason(Reason::FieldValueInvalid),
+    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase", description = "Where the rollout stands"),
+    printcolumn(name = "Step", type_ = "string", json_path = ".status.stepSummary", description = "Current step of all steps, the implicit last one included"),
+    printcolumn(name = "Weight", type_ = "integer", json_path = ".status.weight", description = "Percent of the members that the current step may update"),
+    printcolumn(name = "Healthy", type_ = "string", json_path = ".status.healthySummary", description = "Members that are healthy at the revision, of all members planned"),
+    printcolumn(name = "Waiting", type_ = "string", json_path = ".status.waitingOn.reason", description = "What the rollout waits for"),
+    printcolumn(name = "Revision", type_ = "string", json_path = ".status.revision", description = "Hash of the payload", priority = 1),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.waitingOn.message", description = "What the rollout waits for, in words", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("(has(self.targetClusters) && size(self.targetClusters) > 0) || has(self.clusterSelector)").message("name at least one member in targetClusters, or give a clusterSelector").reason(Reason::FieldValueRequired).field_path(".targetClusters"))]
+#[x_kube(validation = Rule::new("!has(oldSelf.workload) || has(self.workload)").message("workload can't be taken away again: delete the rollout instead").reason(Reason::FieldValueRequired).field_path(".workload"))]
+pub struct ClusterScopeRolloutSpec {
+    /// Names of `MemberCluster` objects, in the order in which they are updated: the first are the canaries.
+    /// No name twice, at most 512; larger fleets use clusterSelector. Members that the selector adds come
+    /// after these, by name. A name without `MemberCluster` keeps the rollout waiting (TargetMissing).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 512), inner(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")), extend("x-kubernetes-list-type" = "atomic"))]
+    #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, a == b))").message("a member may be named only once").reason(Reason::FieldValueDuplicate))]
+    pub target_clusters: Vec<String>,
+    /// Selects members by the labels of their `MemberCluster`, in addition to targetClusters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_selector: Option<ClusterSelector>,
+    /// The change: images of one workload that exists in each member. Without it the rollout is accepted
+    /// and waits (NoPayload). A change of it starts a new run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload: Option<WorkloadPayload>,
+    /// How the change spreads.
+    pub rollout_strategy: RolloutStrategy,
+    /// Stops new work and the clock of a pause, which keeps its remaining time. Repair of drift goes on.
+    /// Set at creation, the rollout is planned and observed only. Default false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub paused: bool,
+}
+
+/// How the change spreads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RolloutStrategy {
+    /// Canary steps.
+    pub canary: Canary,
+    /// How many members may be in flux, that is assigned and not yet healthy, at once: a number of at
+    /// least 1, or a percentage of the members planned up to the current step, rounded up. Default "10%".
+    #[serde(default = "default_max_concurrency")]
+    pub max_concurrency: IntOrPercent,
+    /// Seconds that one member may take from its assignment until it is healthy. A run in which a member
+    /// takes longer holds until that member is healthy, or the payload changes. 1 to 86400, default 600.
+    #[serde(default = "default_progress_deadline")]
+    #[schemars(range(min = 1, max = 86_400))]
+    pub progress_deadline_seconds: i64,
+}
+
+/// Canary steps, and what follows the last one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Canary {
+    /// Steps, in order; after the last one comes an implicit step to 100 percent. 1 to 32 steps whose
+    /// setWeight never decreases.
+    #[schemars(length(min = 1, max = 32), extend("x-kubernetes-list-type" = "atomic"))]
+    #[x_kube(validation = Rule::new("self.map(step, step.setWeight).isSorted()").message("setWeight must not decrease from one step to the next").reason(Reason::FieldValueInvalid))]
+    pub steps: Vec<Step>,
+    /// Seconds that the whole fleet must stay healthy after the implicit last step before the rollout is
+    /// Succeeded. 0 to 2592000 (30 days); default: the longest pause of the steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 2_592_000))]
+    pub soak_seconds: Option<i64>,
+}
+
+/// One step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Step {
+    /// Percent of the members that run the change after this step, those of earlier steps included;
+    /// rounded up, at least one member. 1 to 100.
+    #[schemars(range(min = 1, max = 100))]
+    pub set_weight: i32,
+    /// Whole seconds to wait after all members of the step are healthy. 0 to 2592000 (30 days), default 0:
+    /// go on as soon as they are healthy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 2_592_000))]
+    pub pause: Option<i64>,
+}
+
+fn default_max_concurrency() -> IntOrPercent {
+    IntOrPercent::Percent(10)
+}
+
+fn default_progress_deadline() -> i64 {
+    600
+}

@@ -1,0 +1,173 @@
+//! What the controller writes about a rollout.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::Revision;
+
+/// Where the rollout stands. Bounded in size: the state of every member is served by the controller over HTTP.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterScopeRolloutStatus {
+    /// metadata.generation that this status speaks of.
+    #[serde(default)]
+    pub observed_generation: i64,
+    /// Accepted, Ready, Reconciling, Stalled and Complete, in the meaning of kstatus.
+    #[serde(default)]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+    /// Where the rollout stands, in a word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<Phase>,
+    /// Number of the run: one attempt to bring the fleet to a revision. The first is 1.
+    #[serde(default)]
+    pub run: i64,
+    /// Current step, from 1; the implicit last step is counted.
+    #[serde(default)]
+    pub step: i32,
+    /// Current step of all steps, for people: "2/3".
+    #[serde(default)]
+    #[schemars(length(max = 16))]
+    pub step_summary: String,
+    /// Percent of the members that the current step may update.
+    #[serde(default)]
+    pub weight: i32,
+    /// Members by state.
+    #[serde(default)]
+    pub counts: Counts,
+    /// Members that are healthy at the revision, of all planned, for people: "5/10".
+    #[serde(default)]
+    #[schemars(length(max = 24))]
+    pub healthy_summary: String,
+    /// Hash of the payload of the current run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<Revision>,
+    /// Hash of the payload of the last run that succeeded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted_revision: Option<Revision>,
+    /// What the rollout waits for; absent when it is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_on: Option<WaitingOn>,
+    /// Whether metrics were checked before steps advanced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<GateStatus>,
+    /// When the current run started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Time>,
+    /// When the current run ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Time>,
+    /// Members that need attention, at most 50.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub clusters: Vec<ClusterStatus>,
+}
+
+/// Where a rollout stands, in a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Phase {
+    /// Not started: something is missing.
+    Pending,
+    /// Members are being updated.
+    Progressing,
+    /// The members of the step are updated; its pause, or the soak, is running.
+    Verifying,
+    /// A person has paused it.
+    Paused,
+    /// It does not go on by itself; waitingOn says why.
+    Holding,
+    /// Every member is healthy at the revision.
+    Succeeded,
+}
+
+impl Phase {
+    /// The phase as it is written in the status.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::Progressing => "Progressing",
+            Self::Verifying => "Verifying",
+            Self::Paused => "Paused",
+            Self::Holding => "Holding",
+            Self::Succeeded => "Succeeded",
+        }
+    }
+}
+
+/// Members by state. `total` counts all planned members; `healthy`, `inFlux` and `notStarted` add up to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Counts {
+    /// All planned members.
+    #[serde(default)]
+    pub total: i32,
+    /// Told to run the revision, whether healthy yet or not.
+    #[serde(default)]
+    pub assigned: i32,
+    /// Healthy at the revision.
+    #[serde(default)]
+    pub healthy: i32,
+    /// Told to run the revision and not (or no longer) healthy.
+    #[serde(default)]
+    pub in_flux: i32,
+    /// Not told yet.
+    #[serde(default)]
+    pub not_started: i32,
+    /// Of all planned members, those whose agent is silent.
+    #[serde(default)]
+    pub unreachable: i32,
+}
+
+/// What a rollout waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WaitingOn {
+    /// A word for programs, for example Pause, MemberHealth, TargetMissing, NoPayload.
+    #[schemars(length(max = 64))]
+    pub reason: String,
+    /// The same for people, with names, numbers and what to do.
+    #[schemars(length(max = 1024))]
+    pub message: String,
+    /// When the wait ends by itself, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Time>,
+}
+
+/// Whether metrics were checked before steps advanced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GateStatus {
+    /// What the controller does at the end of a pause when no metric source is configured.
+    pub mode: GateMode,
+    /// The same for people.
+    #[schemars(length(max = 512))]
+    pub message: String,
+}
+
+/// What the controller does at the end of a pause when no metric source is configured
+/// (`gates.whenUnconfigured` of its configuration).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum GateMode {
+    /// Nothing advances: silence is no evidence. The default.
+    #[default]
+    Hold,
+    /// A pause is a timer only; no metric is checked.
+    TimerOnly,
+}
+
+/// A member that needs attention.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterStatus {
+    /// Name of the member.
+    #[schemars(length(max = 63))]
+    pub name: String,
+    /// A word for its state.
+    #[schemars(length(max = 64))]
+    pub state: String,
+    /// What is the matter, for people.
+    #[serde(default)]
+    #[schemars(length(max = 512))]
+    pub message: String,
+}

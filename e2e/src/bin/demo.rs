@@ -1,0 +1,67 @@
+//! Brings a fleet up, rolls a good image out over it, shows it live, and sums up.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+use clap::builder::FalseyValueParser;
+use e2e::demo::{Scenario, Screen, play};
+use e2e::playground::{Options, Playground};
+use e2e::progress::Progress;
+use e2e::repository;
+use e2e::signals::Signals;
+
+/// A rollout over real clusters, on this machine.
+#[derive(Parser)]
+struct Arguments {
+    /// Number of members.
+    #[arg(long, default_value_t = 4)]
+    members: usize,
+    /// Number of controllers: 1, 3 or 5.
+    #[arg(long, default_value_t = 3)]
+    controllers: usize,
+    /// Folder for data, logs and state.json; default: .playground in the repository.
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// End after the rollout, with exit code 0 only if it succeeded on every member.
+    #[arg(long, env = "ONCE", value_parser = FalseyValueParser::new())]
+    once: bool,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    e2e::exit(run().await)
+}
+
+async fn run() -> Result<ExitCode> {
+    let Arguments { members, controllers, dir, once } = Arguments::parse();
+    let mut signals = Signals::new()?;
+    let screen = Screen::new();
+    let lines = screen.clone();
+    let progress = Progress::new(move |line| lines.line(line));
+    let options = Options::new(dir.unwrap_or_else(|| repository().join(".playground")), members, controllers);
+    let playground = tokio::select! {
+        playground = Playground::up(options, progress.clone()) => playground?,
+        () = signals.any() => {
+            progress.line("stopped before all was ready; no process is left");
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    let scenario = Scenario::good();
+    let outcome = tokio::select! {
+        outcome = play(&playground, &scenario, &screen) => Some(outcome),
+        () = signals.any() => None,
+    };
+    screen.finish();
+    if let Some(Err(error)) = &outcome {
+        screen.line(&format!("the demo failed: {error:#}"));
+    }
+    if !once && outcome.is_some() {
+        screen.line("The playground stays up; Ctrl-C ends it.");
+        signals.any().await;
+    }
+    playground.stop().await;
+    let succeeded = matches!(outcome, Some(Ok(outcome)) if outcome.as_expected);
+    Ok(if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,83 @@
+//! The controllers: configuration, certificates, processes.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use serde_json::json;
+
+use super::folder::Folder;
+use super::options::Options;
+use super::programs::Programs;
+use crate::part::{Part, Ready};
+use crate::pki::{Authority, REPLICA_ORGANIZATION};
+use crate::ports::Port;
+use crate::process::Launch;
+
+/// One replica of the controller.
+#[derive(Debug)]
+pub(super) struct Controller {
+    pub(super) id: String,
+    /// Base URL of its listener for people.
+    pub(super) url: String,
+    /// Base URL of its listener for agents.
+    pub(super) agents_url: String,
+    /// Its rights on the hub; written when the hub is there.
+    pub(super) kubeconfig: PathBuf,
+    pub(super) part: Arc<Part>,
+    _ports: [Port; 3],
+}
+
+/// Makes folders, certificates and configurations; starts nothing.
+pub(super) fn prepare(
+    options: &Options,
+    folder: &Folder,
+    programs: &Programs,
+    authority: &Authority,
+) -> Result<Vec<Controller>> {
+    let ports: Vec<[Port; 3]> =
+        (0..options.controllers).map(|_| Ok([Port::take()?, Port::take()?, Port::take()?])).collect::<Result<_>>()?;
+    let replicas: Vec<_> = (1..).zip(&ports).map(|(number, ports)| replica(number, ports)).collect();
+    let mut controllers = Vec::new();
+    for (number, ports) in (1..).zip(ports) {
+        let id = id(number);
+        let dir = folder.path().join("controllers").join(&id);
+        authority.write(&authority.issue(REPLICA_ORGANIZATION, &id)?, &dir.join("tls"))?;
+        let kubeconfig = dir.join("hub.kubeconfig");
+        let listen = |port: &Port| format!("127.0.0.1:{}", port.number());
+        let [agents, people, operations] = &ports;
+        let config = json!({
+            "id": id,
+            "dataDir": dir.join("data"),
+            "hub": {"kubeconfig": kubeconfig},
+            "listen": {"agents": listen(agents), "people": listen(people), "operations": listen(operations)},
+            "tls": {"dir": dir.join("tls")},
+            "store": {"cluster": "playground", "replicas": replicas},
+            "gates": {"whenUnconfigured": options.gates},
+            "log": {"format": "text"},
+        });
+        let file = dir.join("config.yaml");
+        let text = crds::yaml::to_string(&config).context("failed to write a configuration")?;
+        fs::write(&file, text).with_context(|| format!("failed to write \"{}\"", file.display()))?;
+        let launch = Launch::new(&programs.controller).args(["serve", "--config"]).arg(&file);
+        let ready = Ready::Http { url: format!("http://{}/readyz", listen(operations)), ca: None };
+        controllers.push(Controller {
+            part: Part::new(&id, launch, &folder.logs(), ready),
+            url: format!("http://{}", listen(people)),
+            agents_url: format!("https://{}", listen(agents)),
+            id,
+            kubeconfig,
+            _ports: ports,
+        });
+    }
+    Ok(controllers)
+}
+
+fn id(number: usize) -> String {
+    format!("controller-{number}")
+}
+
+fn replica(number: usize, [agents, ..]: &[Port; 3]) -> serde_json::Value {
+    json!({"id": id(number), "number": number, "url": format!("https://127.0.0.1:{}", agents.number())})
+}

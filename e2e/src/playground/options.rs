@@ -1,0 +1,107 @@
+//! What a playground consists of.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use anyhow::{Result, bail, ensure};
+use crds::{GateMode, MAX_NAME_BYTES};
+
+/// What to bring up.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Folder for everything; created when missing.
+    pub dir: PathBuf,
+    /// Names of the members: DNS labels.
+    pub members: Vec<String>,
+    /// Number of controllers: 1, 3 or 5.
+    pub controllers: usize,
+    /// Members whose agent gets no webhook endpoint: all goes over the stream that it opens.
+    pub no_webhook: Vec<String>,
+    /// Nodes of each member, at least 1.
+    pub nodes: u32,
+    /// What the controllers do at the end of a pause without a metric source.
+    pub gates: GateMode,
+}
+
+impl Options {
+    /// `members` members named member-1 …, and so many controllers. A pause is a timer only.
+    pub fn new(dir: impl Into<PathBuf>, members: usize, controllers: usize) -> Self {
+        Self {
+            dir: dir.into(),
+            members: (1..=members).map(|number| format!("member-{number}")).collect(),
+            controllers,
+            no_webhook: Vec::new(),
+            nodes: 2,
+            gates: GateMode::TimerOnly,
+        }
+    }
+
+    /// The same with these members.
+    #[must_use]
+    pub fn named(mut self, names: &[&str]) -> Self {
+        self.members = names.iter().map(|name| (*name).to_owned()).collect();
+        self
+    }
+
+    /// The same without a webhook for these members.
+    #[must_use]
+    pub fn without_webhook(mut self, names: &[&str]) -> Self {
+        self.no_webhook = names.iter().map(|name| (*name).to_owned()).collect();
+        self
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        ensure!(matches!(self.controllers, 1 | 3 | 5), "there can be 1, 3 or 5 controllers, not {}", self.controllers);
+        ensure!(!self.members.is_empty(), "there must be at least one member");
+        ensure!(self.nodes > 0, "a member needs at least one node");
+        let mut seen = BTreeSet::new();
+        for name in &self.members {
+            ensure!(is_dns_label(name), "\"{name}\" is no name for a member: it must be a DNS label");
+            // Parts are called hub/… and controller-1, so these names are taken.
+            ensure!(name != "hub" && !name.starts_with("controller-"), "a member can't be named \"{name}\"");
+            ensure!(seen.insert(name), "there are two members named \"{name}\"");
+        }
+        match self.no_webhook.iter().find(|name| !self.members.contains(name)) {
+            Some(name) => bail!("no webhook for \"{name}\", but there is no such member"),
+            None => Ok(()),
+        }
+    }
+}
+
+fn is_dns_label(name: &str) -> bool {
+    let inner = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'-';
+    let bytes = name.as_bytes();
+    !bytes.is_empty()
+        && bytes.len() <= MAX_NAME_BYTES
+        && bytes.iter().all(inner)
+        && bytes.first() != Some(&b'-')
+        && bytes.last() != Some(&b'-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(names: &[&str]) -> Result<()> {
+        Options::new("x", 0, 3).named(names).check()
+    }
+
+    #[test]
+    fn names_of_members_must_be_distinct_labels() {
+        assert!(with(&["prod-us-east", "prod-us-west"]).is_ok());
+        for bad in [&[][..], &["a", "a"], &["A"], &["-a"], &["hub"], &["controller-1"], &[""]] {
+            assert!(with(bad).is_err(), "{bad:?} was accepted");
+        }
+    }
+
+    #[test]
+    fn controllers_are_an_odd_few() {
+        assert!(Options::new("x", 1, 2).check().is_err());
+        assert!(Options::new("x", 1, 5).check().is_ok());
+    }
+
+    #[test]
+    fn a_missing_member_cannot_lose_its_webhook() {
+        assert!(Options::new("x", 2, 1).without_webhook(&["member-3"]).check().is_err());
+    }
+}

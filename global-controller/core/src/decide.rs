@@ -1,0 +1,126 @@
+//! One decision: a pure function from (state, what is desired, what is observed, now) to the next state and
+//! the commands that bring it about.
+
+mod advance;
+mod change;
+mod deletion;
+mod forward;
+mod membership;
+mod reports;
+mod run;
+
+use std::collections::BTreeSet;
+
+use crds::RolloutAssignmentSpec;
+use serde::Serialize;
+
+use change::Change;
+
+use crate::{Millis, Observations, Problem, Rollout, RolloutState};
+
+/// Most members that change in one decision. A store transaction bears 100 operations, and a member takes
+/// up to two (its record and its assignment), beside header and plan.
+pub const MAX_MEMBERS_PER_DECISION: usize = 32;
+
+/// What the hub says about the rollout.
+#[derive(Clone, Copy, Debug)]
+pub enum Desired<'a> {
+    /// It is there and valid.
+    Present(&'a Rollout),
+    /// It is there and invalid, which only an object can be that was stored before a schema change. A run
+    /// goes on being watched and takes no step forward.
+    Invalid {
+        /// All that is wrong with it; not empty.
+        problems: &'a [Problem],
+        /// metadata.generation.
+        generation: i64,
+    },
+    /// Its deletion was asked for: it is withdrawn from every member, and no workload changes. To be passed
+    /// also when the object is gone, until [`RolloutState::is_spent`].
+    Deleted {
+        /// metadata.generation.
+        generation: i64,
+    },
+}
+
+/// The next state and what to do about it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    /// To be committed, with the assignments of `commands`, in one transaction.
+    pub state: RolloutState,
+    /// In order.
+    pub commands: Vec<Command>,
+    /// Members whose record differs from that of the state handed in, or is no longer there.
+    pub changed_members: BTreeSet<String>,
+    /// There is more to change than one decision may: decide again as soon as this one is committed.
+    pub more: bool,
+    /// When to decide again if nothing is observed until then.
+    pub wake_at: Option<Millis>,
+}
+
+/// An effect. Each can be repeated without harm.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", tag = "command")]
+pub enum Command {
+    /// Write this assignment.
+    Assign {
+        /// The member.
+        member: String,
+        /// The fence in it is zero: the driver fills it in from the commit.
+        spec: Box<RolloutAssignmentSpec>,
+    },
+    /// Delete the member's assignment and record from the store: it was withdrawn and that was
+    /// acknowledged, or its `MemberCluster` is gone.
+    Forget {
+        /// The member.
+        member: String,
+    },
+    /// Tell people.
+    Announce {
+        /// What happened.
+        event: Event,
+    },
+    /// Let the object go. `header.finalizer_released` says the same and outlives a crash.
+    ReleaseFinalizer,
+}
+
+/// Something that people want to know; becomes a Kubernetes Event and a line of the decision log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Event {
+    /// Whether it needs attention.
+    pub kind: EventKind,
+    /// A word for programs.
+    pub reason: &'static str,
+    /// The same for people, at most 1024 characters.
+    pub message: String,
+}
+
+/// Whether an event needs attention.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum EventKind {
+    /// For information.
+    Normal,
+    /// Needs attention.
+    Warning,
+}
+
+/// Decides what to do next.
+///
+/// Deciding again on the outcome with unchanged input changes nothing: the state is equal, there are no
+/// commands, and `more` is false. While `more` is true that holds for the last of the decisions.
+pub fn decide(state: &RolloutState, desired: Desired<'_>, observations: &Observations<'_>, now: Millis) -> Decision {
+    let mut change = Change::new(state, observations, now);
+    match desired {
+        Desired::Deleted { .. } => deletion::proceed(&mut change),
+        Desired::Invalid { .. } => reports::absorb(&mut change),
+        Desired::Present(rollout) => {
+            run::follow(&mut change, rollout);
+            membership::withdraw_leavers(&mut change);
+            reports::absorb(&mut change);
+            advance::proceed(&mut change, rollout);
+            forward::assign(&mut change, rollout);
+        }
+    }
+    change.finish(state, desired)
+}

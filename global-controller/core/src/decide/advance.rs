@@ -1,0 +1,110 @@
+//! The way of a run through its steps: update, pause, next step, soak, success.
+
+use crds::GateMode;
+
+use super::{Desired, EventKind, change::Change};
+use crate::waves::{current_weight, flux_limit, wave_end};
+use crate::{Clock, Millis, Rollout, Stage, words};
+
+/// Goes on as far as the evidence carries: each turn ends a stage, so the turns are bounded by the steps.
+pub(super) fn proceed(change: &mut Change<'_>, rollout: &Rollout) {
+    while may_proceed(change, rollout) && turn(change, rollout) {}
+}
+
+fn may_proceed(change: &mut Change<'_>, rollout: &Rollout) -> bool {
+    let blocked = change.more || rollout.paused || !change.observations.hub_fresh;
+    let wanted = rollout.payload.as_ref().map(|payload| &payload.revision);
+    !blocked && change.active_run().is_some_and(|run| Some(&run.revision) == wanted)
+}
+
+/// Ends the current stage if it may end.
+fn turn(change: &mut Change<'_>, rollout: &Rollout) -> bool {
+    let begun = change.state.plan.wave_end;
+    let evident = change.tally(Desired::Present(rollout)).evident;
+    if begun == 0 || evident < begun {
+        return false;
+    }
+    let (now, gates) = (change.now, change.observations.gates);
+    let Some(run) = change.active_run() else { return false };
+    let last = run.in_last_step();
+    let pause_seconds = run.steps.get(run.step).map_or(run.soak_seconds, |step| step.pause_seconds);
+    match run.stage {
+        Stage::Updating if pause_seconds > 0 => start_clock(change, last, pause_seconds),
+        Stage::Updating => finish_step(change, last),
+        Stage::Pausing(clock) | Stage::Soaking(clock) if is_over(clock, now) && gates == GateMode::TimerOnly => {
+            finish_step(change, last);
+        }
+        Stage::Pausing(_) | Stage::Soaking(_) | Stage::Succeeded => return false,
+    }
+    true
+}
+
+fn is_over(clock: Clock, now: Millis) -> bool {
+    matches!(clock, Clock::Running { ends_at } if ends_at <= now)
+}
+
+fn start_clock(change: &mut Change<'_>, last: bool, pause_seconds: u32) {
+    let ends_at = change.now + i64::from(pause_seconds) * 1000;
+    let clock = Clock::Running { ends_at };
+    let stage = if last { Stage::Soaking(clock) } else { Stage::Pausing(clock) };
+    if let Some(run) = change.active_run() {
+        run.stage = stage;
+    }
+    let (reason, word) = if last { ("SoakStarted", "soak") } else { ("PauseStarted", "pause") };
+    let message = format!(
+        "{} healthy: {word} of {} until {}",
+        words::members(change.state.plan.wave_end),
+        words::seconds(i64::from(pause_seconds)),
+        words::time(ends_at)
+    );
+    change.announce(EventKind::Normal, reason, &message);
+}
+
+fn finish_step(change: &mut Change<'_>, last: bool) {
+    if last {
+        return succeed(change);
+    }
+    if let Some(run) = change.active_run() {
+        run.step += 1;
+        run.stage = Stage::Updating;
+    }
+    begin_step(change);
+}
+
+/// Begins the run's current step: resolves its weight and its limit against the members planned now.
+pub(super) fn begin_step(change: &mut Change<'_>) {
+    let plan = &mut change.state.plan;
+    let Some(run) = change.state.header.run.as_mut() else { return };
+    let weight = current_weight(run);
+    let before = plan.wave_end;
+    plan.wave_end = wave_end(weight, plan.members.len(), before);
+    run.flux_limit = run.flux_limit.max(flux_limit(run.max_concurrency, plan.wave_end));
+    let message = format!(
+        "step {} of {}: {}% are {} of {}, {} new, at most {} in flux",
+        run.step + 1,
+        run.steps.len() + 1,
+        weight.percent(),
+        plan.wave_end,
+        words::members(plan.members.len()),
+        plan.wave_end - before,
+        run.flux_limit
+    );
+    change.announce(EventKind::Normal, "StepStarted", &message);
+}
+
+fn succeed(change: &mut Change<'_>) {
+    let now = change.now;
+    let total = words::members(change.state.plan.members.len());
+    let Some(run) = change.active_run() else { return };
+    run.stage = Stage::Succeeded;
+    run.finished_at = Some(now);
+    let (number, revision, changed) = (run.number, run.revision.clone(), run.changed_members);
+    change.state.header.settled_run = number;
+    let (reason, message) = if changed {
+        ("Succeeded", format!("run {number}: {total} healthy at revision {revision}"))
+    } else {
+        ("NothingToDo", format!("run {number}: {total} ran the images of revision {revision} already"))
+    };
+    change.state.header.accepted_revision = Some(revision);
+    change.announce(EventKind::Normal, reason, &message);
+}

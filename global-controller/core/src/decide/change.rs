@@ -1,0 +1,122 @@
+//! A decision in the making: the next state, the commands so far, and how many members may still change.
+
+use std::collections::BTreeSet;
+
+use super::{Command, Decision, Desired, Event, EventKind, MAX_MEMBERS_PER_DECISION};
+use crate::tally::Tally;
+use crate::words::{MAX_MESSAGE_CHARS, bounded};
+use crate::{Clock, MemberRecord, MemberStage, Millis, Observations, RolloutState, Run, Stage, Touched, waiting_on};
+
+pub(super) struct Change<'a> {
+    pub state: RolloutState,
+    pub observations: &'a Observations<'a>,
+    pub now: Millis,
+    /// There was more to change than one decision may. Nothing may then be concluded from the members' state.
+    pub more: bool,
+    commands: Vec<Command>,
+    changed: BTreeSet<String>,
+}
+
+impl<'a> Change<'a> {
+    pub fn new(state: &RolloutState, observations: &'a Observations<'a>, now: Millis) -> Self {
+        Self {
+            state: state.clone(),
+            observations,
+            now: now.max(state.header.decided_at),
+            more: false,
+            commands: Vec::new(),
+            changed: BTreeSet::new(),
+        }
+    }
+
+    /// Whether this member may still change in this decision; notes that there is more if it may not.
+    pub fn claim(&mut self, member: &str) -> bool {
+        if self.changed.contains(member) {
+            return true;
+        }
+        if self.changed.len() >= MAX_MEMBERS_PER_DECISION {
+            self.more = true;
+            return false;
+        }
+        self.changed.insert(member.to_owned())
+    }
+
+    pub fn command(&mut self, command: Command) {
+        self.commands.push(command);
+    }
+
+    pub fn announce(&mut self, kind: EventKind, reason: &'static str, message: &str) {
+        let event = Event { kind, reason, message: bounded(message, MAX_MESSAGE_CHARS) };
+        self.commands.push(Command::Announce { event });
+    }
+
+    /// The member's record, brought into the current run.
+    pub fn record(&mut self, member: &str) -> &mut MemberRecord {
+        let number = self.state.header.runs_started;
+        let settled = self.state.header.settled_run;
+        let record = self.state.members.entry(member.to_owned()).or_insert_with(|| MemberRecord::new(number));
+        enter_run(record, number, settled);
+        record
+    }
+
+    /// The run, while it goes on.
+    pub fn active_run(&mut self) -> Option<&mut Run> {
+        self.state.header.run.as_mut().filter(|run| !run.is_over())
+    }
+
+    pub fn tally(&self, desired: Desired<'_>) -> Tally {
+        Tally::of(&self.state, desired, self.observations, self.now)
+    }
+
+    pub fn finish(mut self, before: &RolloutState, desired: Desired<'_>) -> Decision {
+        self.announce_hold(desired);
+        if !self.commands.is_empty() || self.state != *before {
+            self.state.header.decisions += 1;
+            self.state.header.decided_at = self.now;
+        }
+        let Self { state, observations, now, more, commands, mut changed } = self;
+        changed.retain(|member| state.members.get(member) != before.members.get(member));
+        let wake_at = wake_at(&state, desired, observations, now);
+        Decision { state, commands, changed_members: changed, more, wake_at }
+    }
+
+    /// Announces each hold once: when its reason comes up, not again while it lasts.
+    fn announce_hold(&mut self, desired: Desired<'_>) {
+        if self.more {
+            return;
+        }
+        let hold = waiting_on(&self.state, desired, self.observations, self.now).filter(crate::WaitingOn::holds);
+        if let Some(hold) = &hold
+            && self.state.header.held_for.as_deref() != Some(hold.reason())
+        {
+            self.announce(EventKind::Warning, hold.reason(), &hold.message());
+        }
+        self.state.header.held_for = hold.map(|hold| hold.reason().to_owned());
+    }
+}
+
+/// Makes a record speak of the current run. What an older run recorded as previous state stays, unless a run
+/// has succeeded since: then what the member runs now is where a failure would return to.
+fn enter_run(record: &mut MemberRecord, number: i64, settled: i64) {
+    if record.run == number {
+        return;
+    }
+    if record.run <= settled {
+        record.previous = None;
+        record.touched = Touched::No;
+    } else if record.touched == Touched::Perhaps {
+        record.touched = Touched::Yes;
+    }
+    record.run = number;
+    record.stage = MemberStage::Planned;
+}
+
+fn wake_at(state: &RolloutState, desired: Desired<'_>, observations: &Observations<'_>, now: Millis) -> Option<Millis> {
+    let run = state.header.run.as_ref().filter(|run| !run.is_over())?;
+    let clock = match run.stage {
+        Stage::Pausing(Clock::Running { ends_at }) | Stage::Soaking(Clock::Running { ends_at }) => Some(ends_at),
+        _ => None,
+    };
+    let deadline = Tally::of(state, desired, observations, now).next_deadline;
+    clock.into_iter().chain(deadline).filter(|at| *at > now).min()
+}

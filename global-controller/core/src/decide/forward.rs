@@ -1,0 +1,106 @@
+//! New assignments of the waves that have begun: first `Observe`, then `Apply`.
+
+use std::collections::BTreeMap;
+
+use crds::{AssignedRollout, AssignedWorkload, Fence, Intent, Previous, RolloutAssignmentSpec, images_hash};
+
+use super::{Command, Desired, change::Change};
+use crate::tally::{Tally, current_answer};
+use crate::{MemberStage, Rollout, Run, Touched};
+
+/// Tells members of the waves begun what to do, as far as limits and troubles allow.
+///
+/// Members in flux of a superseded run don't count against the limit until their wave in the new run: a fix
+/// could otherwise never go out while the bad revision hangs in a member of a later wave.
+pub(super) fn assign(change: &mut Change<'_>, rollout: &Rollout) {
+    let wanted = rollout.payload.as_ref().map(|payload| &payload.revision);
+    let fresh = change.observations.hub_fresh && !change.more;
+    let Some(run) = change.active_run().filter(|run| fresh && Some(&run.revision) == wanted).cloned() else {
+        return;
+    };
+    let tally = change.tally(Desired::Present(rollout));
+    observe(change, rollout, &run, &tally);
+    if !rollout.paused && !tally.blocks_forward() {
+        apply(change, rollout, &run, &tally);
+    }
+}
+
+/// Observes the whole wave at once: it touches nothing, and everybody without the workload is named early.
+/// While paused only a run that has touched nobody observes, and only members that no run has touched: an
+/// `Observe` would end the repair of drift on the others.
+fn observe(change: &mut Change<'_>, rollout: &Rollout, run: &Run, tally: &Tally) {
+    let nothing_touched = run.step == 0 && tally.assigned == 0;
+    for name in change.state.begun().to_vec() {
+        let stage = change.state.stage_of(&name);
+        let untold = matches!(stage, MemberStage::Planned | MemberStage::Withdrawing);
+        let untouched = change.state.members.get(&name).is_none_or(|record| record.touched == Touched::No);
+        let allowed = !rollout.paused || (nothing_touched && untouched);
+        if !untold || !allowed || !change.claim(&name) {
+            continue;
+        }
+        let record = change.record(&name);
+        record.stage = MemberStage::Observing;
+        if record.touched == Touched::Perhaps {
+            record.touched = Touched::Yes;
+        }
+        let previous = record.previous.clone();
+        send(change, rollout, run, &name, Order { intent: Intent::Observe, expected_hash: None, previous });
+    }
+}
+
+fn apply(change: &mut Change<'_>, rollout: &Rollout, run: &Run, tally: &Tally) {
+    let room = run.flux_limit.saturating_sub(tally.in_flux);
+    for name in tally.ready.iter().take(room) {
+        let answer = current_answer(run, name, MemberStage::Observing, change.observations);
+        let Some(observed) = answer.and_then(|(_, report)| report.workload.as_ref()) else { continue };
+        if !change.claim(name) {
+            return;
+        }
+        let since = change.now;
+        let record = change.record(name);
+        record.stage = MemberStage::Applying { since };
+        if record.touched == Touched::No {
+            record.touched = Touched::Perhaps;
+        }
+        let previous = record.previous.clone();
+        let expected_hash = Some(images_hash(&observed.images));
+        send(change, rollout, run, name, Order { intent: Intent::Apply, expected_hash, previous });
+        if !contains(&observed.images, &run.payload.images)
+            && let Some(run) = change.active_run()
+        {
+            run.changed_members = true;
+        }
+    }
+}
+
+fn contains(images: &BTreeMap<String, String>, wanted: &BTreeMap<String, String>) -> bool {
+    wanted.iter().all(|(container, image)| images.get(container) == Some(image))
+}
+
+struct Order {
+    intent: Intent,
+    expected_hash: Option<String>,
+    previous: Option<Previous>,
+}
+
+fn send(change: &mut Change<'_>, rollout: &Rollout, run: &Run, member: &str, order: Order) {
+    let Order { intent, expected_hash, previous } = order;
+    let header = &change.state.header;
+    let spec = RolloutAssignmentSpec {
+        member: member.to_owned(),
+        rollout: AssignedRollout { name: header.name.clone(), uid: header.uid.clone(), run: run.number },
+        revision: run.revision.clone(),
+        intent,
+        fence: Fence::default(),
+        workload: AssignedWorkload {
+            kind: run.payload.kind,
+            namespace: run.payload.namespace.clone(),
+            name: run.payload.name.clone(),
+            images: run.payload.images.clone(),
+        },
+        expected_hash,
+        previous,
+        deadline_seconds: rollout.progress_deadline_seconds,
+    };
+    change.command(Command::Assign { member: member.to_owned(), spec: Box::new(spec) });
+}

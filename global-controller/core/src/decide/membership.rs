@@ -1,0 +1,50 @@
+//! Members that no longer belong to the plan: their assignments are withdrawn, which touches no workload.
+
+use std::collections::BTreeSet;
+
+use crds::{Fence, Intent, Outcome, RolloutAssignmentSpec};
+
+use super::{Command, change::Change};
+use crate::MemberStage;
+
+/// Withdraws from every member with a record that the plan doesn't name.
+pub(super) fn withdraw_leavers(change: &mut Change<'_>) {
+    let planned: BTreeSet<&str> = change.state.plan.members.iter().map(String::as_str).collect();
+    let leavers = change.state.members.keys().filter(|name| !planned.contains(name.as_str())).cloned();
+    for name in leavers.collect::<Vec<_>>() {
+        withdraw(change, &name);
+    }
+}
+
+/// One step towards forgetting a member: write the withdrawal, or forget it once that was acknowledged, or
+/// at once when there is nobody left to tell.
+pub(super) fn withdraw(change: &mut Change<'_>, name: &str) {
+    let assignment = change.observations.assignments.get(name);
+    let gone = !change.observations.members.contains_key(name);
+    match assignment {
+        Some(assignment) if !gone && assignment.spec.intent == Intent::Withdraw => {
+            let answer = change.observations.answer(name);
+            if answer.is_some_and(|(_, report)| report.outcome == Outcome::Withdrawn) {
+                forget(change, name);
+            }
+        }
+        Some(assignment) if !gone => {
+            let told = change.state.members.get(name).is_some_and(|record| record.stage == MemberStage::Withdrawing);
+            if told || !change.claim(name) {
+                return;
+            }
+            change.record(name).stage = MemberStage::Withdrawing;
+            let spec =
+                RolloutAssignmentSpec { intent: Intent::Withdraw, fence: Fence::default(), ..assignment.spec.clone() };
+            change.command(Command::Assign { member: name.to_owned(), spec: Box::new(spec) });
+        }
+        _ => forget(change, name),
+    }
+}
+
+fn forget(change: &mut Change<'_>, name: &str) {
+    if change.claim(name) {
+        change.state.members.remove(name);
+        change.command(Command::Forget { member: name.to_owned() });
+    }
+}

@@ -1,0 +1,76 @@
+//! What the members' answers change in their records.
+
+use crds::{Outcome, Previous, RolloutAssignment, RolloutAssignmentStatus};
+
+use super::{EventKind, change::Change};
+use crate::tally::{current_answer, proves_health};
+use crate::{MemberRecord, MemberStage, Millis, Touched, words};
+
+/// Takes up the answers of all members whose waves have begun.
+pub(super) fn absorb(change: &mut Change<'_>) {
+    let Some(run) = change.state.header.run.clone() else { return };
+    for name in change.state.begun().to_vec() {
+        let stage = change.state.stage_of(&name);
+        let Some((assignment, report)) = current_answer(&run, &name, stage, change.observations) else { continue };
+        let Some(record) = change.state.members.get(&name) else { continue };
+        let next = next_record(record, assignment, report, change.now);
+        if next == *record || !change.claim(&name) {
+            continue;
+        }
+        announce(change, &name, (stage, next.stage), report);
+        change.state.members.insert(name, next);
+    }
+}
+
+fn next_record(
+    record: &MemberRecord,
+    assignment: &RolloutAssignment,
+    report: &RolloutAssignmentStatus,
+    now: Millis,
+) -> MemberRecord {
+    let mut next = record.clone();
+    let healthy = proves_health(assignment, report);
+    match (record.stage, report.outcome) {
+        (MemberStage::Observing, Outcome::Observed) if record.touched == Touched::No => {
+            next.previous = report.workload.as_ref().map(|workload| Previous {
+                uid: workload.uid.clone(),
+                images: workload.images.clone(),
+                healthy: workload.healthy,
+            });
+        }
+        (MemberStage::Applying { .. }, Outcome::PreviousChanged) => {
+            // Nothing was applied: what is there now is observed afresh.
+            next.stage = MemberStage::Planned;
+            if record.touched == Touched::Perhaps && report.applied_hash.is_none() {
+                next.touched = Touched::No;
+                next.previous = None;
+            }
+        }
+        (MemberStage::Applying { .. } | MemberStage::Unhealthy { .. }, _) if healthy => {
+            next.stage = MemberStage::Healthy { since: now };
+            next.touched = Touched::Yes;
+        }
+        (MemberStage::Applying { .. }, Outcome::Progressing | Outcome::Healthy) => next.touched = Touched::Yes,
+        // `Accepted` says only that an agent has started; it is no news about health.
+        (MemberStage::Healthy { .. }, outcome) if !healthy && outcome != Outcome::Accepted => {
+            next.stage = MemberStage::Unhealthy { since: now };
+        }
+        _ => {}
+    }
+    next
+}
+
+fn announce(change: &mut Change<'_>, name: &str, stages: (MemberStage, MemberStage), report: &RolloutAssignmentStatus) {
+    let said = words::bounded(&report.message, words::MAX_TROUBLE_CHARS);
+    match stages {
+        (MemberStage::Healthy { .. }, MemberStage::Unhealthy { .. }) => {
+            let message = format!("{name} is no longer healthy: {}: {said}", report.outcome.as_str());
+            change.announce(EventKind::Warning, "MemberUnhealthy", &message);
+        }
+        (MemberStage::Applying { .. }, MemberStage::Planned) => {
+            let message = format!("{name} no longer runs what was observed, nothing was applied: observing it again");
+            change.announce(EventKind::Warning, "PreviousChanged", &message);
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,152 @@
+//! The run as a whole: its start, and what a changed specification means for it.
+
+use std::ops::ControlFlow;
+
+use super::{EventKind, advance::begin_step, change::Change};
+use crate::plan::{Joiners, order, replan};
+use crate::waves::{current_weight, flux_limit};
+use crate::{Clock, Payload, Plan, Rollout, Run, Stage, Step, words};
+
+/// Starts a run if the payload is new and nothing is in the way; else fits the run to the specification.
+pub(super) fn follow(change: &mut Change<'_>, rollout: &Rollout) {
+    let order = order(rollout, change.observations.members);
+    if let Some(payload) = rollout.payload.as_ref().filter(|payload| is_new(change, payload)) {
+        let startable = order.missing.is_empty() && !order.members.is_empty() && change.observations.hub_fresh;
+        if startable {
+            return start(change, rollout, payload, order.members);
+        }
+    }
+    follow_membership(change, &order.members);
+    follow_pause(change, rollout.paused);
+    follow_steps(change, rollout);
+}
+
+fn is_new(change: &Change<'_>, payload: &Payload) -> bool {
+    change.state.header.run.as_ref().is_none_or(|run| run.revision != payload.revision)
+}
+
+fn start(change: &mut Change<'_>, rollout: &Rollout, payload: &Payload, members: Vec<String>) {
+    let number = change.state.header.runs_started + 1;
+    if let Some(old) = change.active_run() {
+        let message = format!(
+            "run {} to revision {} is superseded by run {number} to revision {}",
+            old.number, old.revision, payload.revision
+        );
+        change.announce(EventKind::Normal, "Superseded", &message);
+    }
+    let total = words::members(members.len());
+    change.state.plan = Plan { members, wave_end: 0 };
+    change.state.header.runs_started = number;
+    change.state.header.run = Some(Run {
+        number,
+        revision: payload.revision.clone(),
+        payload: payload.workload.clone(),
+        started_at: change.now,
+        finished_at: None,
+        step: 0,
+        stage: Stage::Updating,
+        steps: rollout.steps.clone(),
+        soak_seconds: rollout.soak_seconds,
+        max_concurrency: rollout.max_concurrency,
+        flux_limit: 0,
+        changed_members: false,
+        paused: rollout.paused,
+    });
+    let message = format!("run {number} brings {total} to revision {}", payload.revision);
+    change.announce(EventKind::Normal, "RunStarted", &message);
+    begin_step(change);
+}
+
+/// Members joined or left. When all those updated so far have left, the step is taken again with the next in
+/// order, since what was learnt from them says nothing about the others.
+fn follow_membership(change: &mut Change<'_>, wanted: &[String]) {
+    let Some(run) = &change.state.header.run else { return };
+    let joiners = if run.is_over() || run.in_last_step() { Joiners::TooLate } else { Joiners::Welcome };
+    let plan = replan(&change.state.plan, wanted, joiners);
+    let over = run.is_over();
+    if plan.wave_end > 0 || over {
+        change.state.plan = plan;
+        return;
+    }
+    change.state.plan = replan(&plan, wanted, Joiners::Welcome);
+    if let Some(run) = change.active_run() {
+        run.stage = Stage::Updating;
+        run.step = if run.in_last_step() { 0 } else { run.step };
+    }
+    if !change.state.plan.members.is_empty() {
+        begin_step(change);
+    }
+}
+
+/// A person paused or resumed it: the clock stops and keeps what is left, or runs on.
+fn follow_pause(change: &mut Change<'_>, paused: bool) {
+    let now = change.now;
+    let Some(run) = change.active_run().filter(|run| run.paused != paused) else { return };
+    run.paused = paused;
+    if let Stage::Pausing(clock) | Stage::Soaking(clock) = &mut run.stage {
+        *clock = match *clock {
+            Clock::Running { ends_at } if paused => Clock::Stopped { remaining_millis: (ends_at - now).max(0) },
+            Clock::Stopped { remaining_millis } if !paused => Clock::Running { ends_at: now + remaining_millis },
+            unchanged => unchanged,
+        };
+    }
+    let (reason, message) =
+        if paused { ("Paused", "paused: no further member is touched") } else { ("Resumed", "resumed") };
+    change.announce(EventKind::Normal, reason, message);
+}
+
+/// Steps, soak or concurrency changed. They apply to the running run; waves that are done stay done.
+fn follow_steps(change: &mut Change<'_>, rollout: &Rollout) {
+    let wave_end = change.state.plan.wave_end;
+    let Some(run) = change.active_run() else { return };
+    if run.max_concurrency != rollout.max_concurrency {
+        run.max_concurrency = rollout.max_concurrency;
+        run.flux_limit = flux_limit(rollout.max_concurrency, wave_end);
+    }
+    if run.soak_seconds != rollout.soak_seconds {
+        if let Stage::Soaking(clock) = &mut run.stage {
+            shift(clock, i64::from(rollout.soak_seconds) - i64::from(run.soak_seconds));
+        }
+        run.soak_seconds = rollout.soak_seconds;
+    }
+    if run.steps != rollout.steps && move_to_steps(run, &rollout.steps).is_break() {
+        begin_step(change);
+    }
+}
+
+/// Finds the run's place among changed steps: the step of the same weight, else the next higher, else the
+/// last explicit one, which then adds nobody and still runs its pause. Breaks when that step is to begin.
+fn move_to_steps(run: &mut Run, steps: &[Step]) -> ControlFlow<()> {
+    let weight = current_weight(run);
+    let last_before = run.in_last_step();
+    let pause_before = run.steps.get(run.step).map_or(0, |step| step.pause_seconds);
+    run.steps = steps.to_vec();
+    if last_before {
+        run.step = steps.len();
+        return ControlFlow::Continue(());
+    }
+    let same_place = steps.get(run.step).is_some_and(|step| step.weight == weight);
+    if !same_place {
+        let next = steps.iter().position(|step| step.weight >= weight);
+        run.step = next.unwrap_or(steps.len().saturating_sub(1));
+    }
+    match steps.get(run.step) {
+        Some(step) if step.weight == weight => {
+            if let Stage::Pausing(clock) = &mut run.stage {
+                shift(clock, i64::from(step.pause_seconds) - i64::from(pause_before));
+            }
+            ControlFlow::Continue(())
+        }
+        _ => {
+            run.stage = Stage::Updating;
+            ControlFlow::Break(())
+        }
+    }
+}
+
+fn shift(clock: &mut Clock, seconds: i64) {
+    match clock {
+        Clock::Running { ends_at } => *ends_at += seconds * 1000,
+        Clock::Stopped { remaining_millis } => *remaining_millis = (*remaining_millis + seconds * 1000).max(0),
+    }
+}

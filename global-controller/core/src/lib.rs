@@ -1,0 +1,37 @@
+//! Validate, plan and decide a rollout: pure functions of (state, observations, now).
+//!
+//! ```text
+//! ClusterScopeRollout ──validate──▶ Rollout ─┐
+//! RolloutState (what was committed) ─────────┼─▶ decide ─▶ Decision {state, commands, more, wake_at}
+//! Observations (hub, store, reports), now ───┘             summarize ─▶ status and conditions
+//! ```
+//!
+//! Nothing here reads a clock, draws a random number or does I/O, and all maps are ordered: the same inputs
+//! give the same decisions, byte for byte. The driver commits a decision's state and its assignments in one
+//! transaction and only then lets anybody hear of them.
+
+mod decide;
+mod lint;
+mod observations;
+mod plan;
+mod rollout;
+mod state;
+mod summary;
+mod tally;
+mod validate;
+mod waiting;
+mod waves;
+mod words;
+
+pub use decide::{Command, Decision, Desired, Event, EventKind, MAX_MEMBERS_PER_DECISION, decide};
+pub use lint::lint;
+pub use observations::{MemberFacts, Observations, Reachability};
+pub use plan::{Order, order};
+pub use rollout::{Payload, Rollout, Step, Weight, WeightError};
+pub use state::{Clock, Header, MemberRecord, MemberStage, Plan, RolloutState, Run, STATE_VERSION, Stage, Touched};
+pub use summary::{ConditionFact, MAX_CLUSTERS_IN_STATUS, Summary, summarize};
+pub use validate::{Problem, validate};
+pub use waiting::{MemberTrouble, WaitingOn, waiting_on};
+
+/// Milliseconds since the Unix epoch.
+pub type Millis = i64;

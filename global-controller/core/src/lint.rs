@@ -1,0 +1,109 @@
+//! Invariants of a state. Each is worded as the sentence that is broken.
+
+use std::collections::BTreeSet;
+
+use crate::{Desired, MemberStage, Observations, RolloutState, Run, Stage, Touched, Weight};
+
+/// Every invariant that the state breaks, in words; empty when it is sound.
+///
+/// `observations` may be older than the state, as they are right after a decision.
+pub fn lint(state: &RolloutState, desired: Desired<'_>, observations: &Observations<'_>) -> Vec<String> {
+    let mut broken = Vec::new();
+    lint_plan(state, &mut broken);
+    if let Some(run) = &state.header.run {
+        lint_run(state, run, &mut broken);
+        lint_members(state, run, observations, &mut broken);
+    }
+    lint_header(state, desired, &mut broken);
+    broken
+}
+
+fn lint_plan(state: &RolloutState, broken: &mut Vec<String>) {
+    let plan = &state.plan;
+    let distinct: BTreeSet<&String> = plan.members.iter().collect();
+    require(distinct.len() == plan.members.len(), broken, || "the plan names a member twice".to_owned());
+    require(plan.wave_end <= plan.members.len(), broken, || {
+        format!("waves of {} members have begun in a plan of {}", plan.wave_end, plan.members.len())
+    });
+    let begun: BTreeSet<&String> = state.begun().iter().collect();
+    for name in state.members.keys().filter(|name| distinct.contains(name) && !begun.contains(name)) {
+        let stage = state.stage_of(name);
+        let untold = matches!(stage, MemberStage::Planned | MemberStage::Withdrawing);
+        require(untold, broken, || format!("{name} is {stage:?}, but its wave has not begun"));
+    }
+}
+
+fn lint_run(state: &RolloutState, run: &Run, broken: &mut Vec<String>) {
+    let stage = &run.stage;
+    require(run.step <= run.steps.len(), broken, || format!("step {} of {}", run.step, run.steps.len()));
+    require(run.number == state.header.runs_started, broken, || "the run is not the latest started".to_owned());
+    require(run.is_over() == run.finished_at.is_some(), broken, || {
+        "a run has an end if and only if it is over".to_owned()
+    });
+    let placed = match stage {
+        Stage::Updating => true,
+        Stage::Pausing(_) => !run.in_last_step(),
+        Stage::Soaking(_) | Stage::Succeeded => run.in_last_step(),
+    };
+    require(placed, broken, || format!("{stage:?} in step {} of {}", run.step, run.steps.len()));
+    let weights: Vec<Weight> = run.steps.iter().map(|step| step.weight).collect();
+    require(weights.is_sorted(), broken, || "weights decrease".to_owned());
+    if *stage != Stage::Updating {
+        for name in state.begun() {
+            let stage = state.stage_of(name);
+            let updated = matches!(stage, MemberStage::Healthy { .. } | MemberStage::Unhealthy { .. });
+            require(updated, broken, || format!("{name} is {stage:?} after its wave was healthy"));
+        }
+    }
+    if run.is_over() {
+        require(state.plan.wave_end == state.plan.members.len(), broken, || {
+            "the run ended before its waves".to_owned()
+        });
+        require(state.header.accepted_revision.as_ref() == Some(&run.revision), broken, || {
+            "the run succeeded and its revision is not accepted".to_owned()
+        });
+    }
+}
+
+fn lint_members(state: &RolloutState, run: &Run, observations: &Observations<'_>, broken: &mut Vec<String>) {
+    for (name, record) in &state.members {
+        require(record.run <= run.number, broken, || format!("{name} speaks of run {} of {}", record.run, run.number));
+        let told = record.run == run.number && record.stage.is_assigned();
+        if told {
+            require(record.previous.is_some(), broken, || {
+                format!("{name} was touched with no previous state recorded")
+            });
+            require(record.touched != Touched::No, broken, || {
+                format!("{name} was told to apply and counts as untouched")
+            });
+        }
+        let assignment = observations.assignments.get(name).filter(|assignment| {
+            told && assignment.spec.rollout.run == run.number && assignment.spec.intent == crds::Intent::Apply
+        });
+        if let Some(assignment) = assignment {
+            let spec = &assignment.spec;
+            require(spec.revision == run.revision, broken, || {
+                format!("{name} is assigned another revision than the run's")
+            });
+            require(spec.previous == record.previous, broken, || {
+                format!("{name}: the assignment's previous state is not the record's")
+            });
+        }
+    }
+}
+
+fn lint_header(state: &RolloutState, desired: Desired<'_>, broken: &mut Vec<String>) {
+    let header = &state.header;
+    let deleted = matches!(desired, Desired::Deleted { .. });
+    require(header.settled_run <= header.runs_started, broken, || "a run succeeded that never started".to_owned());
+    require(deleted || !header.finalizer_released, broken, || "a rollout that is there was let go".to_owned());
+    require(header.deleting || !header.finalizer_released, broken, || "let go without deletion".to_owned());
+    let withdrawn = state.members.values().all(|record| record.stage == MemberStage::Withdrawing);
+    require(!header.finalizer_released || withdrawn, broken, || "let go before every member was withdrawn".to_owned());
+}
+
+fn require(holds: bool, broken: &mut Vec<String>, sentence: impl FnOnce() -> String) {
+    if !holds {
+        broken.push(sentence());
+    }
+}

@@ -1,0 +1,58 @@
+//! What the driver hands in: the hub, the committed assignments and the newest reports.
+
+use std::collections::BTreeMap;
+
+use crds::{GateMode, RolloutAssignment, RolloutAssignmentStatus};
+
+/// Everything outside the state that a decision depends on.
+///
+/// The driver fills it only from complete lists: an empty `members` means that the hub has none, and every
+/// assignment is forgotten then. `assignments` must be at least as new as the state.
+#[derive(Clone, Copy, Debug)]
+pub struct Observations<'a> {
+    /// Every `MemberCluster` on the hub.
+    pub members: &'a BTreeMap<String, MemberFacts>,
+    /// Member to committed assignment of this rollout, with `spec.fence` as the store's revision made it.
+    pub assignments: &'a BTreeMap<String, RolloutAssignment>,
+    /// Member to newest report about this rollout's uid.
+    pub reports: &'a BTreeMap<String, RolloutAssignmentStatus>,
+    /// What happens at the end of a pause while no metric source is configured.
+    pub gates: GateMode,
+    /// Whether the hub's watch is alive. While it is silent nothing goes forward.
+    pub hub_fresh: bool,
+}
+
+/// What is known of one member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberFacts {
+    /// Labels of the `MemberCluster`.
+    pub labels: BTreeMap<String, String>,
+    /// Whether its agent is heard.
+    pub reachable: Reachability,
+}
+
+/// Whether a member's agent is heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reachability {
+    /// Heard lately.
+    Reachable,
+    /// Silent for too long.
+    Unreachable,
+    /// A new leader has not heard it yet and can't judge.
+    Unknown,
+}
+
+impl<'a> Observations<'a> {
+    /// Whether a member's agent is heard; one without `MemberCluster` is not.
+    pub fn reachability(&self, member: &str) -> Reachability {
+        self.members.get(member).map_or(Reachability::Unreachable, |facts| facts.reachable)
+    }
+
+    /// The member's report, if it answers its committed assignment. One that answers an earlier assignment
+    /// says nothing about the present one: its health is that of another revision.
+    pub fn answer(&self, member: &str) -> Option<(&'a RolloutAssignment, &'a RolloutAssignmentStatus)> {
+        let assignment = self.assignments.get(member)?;
+        let report = self.reports.get(member)?;
+        (report.fence == assignment.spec.fence).then_some((assignment, report))
+    }
+}

@@ -1,0 +1,97 @@
+//! A rollout as decisions use it: parsed once, complete, valid.
+
+use crds::{ClusterSelector, IntOrPercent, Revision, WorkloadPayload};
+use serde::{Deserialize, Serialize};
+
+use crate::Millis;
+
+/// What a person asked for. Made only by [`crate::validate`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rollout {
+    /// metadata.name.
+    pub name: String,
+    /// metadata.uid.
+    pub uid: String,
+    /// metadata.generation.
+    pub generation: i64,
+    /// metadata.creationTimestamp; 0 when the object has none.
+    pub created_at: Millis,
+    /// What to deliver; without it the rollout waits with `NoPayload`.
+    pub payload: Option<Payload>,
+    /// Members by name, in canary order, none twice.
+    pub targets: Vec<String>,
+    /// Further members by label.
+    pub selector: Option<ClusterSelector>,
+    /// Explicit steps, 1 to 32, weights never decreasing. The implicit last one is not among them.
+    pub steps: Vec<Step>,
+    /// Seconds that the whole fleet must stay healthy at the end: as given, else the longest pause.
+    pub soak_seconds: u32,
+    /// Members that may be in flux at once.
+    pub max_concurrency: IntOrPercent,
+    /// Seconds from a member's assignment until it must be healthy, 1 to 86400.
+    pub progress_deadline_seconds: i64,
+    /// Whether a person has paused it.
+    pub paused: bool,
+}
+
+/// An immutable payload and its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Payload {
+    /// Hash of the payload.
+    pub revision: Revision,
+    /// Images of one workload.
+    pub workload: WorkloadPayload,
+}
+
+/// One explicit step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Step {
+    /// Cumulative share of the members.
+    pub weight: Weight,
+    /// Seconds to wait after all members of the step are healthy; 0 goes on at once.
+    pub pause_seconds: u32,
+}
+
+/// A cumulative share of the members: 1 to 100 percent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "i64", into = "i64")]
+pub struct Weight(u8);
+
+/// Why a number is no weight.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0} is not a weight: must be 1 to 100")]
+pub struct WeightError(i64);
+
+impl Weight {
+    /// Everybody: the weight of the implicit last step.
+    pub const FULL: Self = Self(100);
+
+    /// The percentage, 1 to 100.
+    pub fn percent(self) -> u8 {
+        self.0
+    }
+
+    /// Members that a step of this weight reaches, out of `total`: `ceil(weight × total / 100)`, which is at
+    /// least 1 unless there are none.
+    pub fn of(self, total: usize) -> usize {
+        (total * usize::from(self.0)).div_ceil(100)
+    }
+}
+
+impl TryFrom<i64> for Weight {
+    type Error = WeightError;
+
+    fn try_from(percent: i64) -> Result<Self, WeightError> {
+        match u8::try_from(percent) {
+            Ok(valid @ 1..=100) => Ok(Self(valid)),
+            _ => Err(WeightError(percent)),
+        }
+    }
+}
+
+impl From<Weight> for i64 {
+    fn from(weight: Weight) -> Self {
+        Self::from(weight.0)
+    }
+}

@@ -1,0 +1,265 @@
+//! What is durable about a rollout.
+//!
+//! Stored as separate records, so that the work per change is proportional to the change: the header, the
+//! plan, and one record per member. A new run touches none of the member records: each carries the number
+//! of the run that it speaks of, and one that speaks of another run counts as [`MemberStage::Planned`].
+
+use std::collections::BTreeMap;
+
+use crds::{IntOrPercent, Previous, Revision, WorkloadPayload};
+use serde::{Deserialize, Serialize};
+
+use crate::{Millis, Step};
+
+/// Version of the records' format. A reader refuses a higher one.
+pub const STATE_VERSION: u32 = 1;
+
+/// All that is durable about one rollout.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RolloutState {
+    /// The run and what outlives runs.
+    pub header: Header,
+    /// Order of the members in the current run.
+    pub plan: Plan,
+    /// Members that an assignment was written for.
+    pub members: BTreeMap<String, MemberRecord>,
+}
+
+/// The run and what outlives runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Header {
+    /// Format of the records, see [`STATE_VERSION`].
+    pub version: u32,
+    /// metadata.name of the rollout.
+    pub name: String,
+    /// metadata.uid of the rollout.
+    pub uid: String,
+    /// The latest run, ended ones included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<Run>,
+    /// Number of the latest run; 0 before the first.
+    pub runs_started: i64,
+    /// Number of the last run that succeeded; 0 before the first. Previous states recorded up to it are void.
+    #[serde(default)]
+    pub settled_run: i64,
+    /// Revision of the last run that succeeded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted_revision: Option<Revision>,
+    /// Decisions taken so far: those that changed something.
+    pub decisions: u64,
+    /// Time of the latest decision. Time in decisions never runs back behind it.
+    #[serde(default)]
+    pub decided_at: Millis,
+    /// Whether the rollout's deletion was seen.
+    #[serde(default)]
+    pub deleting: bool,
+    /// Whether everything that deletion needs is durable: the driver removes the finalizer whenever it sees
+    /// this, so that a crash after the decision forgets nothing.
+    #[serde(default)]
+    pub finalizer_released: bool,
+    /// Reason for which the run was last announced to hold, so that each hold is announced once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_for: Option<String>,
+}
+
+/// One attempt to bring the fleet to a revision.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Run {
+    /// From 1, rising.
+    pub number: i64,
+    /// Hash of the payload.
+    pub revision: Revision,
+    /// The payload.
+    pub payload: WorkloadPayload,
+    /// When it started.
+    pub started_at: Millis,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Millis>,
+    /// Current step, from 0; `steps.len()` is the implicit last one.
+    pub step: usize,
+    /// Where it stands within the step.
+    pub stage: Stage,
+    /// Explicit steps as last seen, so that a change of them is noticed.
+    pub steps: Vec<Step>,
+    /// Seconds of soak as last seen.
+    pub soak_seconds: u32,
+    /// `maxConcurrency` as last seen.
+    pub max_concurrency: IntOrPercent,
+    /// `maxConcurrency` as a number of members: rises with the waves, never falls unless the field changes.
+    pub flux_limit: usize,
+    /// Whether any member ran something else before this run; if none did, it ends with `NothingToDo`.
+    pub changed_members: bool,
+    /// Whether a person has paused it, as last seen.
+    #[serde(default)]
+    pub paused: bool,
+}
+
+/// Where a run stands within its step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "name", content = "clock")]
+pub enum Stage {
+    /// Members of the step are being updated.
+    Updating,
+    /// All members updated so far were healthy when the pause of the step began.
+    Pausing(Clock),
+    /// All members of the plan were healthy when the soak began.
+    Soaking(Clock),
+    /// The run is over: every planned member was healthy at the revision after the soak.
+    Succeeded,
+}
+
+/// A durable timer: a crash keeps its end, a person's pause its remaining time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "state")]
+pub enum Clock {
+    /// It runs.
+    Running {
+        /// When it ends.
+        ends_at: Millis,
+    },
+    /// A person has paused the rollout.
+    Stopped {
+        /// What is left, at least 0.
+        remaining_millis: i64,
+    },
+}
+
+/// Order of the members in the current run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Plan {
+    /// Names, in the order in which they are updated.
+    pub members: Vec<String>,
+    /// So many of them belong to the waves that have begun. Those beyond get nothing.
+    pub wave_end: usize,
+}
+
+/// What is durable about one member of a rollout.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MemberRecord {
+    /// Number of the run that `stage` speaks of.
+    pub run: i64,
+    /// Where the member stands in that run.
+    pub stage: MemberStage,
+    /// What the member ran when first touched since this rollout last succeeded. Superseding never
+    /// overwrites it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<Previous>,
+    /// Whether anything was applied since `previous` was observed.
+    pub touched: Touched,
+}
+
+/// Whether this rollout has changed a member since it last succeeded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Touched {
+    /// Certainly not: a newer observation replaces `previous`.
+    No,
+    /// The first `Apply` is out, and the agent may still answer that it applied nothing.
+    Perhaps,
+    /// It has, or an unanswered `Apply` was superseded.
+    Yes,
+}
+
+/// Where a member stands in a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "name")]
+pub enum MemberStage {
+    /// Not told anything in this run.
+    Planned,
+    /// Told to report what it runs.
+    Observing,
+    /// Told to run the revision; not healthy yet.
+    Applying {
+        /// When it was told.
+        since: Millis,
+    },
+    /// Healthy at the revision.
+    Healthy {
+        /// When its report was seen.
+        since: Millis,
+    },
+    /// No longer healthy after having been so at the revision.
+    Unhealthy {
+        /// When its report was seen.
+        since: Millis,
+    },
+    /// Told to forget the assignment.
+    Withdrawing,
+}
+
+impl RolloutState {
+    /// The state of a rollout that nothing was decided about.
+    pub fn new(name: &str, uid: &str) -> Self {
+        let header = Header {
+            version: STATE_VERSION,
+            name: name.to_owned(),
+            uid: uid.to_owned(),
+            run: None,
+            runs_started: 0,
+            settled_run: 0,
+            accepted_revision: None,
+            decisions: 0,
+            decided_at: 0,
+            deleting: false,
+            finalizer_released: false,
+            held_for: None,
+        };
+        Self { header, plan: Plan::default(), members: BTreeMap::new() }
+    }
+
+    /// Where a member stands in the current run.
+    pub fn stage_of(&self, member: &str) -> MemberStage {
+        match (&self.header.run, self.members.get(member)) {
+            (Some(run), Some(record)) if record.run == run.number || record.stage == MemberStage::Withdrawing => {
+                record.stage
+            }
+            _ => MemberStage::Planned,
+        }
+    }
+
+    /// Whether the rollout is deleted and every member has forgotten it: its records can be removed.
+    pub fn is_spent(&self) -> bool {
+        self.header.finalizer_released && self.members.is_empty()
+    }
+
+    /// Members whose waves have begun.
+    pub fn begun(&self) -> &[String] {
+        self.plan.members.get(..self.plan.wave_end).unwrap_or(&self.plan.members)
+    }
+}
+
+impl MemberRecord {
+    /// A member that was never told anything.
+    pub fn new(run: i64) -> Self {
+        Self { run, stage: MemberStage::Planned, previous: None, touched: Touched::No }
+    }
+}
+
+impl MemberStage {
+    /// Told to run the revision, whether healthy or not.
+    pub fn is_assigned(self) -> bool {
+        matches!(self, Self::Applying { .. } | Self::Healthy { .. } | Self::Unhealthy { .. })
+    }
+
+    /// Told to run the revision and not, or no longer, healthy.
+    pub fn is_in_flux(self) -> bool {
+        matches!(self, Self::Applying { .. } | Self::Unhealthy { .. })
+    }
+}
+
+impl Run {
+    /// Whether the current step is the implicit last one.
+    pub fn in_last_step(&self) -> bool {
+        self.step >= self.steps.len()
+    }
+
+    /// Whether it is over.
+    pub fn is_over(&self) -> bool {
+        self.stage == Stage::Succeeded
+    }
+}

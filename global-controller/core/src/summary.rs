@@ -1,0 +1,157 @@
+//! The rollout's status and conditions, worded for the hub.
+
+mod clusters;
+mod conditions;
+
+use crds::{ClusterScopeRolloutStatus, Counts, GateMode, GateStatus, Phase, WaitingOnStatus, time_from_millis};
+
+use crate::plan::order;
+use crate::tally::Tally;
+use crate::waves::current_weight;
+use crate::{Desired, Millis, Observations, Reachability, RolloutState, Run, Stage, WaitingOn, waiting_on, words};
+
+/// Most members listed in a status, whatever the size of the fleet.
+pub const MAX_CLUSTERS_IN_STATUS: usize = 50;
+
+/// What the hub is told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Summary {
+    /// The status, `conditions` left empty: their transition times are the publisher's to keep.
+    pub status: ClusterScopeRolloutStatus,
+    /// Accepted, Ready, Reconciling, Stalled and Complete, in this order.
+    pub conditions: Vec<ConditionFact>,
+}
+
+/// A condition without its times.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConditionFact {
+    /// Type of the condition.
+    pub kind: &'static str,
+    /// `None` is "Unknown".
+    pub status: Option<bool>,
+    /// A word for programs, never empty.
+    pub reason: String,
+    /// The same for people.
+    pub message: String,
+}
+
+/// Words the state for the hub.
+pub fn summarize(state: &RolloutState, desired: Desired<'_>, observations: &Observations<'_>, now: Millis) -> Summary {
+    let now = now.max(state.header.decided_at);
+    let view = View {
+        state,
+        desired,
+        observations,
+        tally: Tally::of(state, desired, observations, now),
+        waiting: waiting_on(state, desired, observations, now),
+    };
+    Summary { status: view.status(), conditions: conditions::of(&view) }
+}
+
+/// All that the words are made from.
+struct View<'a> {
+    state: &'a RolloutState,
+    desired: Desired<'a>,
+    observations: &'a Observations<'a>,
+    tally: Tally,
+    waiting: Option<WaitingOn>,
+}
+
+impl View<'_> {
+    fn status(&self) -> ClusterScopeRolloutStatus {
+        let run = self.state.header.run.as_ref();
+        let counts = self.counts();
+        let steps = run.map_or(0, |run| run.steps.len() + 1);
+        let step = run.map_or(0, |run| run.step + 1);
+        ClusterScopeRolloutStatus {
+            observed_generation: match self.desired {
+                Desired::Present(rollout) => rollout.generation,
+                Desired::Invalid { generation, .. } | Desired::Deleted { generation } => generation,
+            },
+            conditions: Vec::new(),
+            phase: Some(self.phase()),
+            run: run.map_or(0, |run| run.number),
+            step: words::count(step),
+            step_summary: run.map_or_else(String::new, |_| format!("{step}/{steps}")),
+            weight: run.map_or(0, |run| i32::from(current_weight(run).percent())),
+            counts,
+            healthy_summary: format!("{}/{}", counts.healthy, counts.total),
+            revision: run.map(|run| run.revision.clone()),
+            accepted_revision: self.state.header.accepted_revision.clone(),
+            waiting_on: self.waiting.as_ref().map(|waiting| WaitingOnStatus {
+                reason: waiting.reason().to_owned(),
+                message: waiting.message(),
+                until: waiting.until().map(time_from_millis),
+            }),
+            gate: self.gate(),
+            started_at: run.map(|run| time_from_millis(run.started_at)),
+            finished_at: run.and_then(|run| run.finished_at).map(time_from_millis),
+            clusters: clusters::needing_attention(self),
+        }
+    }
+
+    fn phase(&self) -> Phase {
+        let Some(waiting) = &self.waiting else {
+            return if self.is_done() { Phase::Succeeded } else { Phase::Pending };
+        };
+        let stage = self.current_run().map(|run| &run.stage);
+        match (waiting, stage) {
+            (_, None) | (WaitingOn::NoPayload | WaitingOn::EmptyPlan, _) => Phase::Pending,
+            (WaitingOn::Paused { .. }, _) => Phase::Paused,
+            (waiting, _) if waiting.holds() => Phase::Holding,
+            (_, Some(Stage::Pausing(_) | Stage::Soaking(_))) => Phase::Verifying,
+            (_, Some(Stage::Updating)) => Phase::Progressing,
+            // Over and still waiting: only a deletion that some members have not acknowledged.
+            (_, Some(Stage::Succeeded)) => Phase::Succeeded,
+        }
+    }
+
+    /// The run, unless a person wants another revision than it has.
+    fn current_run(&self) -> Option<&Run> {
+        let run = self.state.header.run.as_ref()?;
+        match self.desired {
+            Desired::Present(rollout) => {
+                rollout.payload.as_ref().filter(|payload| payload.revision == run.revision).map(|_| run)
+            }
+            Desired::Invalid { .. } | Desired::Deleted { .. } => Some(run),
+        }
+    }
+
+    /// Whether the wanted revision has arrived.
+    fn is_done(&self) -> bool {
+        matches!(self.desired, Desired::Present(_)) && self.current_run().is_some_and(Run::is_over)
+    }
+
+    fn counts(&self) -> Counts {
+        let planned = match (&self.state.header.run, self.desired) {
+            (None, Desired::Present(rollout)) => order(rollout, self.observations.members).members,
+            _ => self.state.plan.members.clone(),
+        };
+        let silent = |name: &&String| self.observations.reachability(name) == Reachability::Unreachable;
+        let Tally { assigned, in_flux, .. } = self.tally;
+        Counts {
+            total: words::count(planned.len()),
+            assigned: words::count(assigned),
+            healthy: words::count(assigned - in_flux),
+            in_flux: words::count(in_flux),
+            not_started: words::count(planned.len() - assigned),
+            unreachable: words::count(planned.iter().filter(silent).count()),
+        }
+    }
+
+    /// Says whether metrics are checked, wherever a pause or soak would check them.
+    fn gate(&self) -> Option<GateStatus> {
+        let Desired::Present(rollout) = self.desired else { return None };
+        let gated = rollout.soak_seconds > 0 || rollout.steps.iter().any(|step| step.pause_seconds > 0);
+        let mode = self.observations.gates;
+        let message = match mode {
+            GateMode::TimerOnly => {
+                "no metric was checked: no metric source is configured, and gates.whenUnconfigured is TimerOnly, so a pause is a timer only"
+            }
+            GateMode::Hold => {
+                "no metric was checked: no metric source is configured, and gates.whenUnconfigured is Hold, so the run holds at the end of a pause"
+            }
+        };
+        gated.then(|| GateStatus { mode, message: message.to_owned() })
+    }
+}

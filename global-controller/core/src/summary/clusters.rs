@@ -1,0 +1,55 @@
+//! The members that need attention, the worst first.
+
+use crds::ClusterStatus;
+
+use super::{MAX_CLUSTERS_IN_STATUS, View};
+use crate::plan::order;
+use crate::{Desired, MemberTrouble, words};
+
+/// Characters that the schema allows the message of one member.
+const MAX_CLUSTER_MESSAGE_CHARS: usize = 512;
+
+pub(super) fn needing_attention(view: &View<'_>) -> Vec<ClusterStatus> {
+    let missing_targets = match view.desired {
+        Desired::Present(rollout) => order(rollout, view.observations.members).missing,
+        Desired::Invalid { .. } | Desired::Deleted { .. } => Vec::new(),
+    };
+    let tally = &view.tally;
+    let troubled = [
+        ("DeadlinePassed", &tally.overdue),
+        ("WorkloadMissing", &tally.missing),
+        ("Refused", &tally.refused),
+        ("Unhealthy", &tally.unhealthy),
+    ];
+    let silent = tally.silent_assigned.iter().chain(&tally.silent_unassigned);
+    let pending = tally.applying.iter().map(|member| troubled_member("Progressing", member));
+    let named = |state: &'static str, message: &'static str| move |name: &String| member(name, state, message);
+    troubled
+        .into_iter()
+        .flat_map(|(state, members)| members.iter().map(move |member| troubled_member(state, member)))
+        .chain(
+            missing_targets
+                .iter()
+                .map(named("TargetMissing", "named in targetClusters, but there is no such MemberCluster")),
+        )
+        .chain(silent.map(named("Unreachable", "its agent is silent")))
+        .chain(pending)
+        .chain(tally.unheard.iter().map(named("Unknown", "not heard by this leader yet")))
+        .chain(tally.unobserved.iter().map(named("Observing", "has not reported what is running yet")))
+        .take(MAX_CLUSTERS_IN_STATUS)
+        .collect()
+}
+
+fn troubled_member(state: &str, trouble: &MemberTrouble) -> ClusterStatus {
+    let outcome = trouble.outcome.map_or("no answer yet", crds::Outcome::as_str);
+    let text = if trouble.message.is_empty() { outcome.to_owned() } else { format!("{outcome}: {}", trouble.message) };
+    member(&trouble.name, state, &text)
+}
+
+fn member(name: &str, state: &str, message: &str) -> ClusterStatus {
+    ClusterStatus {
+        name: name.to_owned(),
+        state: state.to_owned(),
+        message: words::bounded(message, MAX_CLUSTER_MESSAGE_CHARS),
+    }
+}

@@ -1,0 +1,22 @@
+//! How far each step reaches, and how many members may be in flux in it.
+
+use crds::IntOrPercent;
+
+use crate::{Run, Weight};
+
+/// Weight of a run's current step; that of the implicit last one is everybody.
+pub(crate) fn current_weight(run: &Run) -> Weight {
+    run.steps.get(run.step).map_or(Weight::FULL, |step| step.weight)
+}
+
+/// Members that may be in flux at once while the waves up to `wave_end` are updated: percentages count from
+/// the members planned up to there, round up, and give at least one, or nothing would ever move.
+pub(crate) fn flux_limit(limit: IntOrPercent, wave_end: usize) -> usize {
+    limit.of_rounded_up(wave_end).max(1)
+}
+
+/// End of the waves begun when a step of `weight` begins: never less than before, because members that
+/// joined or left since must not take a member's turn back.
+pub(crate) fn wave_end(weight: Weight, members: usize, before: usize) -> usize {
+    weight.of(members).max(before).min(members)
+}

@@ -1,0 +1,81 @@
+//! Wording that the status, events and messages share: bounded lists of names, durations, times.
+
+use crds::time_from_millis;
+
+use crate::Millis;
+
+/// Names in one message. Ten of 63 characters leave room in the 1024 that a message may have.
+const MAX_NAMES: usize = 10;
+/// Members in one message when each is followed by what its agent says.
+pub(crate) const MAX_TROUBLES: usize = 4;
+/// Characters of an agent's message that are repeated in a list: four fit into one of ours.
+pub(crate) const MAX_TROUBLE_CHARS: usize = 120;
+/// Characters that the schema allows a message.
+pub(crate) const MAX_MESSAGE_CHARS: usize = 1024;
+
+/// "a, b and 12 more".
+pub(crate) fn list<T: AsRef<str>>(items: &[T]) -> String {
+    list_bounded(items, MAX_NAMES)
+}
+
+/// The first `most` items and the number of the others.
+pub(crate) fn list_bounded<T: AsRef<str>>(items: &[T], most: usize) -> String {
+    let shown: Vec<&str> = items.iter().take(most).map(AsRef::as_ref).collect();
+    match items.len().saturating_sub(most) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+/// "1 member", "2 members".
+pub(crate) fn members(count: usize) -> String {
+    if count == 1 { "1 member".to_owned() } else { format!("{count} members") }
+}
+
+/// At most `most` characters; a cut is shown.
+pub(crate) fn bounded(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    text.chars().take(most.saturating_sub(1)).chain(['…']).collect()
+}
+
+/// "300 s" or, from two minutes on and without a rest, "5 min".
+pub(crate) fn seconds(seconds: i64) -> String {
+    if seconds >= 120 && seconds % 60 == 0 { format!("{} min", seconds / 60) } else { format!("{seconds} s") }
+}
+
+/// The time as objects show it: "2026-01-02T03:04:05Z".
+pub(crate) fn time(millis: Millis) -> String {
+    time_from_millis(millis).0.to_string()
+}
+
+/// A count for a field of the status.
+pub(crate) fn count(members: usize) -> i32 {
+    i32::try_from(members).unwrap_or(i32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_name_ten_and_count_the_others() {
+        let names: Vec<String> = (1..=22).map(|number| format!("m{number}")).collect();
+        assert_eq!(list(&names[..2]), "m1, m2");
+        assert!(list(&names).ends_with("m10 and 12 more"), "{}", list(&names));
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        assert_eq!(bounded("äöüß", 4), "äöüß");
+        assert_eq!(bounded("äöüß", 3), "äö…");
+    }
+
+    #[test]
+    fn durations_and_times_read_well() {
+        assert_eq!(seconds(300), "5 min");
+        assert_eq!(seconds(90), "90 s");
+        assert_eq!(time(1_767_323_045_678), "2026-01-02T03:04:05Z");
+    }
+}

@@ -1,0 +1,36 @@
+//! One replica of the store as a synchronous function: inputs in, outputs out.
+//!
+//! [`Node`] wraps the `raft` crate's `RawNode`. It owns no thread, socket, clock, file or source of randomness, so
+//! a whole cluster runs in one thread from one seed. What needs the outside is an output: messages that may leave
+//! *now*, batches that must reach the disk, answers to requests. What a batch promises is held back inside the node
+//! until the shell says [`Input::Persisted`], so a caller can't send it too early by mistake.
+
+mod codec;
+mod config;
+mod election;
+mod log;
+mod membership;
+mod message;
+mod node;
+mod proposals;
+mod reads;
+mod ready;
+mod table;
+mod txn;
+
+pub use codec::{Error as CodecError, Reader, Writer};
+pub use config::{Config, SnapshotPolicy};
+pub use log::{Batch, DurableLog, LogMirror};
+pub use membership::Membership;
+pub use message::{Error as MessageError, MAX_MESSAGE_BYTES, PeerMessage, SnapshotMessage, encode as encode_message};
+pub use node::{Counters, Error, Input, Node, Outputs, ReplicaView, SnapshotOrder};
+pub use proposals::ProposalOutcome;
+pub use raft::eraftpb::{Entry, EntryType, HardState, Message, MessageType};
+pub use table::{Applied, Command, Position, SharedTable, SnapshotMeta, State, Table};
+pub use txn::{
+    Change, Changes, Error as TxnError, Fence, KeyValue, MAX_KEY_BYTES, MAX_OPERATIONS, MAX_TXN_BYTES, Op, Txn,
+    TxnOutcome, Versioned, When,
+};
+
+/// Names one proposal or read of one process; chosen by the shell, never sent to another replica.
+pub type RequestId = u64;

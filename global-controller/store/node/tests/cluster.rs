@@ -1,0 +1,302 @@
+//! Three nodes in one thread, with lost messages, crashes and slow disks.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+
+use common::{Cluster, Draw};
+use store_node::{Input, MessageType, Op, ProposalOutcome, SnapshotPolicy, Txn, TxnOutcome};
+
+const NO_SNAPSHOTS: SnapshotPolicy = SnapshotPolicy { entries: u64::MAX, bytes: u64::MAX };
+
+fn put(key: &str, value: &str) -> Txn {
+    Txn::new(None, vec![], vec![Op::Put { key: key.into(), value: value.to_owned().into() }]).unwrap()
+}
+
+fn propose(cluster: &mut Cluster, node: u64, id: u64, key: &str, value: &str) {
+    cluster.step(node, [Input::Propose { id, txn: put(key, value) }]);
+}
+
+fn committed(cluster: &Cluster, id: u64) -> bool {
+    cluster.answers.iter().any(|(_, answered, outcome)| {
+        *answered == id && matches!(outcome, ProposalOutcome::Applied(TxnOutcome::Committed { .. }))
+    })
+}
+
+#[test]
+fn one_replica_acknowledges_nothing_before_its_disk_does() {
+    let mut cluster = Cluster::new(1, 1, NO_SNAPSHOTS);
+    cluster.elect();
+    cluster.replicas.get_mut(&1).unwrap().flushing = false;
+    propose(&mut cluster, 1, 7, "a", "1");
+    for _ in 0..50 {
+        cluster.tick();
+    }
+    assert!(cluster.answers.is_empty(), "acknowledged before it was on disk");
+    assert!(cluster.node(1).state().get("a").is_none());
+    cluster.flush(1);
+    assert!(committed(&cluster, 7));
+}
+
+#[test]
+fn nothing_is_acknowledged_before_a_majority_of_disks_has_it() {
+    let mut cluster = Cluster::new(3, 1, NO_SNAPSHOTS);
+    let leader = cluster.elect();
+    for replica in cluster.replicas.values_mut() {
+        replica.flushing = false;
+    }
+    cluster.sent.clear();
+    propose(&mut cluster, leader, 7, "a", "1");
+    cluster.settle();
+    let sent = |cluster: &Cluster, kind| cluster.sent.iter().filter(|sent| sent.get_msg_type() == kind).count();
+    assert_eq!(sent(&cluster, MessageType::MsgAppend), 2, "the leader sends before its own flush");
+    assert_eq!(sent(&cluster, MessageType::MsgAppendResponse), 0, "a follower answered before its flush");
+    let follower = (1..=3).find(|id| *id != leader).unwrap();
+    cluster.flush(follower);
+    cluster.settle();
+    assert_eq!(sent(&cluster, MessageType::MsgAppendResponse), 1);
+    assert!(!committed(&cluster, 7), "one of three disks is no majority");
+    cluster.flush(leader);
+    cluster.settle();
+    assert!(committed(&cluster, 7));
+}
+
+#[test]
+fn heartbeats_go_on_while_all_disks_hang() {
+    let mut cluster = Cluster::new(3, 1, NO_SNAPSHOTS);
+    let leader = cluster.elect();
+    let term = cluster.node(leader).view().term;
+    for replica in cluster.replicas.values_mut() {
+        replica.flushing = false;
+    }
+    propose(&mut cluster, leader, 7, "a", "1");
+    for _ in 0..200 {
+        cluster.tick();
+    }
+    assert_eq!(cluster.leaders(), vec![leader]);
+    assert_eq!(cluster.node(leader).view().term, term, "a hanging disk caused an election");
+}
+
+#[test]
+fn a_vote_is_not_given_before_it_is_on_disk() {
+    let mut cluster = Cluster::new(3, 1, NO_SNAPSHOTS);
+    let leader = cluster.elect();
+    cluster.crash(leader);
+    for replica in cluster.replicas.values_mut() {
+        replica.flushing = false;
+    }
+    cluster.sent.clear();
+    for _ in 0..100 {
+        cluster.tick();
+    }
+    let votes = cluster.sent.iter().filter(|sent| {
+        matches!(sent.get_msg_type(), MessageType::MsgRequestVote | MessageType::MsgRequestVoteResponse)
+    });
+    assert_eq!(votes.count(), 0, "a vote was asked for or given while no disk flushed");
+    assert!(cluster.leaders().is_empty());
+}
+
+#[test]
+fn a_leader_that_is_cut_off_steps_down_within_two_election_periods() {
+    let mut cluster = Cluster::new(3, 1, NO_SNAPSHOTS);
+    let leader = cluster.elect();
+    cluster.cut.insert(leader);
+    let ticks = (0..).take_while(|_| {
+        cluster.tick();
+        cluster.node(leader).view().leader == Some(leader)
+    });
+    assert!(ticks.count() <= 20);
+    let next = cluster.elect();
+    assert_ne!(next, leader);
+}
+
+#[test]
+fn a_proposal_of_a_deposed_leader_is_replaced_and_never_applied() {
+    let mut cluster = Cluster::new(3, 3, NO_SNAPSHOTS);
+    let old = cluster.elect();
+    cluster.cut.insert(old);
+    propose(&mut cluster, old, 7, "lost", "1");
+    cluster.settle();
+    let new = cluster.elect();
+    propose(&mut cluster, new, 8, "kept", "1");
+    cluster.settle();
+    assert!(committed(&cluster, 8));
+    cluster.cut.clear();
+    for _ in 0..50 {
+        cluster.tick();
+    }
+    assert!(cluster.answers.contains(&(old, 7, ProposalOutcome::Replaced)), "{:?}", cluster.answers);
+    for id in 1..=3 {
+        assert!(cluster.node(id).state().get("lost").is_none());
+        assert!(cluster.node(id).state().get("kept").is_some());
+    }
+}
+
+#[test]
+fn a_follower_does_not_propose_and_says_so() {
+    let mut cluster = Cluster::new(3, 1, NO_SNAPSHOTS);
+    let leader = cluster.elect();
+    let follower = (1..=3).find(|id| *id != leader).unwrap();
+    propose(&mut cluster, follower, 7, "a", "1");
+    assert_eq!(cluster.answers, vec![(follower, 7, ProposalOutcome::NotLeader)]);
+}
+
+#[test]
+fn a_read_on_a_follower_sees_what_was_acknowledged_before_it() {
+    let mut cluster = Cluster::new(3, 1, NO_SNAPSHOTS);
+    let leader = cluster.elect();
+    let follower = (1..=3).find(|id| *id != leader).unwrap();
+    propose(&mut cluster, leader, 7, "a", "1");
+    cluster.settle();
+    assert!(committed(&cluster, 7));
+    cluster.step(follower, [Input::Read { id: 9 }]);
+    cluster.settle();
+    assert_eq!(cluster.reads, vec![(follower, 9)]);
+    assert!(cluster.node(follower).state().get("a").is_some());
+}
+
+#[test]
+fn a_read_on_a_leader_that_is_cut_off_is_not_served() {
+    let mut cluster = Cluster::new(3, 1, NO_SNAPSHOTS);
+    let old = cluster.elect();
+    cluster.cut.insert(old);
+    cluster.step(old, [Input::Read { id: 9 }]);
+    for _ in 0..100 {
+        cluster.tick();
+    }
+    assert!(cluster.reads.is_empty(), "a stale leader served a read");
+    cluster.cut.clear();
+    for _ in 0..50 {
+        cluster.tick();
+    }
+    assert_eq!(cluster.reads, vec![(old, 9)], "the read is served once the replica is back");
+}
+
+#[test]
+fn a_follower_that_missed_compacted_entries_catches_up_by_snapshot() {
+    let mut cluster = Cluster::new(3, 1, SnapshotPolicy { entries: 10, bytes: u64::MAX });
+    let leader = cluster.elect();
+    let behind = (1..=3).find(|id| *id != leader).unwrap();
+    cluster.cut.insert(behind);
+    for n in 0..100 {
+        propose(&mut cluster, leader, n, &format!("k{n}"), "v");
+        cluster.settle();
+    }
+    let (first, _) = cluster.node(leader).log_span();
+    assert!(first > cluster.applied(behind).index + 1, "the log wasn't compacted");
+    cluster.cut.clear();
+    for _ in 0..100 {
+        cluster.tick();
+    }
+    assert_eq!(cluster.applied(behind), cluster.applied(leader));
+    assert!(cluster.node(behind).state().iter().eq(cluster.node(leader).state().iter()));
+    cluster.crash(behind);
+    cluster.start(behind);
+    for _ in 0..50 {
+        cluster.tick();
+    }
+    assert_eq!(cluster.applied(behind), cluster.applied(leader));
+}
+
+#[test]
+fn a_leader_that_is_about_to_stop_hands_over_without_an_election_timeout() {
+    let mut cluster = Cluster::new(3, 1, NO_SNAPSHOTS);
+    let old = cluster.elect();
+    cluster.tick();
+    cluster.tick();
+    cluster.step(old, [Input::HandOver]);
+    cluster.settle();
+    let leaders = cluster.leaders();
+    assert!(leaders.len() == 1 && leaders[0] != old, "{leaders:?}");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    let run = |seed| {
+        let mut cluster = Cluster::new(3, seed, NO_SNAPSHOTS);
+        cluster.loss_percent = 20;
+        let views: Vec<_> = (0..300)
+            .map(|_| {
+                cluster.tick();
+                (1..=3).map(|id| cluster.node(id).view()).collect::<Vec<_>>()
+            })
+            .collect();
+        views
+    };
+    assert_eq!(run(5), run(5));
+    assert_ne!(run(5), run(6));
+}
+
+/// Writes through whoever leads while messages get lost and replicas crash, then heals, and checks that no
+/// acknowledged write is missing and that all replicas agree.
+#[test]
+fn acknowledged_writes_survive_lost_messages_and_crashes() {
+    for seed in 0..150 {
+        chaos(seed);
+    }
+}
+
+fn chaos(seed: u64) {
+    let mut cluster = Cluster::new(3, seed, SnapshotPolicy { entries: 25, bytes: u64::MAX });
+    let mut draw = Draw(seed ^ 0xabcd);
+    cluster.loss_percent = draw.below(30);
+    for n in 0..400 {
+        act(&mut cluster, &mut draw, n);
+        cluster.tick();
+    }
+    heal(&mut cluster);
+    let state = |id: u64| cluster.node(id).state().iter().collect::<Vec<_>>();
+    assert_eq!(state(1), state(2), "seed {seed}");
+    assert_eq!(state(1), state(3), "seed {seed}");
+    for (_, id, outcome) in &cluster.answers {
+        let key = format!("k{id}");
+        let found = cluster.node(1).state().get(&key).is_some();
+        match outcome {
+            ProposalOutcome::Applied(_) => assert!(found, "seed {seed}: acknowledged write {id} is gone"),
+            ProposalOutcome::Unknown => {}
+            _ => assert!(!found, "seed {seed}: write {id} was answered {outcome:?} and applied"),
+        }
+    }
+    let acknowledged = cluster.answers.iter().filter(|answer| matches!(answer.2, ProposalOutcome::Applied(_)));
+    assert!(acknowledged.count() > 20, "seed {seed}: hardly anything was written");
+}
+
+fn act(cluster: &mut Cluster, draw: &mut Draw, n: u64) {
+    let id = 1 + draw.below(3);
+    match draw.below(40) {
+        0 => cluster.crash(id),
+        1 => drop(cluster.cut.insert(id)),
+        2..=4 => cluster.cut.clear(),
+        5 => cluster.replicas.get_mut(&id).unwrap().flushing = false,
+        6..=8 => {
+            cluster.replicas.get_mut(&id).unwrap().flushing = true;
+            cluster.flush(id);
+        }
+        9..=12 if cluster.replicas[&id].node.is_none() => cluster.start(id),
+        _ => {}
+    }
+    for leader in cluster.leaders() {
+        propose(cluster, leader, n * 10 + leader, &format!("k{}", n * 10 + leader), "v");
+    }
+}
+
+fn heal(cluster: &mut Cluster) {
+    cluster.loss_percent = 0;
+    cluster.cut.clear();
+    for id in 1..=3 {
+        cluster.replicas.get_mut(&id).unwrap().flushing = true;
+        if cluster.replicas[&id].node.is_none() {
+            cluster.start(id);
+        }
+        cluster.flush(id);
+    }
+    for _ in 0..200 {
+        cluster.tick();
+    }
+    let leader = cluster.elect();
+    propose(cluster, leader, 1_000_000, "k1000000", "v");
+    cluster.settle();
+    cluster.tick();
+    cluster.tick();
+    cluster.tick();
+}

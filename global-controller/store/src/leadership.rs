@@ -1,0 +1,30 @@
+//! Who leads, as callers see it.
+
+use store_node::{Fence, ReplicaView};
+
+use crate::config::Checked;
+
+/// Who leads, seen from this replica.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Leadership {
+    /// Id of the leading replica, if one is known.
+    pub leader: Option<String>,
+    /// Its url.
+    pub url: Option<String>,
+    /// The current Raft term.
+    pub term: u64,
+    /// Set when this replica leads and has applied everything that was committed before its term.
+    pub fence: Option<Fence>,
+}
+
+impl Leadership {
+    pub(crate) fn describe(config: &Checked, view: ReplicaView) -> Self {
+        let leader = view.leader.and_then(|number| config.by_number(number));
+        Self {
+            leader: leader.map(|replica| replica.id.clone()),
+            url: leader.map(|replica| replica.url.clone()),
+            term: view.term,
+            fence: view.fence,
+        }
+    }
+}

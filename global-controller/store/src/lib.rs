@@ -1,0 +1,38 @@
+//! The replicated store: a small linearizable key-value store for the controller's own state.
+//!
+//! [`Store`] is the handle, and all that callers see. Around the synchronous replica of `store-node` this crate puts
+//! what touches the world: the thread that runs it, the log and snapshots on disk, the connections between replicas,
+//! and watching. `OVERVIEW.md` beside the manifest draws the read path, the write path and the life-cycle.
+
+mod config;
+mod disk;
+mod fatal;
+mod formation;
+mod handle;
+mod history;
+mod housekeeping;
+mod inbox;
+mod leadership;
+mod logging;
+mod mirror;
+mod node_thread;
+mod open;
+mod transport;
+mod unique;
+mod watch;
+mod writer;
+
+pub use config::{Config, OpenError, ReplicaConfig, Tuning};
+pub use disk::identity::Error as IdentityError;
+pub use disk::log_engine::Error as LogError;
+pub use disk::recover::Error as RecoverError;
+pub use disk::snapshot::Error as SnapshotError;
+pub use handle::{Page, ReadError, Store, WriteError};
+pub use leadership::Leadership;
+pub use store_node::{
+    Change, Fence, KeyValue, MAX_KEY_BYTES, MAX_OPERATIONS, MAX_TXN_BYTES, Op, SnapshotPolicy, TxnOutcome, Versioned,
+    When,
+};
+#[doc(hidden)]
+pub use transport::admission::standin;
+pub use watch::{Watch, WatchEvent};

@@ -1,0 +1,196 @@
+//! Opening a replica: identity, formation, recovery, and the threads that run it.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::{Receiver, channel, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{Builder, JoinHandle};
+
+use axum::Router;
+use store_node::{Node, SharedTable, State, Table};
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Checked, Config, OpenError, Tuning};
+use crate::disk::identity::{self, Formation, Identity};
+use crate::disk::recover::{self, Start};
+use crate::disk::{self, Layout};
+use crate::handle::{OPERATIONS, Shared};
+use crate::history::History;
+use crate::housekeeping::{Housekeeper, WAITING_CHORES};
+use crate::inbox::{Command, INBOX};
+use crate::leadership::Leadership;
+use crate::mirror::Mirror;
+use crate::node_thread::{NodeThread, Requests};
+use crate::transport::{self, Links};
+use crate::writer::LogWriter;
+
+/// Opens the replica and, if it needs no one else for it, starts it.
+pub(crate) async fn open(config: Config, tuning: Tuning) -> Result<(Arc<Shared>, Router), OpenError> {
+    let config = Checked::new(config)?;
+    let (inbox, commands) = sync_channel(INBOX);
+    let shared = blocking(move || prepare(config, tuning, inbox)).await?;
+    let router = transport::router(Arc::clone(&shared));
+    if shared.config.others().next().is_none() {
+        let members = [(shared.config.own.id.clone(), shared.identity().incarnation)].into();
+        let forming = Arc::clone(&shared);
+        blocking(move || form(&forming, Formation { members })).await?;
+    }
+    if shared.identity().formation.is_some() {
+        let starting = Arc::clone(&shared);
+        let handle = tokio::runtime::Handle::current();
+        blocking(move || start(&starting, commands, &handle)).await?;
+    } else {
+        tokio::spawn(crate::formation::run(Arc::clone(&shared), commands));
+    }
+    Ok((shared, router))
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, OpenError> + Send + 'static,
+) -> Result<T, OpenError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(stopped) => Err(OpenError::Thread(std::io::Error::other(stopped))),
+    }
+}
+
+fn prepare(
+    config: Checked,
+    tuning: Tuning,
+    inbox: std::sync::mpsc::SyncSender<Command>,
+) -> Result<Arc<Shared>, OpenError> {
+    let path = config.config.data_dir.clone();
+    let layout = Layout::new(&path).map_err(|source| OpenError::Folder { path: path.clone(), source })?;
+    let unfit = |source: identity::Error| OpenError::Identity { path: path.clone(), source };
+    let (id, number) = (config.own.id.as_str(), config.own.number);
+    let identity = Identity::open(&layout, &config.config.cluster, id, number).map_err(unfit)?;
+    identity.check_members(&config.ids()).map_err(unfit)?;
+    Ok(Arc::new(Shared {
+        config,
+        layout,
+        tuning,
+        identity: Mutex::new(identity),
+        inbox,
+        table: SharedTable::new(Table::default()),
+        history: Arc::new(History::new(tuning.history_revisions, tuning.history_bytes)),
+        leadership: watch::Sender::new(Leadership::default()),
+        operations: Semaphore::new(OPERATIONS),
+        snapshot_reception: Semaphore::new(1),
+        closed: CancellationToken::new(),
+        abandoned: Arc::new(AtomicBool::new(false)),
+        threads: Mutex::new(Vec::new()),
+    }))
+}
+
+/// Writes the beginning of a new store and then the fact that it was formed; without effect when it was before.
+pub(crate) fn form(shared: &Shared, formation: Formation) -> Result<(), OpenError> {
+    let path = shared.layout.root().to_owned();
+    let mut identity = shared.identity.lock().unwrap_or_else(PoisonError::into_inner);
+    if identity.formation.is_some() {
+        return Ok(());
+    }
+    let voters = shared.config.config.replicas.iter().map(|replica| replica.number).collect();
+    recover::found(&shared.layout, voters).map_err(|source| OpenError::Recover { path: path.clone(), source })?;
+    let mut formed = identity.clone();
+    formed.formation = Some(formation);
+    formed.save(&shared.layout).map_err(|source| OpenError::Identity { path, source })?;
+    *identity = formed;
+    Ok(())
+}
+
+/// Recovers the replica from its folder and starts its threads and connections.
+pub(crate) fn start(
+    shared: &Arc<Shared>,
+    commands: Receiver<Command>,
+    runtime: &tokio::runtime::Handle,
+) -> Result<(), OpenError> {
+    let path = shared.layout.root().to_owned();
+    let Start { hard_state, snapshot, entries, table, log } =
+        recover::recover(&shared.layout).map_err(|source| OpenError::Recover { path, source })?;
+    tracing::info!(snapshot = snapshot.position.index, entries = entries.len(), "replica recovered");
+    let configured: BTreeSet<_> = shared.config.config.replicas.iter().map(|replica| replica.number).collect();
+    let voters: BTreeSet<_> = snapshot.membership.voters.iter().copied().collect();
+    if voters != configured {
+        let problem = format!("the store's replicas have the numbers {voters:?}, configured are {configured:?}");
+        return Err(OpenError::Config { problem });
+    }
+    shared.history.restart(table.revision());
+    let mut state = shared.table.clone();
+    state.install(table);
+    let node_config = store_node::Config {
+        id: shared.config.own.number,
+        boot: crate::unique::number(),
+        seed: crc32fast::hash(shared.config.config.cluster.as_bytes()).into(),
+        snapshots: shared.tuning.snapshots,
+    };
+    let node = Node::new(node_config, hard_state, snapshot, entries, state, &crate::logging::raft_logger())?;
+    let links = Links::start(shared, runtime);
+    spawn_threads(shared, commands, node, links, log)?;
+    start_mirror(shared, runtime)
+}
+
+fn spawn_threads(
+    shared: &Arc<Shared>,
+    commands: Receiver<Command>,
+    node: Node<SharedTable>,
+    links: Links,
+    log: disk::log_engine::LogEngine,
+) -> Result<(), OpenError> {
+    let (batches, written) = channel();
+    let (chores, waiting) = sync_channel(WAITING_CHORES);
+    let received = Arc::default();
+    let snapshots = shared.layout.snapshots();
+    let housekeeper = Housekeeper {
+        table: shared.table.clone(),
+        folder: snapshots.clone(),
+        purger: log.purger(),
+        chores: waiting,
+        inbox: shared.inbox.clone(),
+    };
+    let writer = LogWriter {
+        log,
+        snapshots,
+        received: Arc::clone(&received),
+        batches: written,
+        inbox: shared.inbox.clone(),
+        chores: chores.clone(),
+        abandoned: Arc::clone(&shared.abandoned),
+    };
+    let described = shared.config.clone();
+    let thread = NodeThread {
+        node,
+        tick: shared.config.config.tick,
+        commands,
+        batches,
+        chores,
+        links,
+        history: Arc::clone(&shared.history),
+        leadership: shared.leadership.clone(),
+        describe: Box::new(move |view| Leadership::describe(&described, view)),
+        received,
+        abandoned: Arc::clone(&shared.abandoned),
+        closed: shared.closed.clone(),
+        requests: Requests::default(),
+    };
+    spawn(shared, "store-chores", || housekeeper.run())?;
+    spawn(shared, "store-writer", || writer.run())?;
+    spawn(shared, "store-node", || thread.run())
+}
+
+fn start_mirror(shared: &Arc<Shared>, runtime: &tokio::runtime::Handle) -> Result<(), OpenError> {
+    let (table, history) = (shared.table.clone(), Arc::clone(&shared.history));
+    let (folder, closed, runtime) = (shared.layout.mirror(), shared.closed.clone(), runtime.clone());
+    spawn(shared, "store-mirror", move || {
+        let mirrored = Mirror::open(&folder, table, history, closed).and_then(|mirror| runtime.block_on(mirror.run()));
+        if let Err(error) = mirrored {
+            tracing::warn!(%error, "the mirror of the state stopped; the store goes on without it");
+        }
+    })
+}
+
+fn spawn(shared: &Shared, name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), OpenError> {
+    let thread: JoinHandle<()> = Builder::new().name(name.to_owned()).spawn(work).map_err(OpenError::Thread)?;
+    shared.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+    Ok(())
+}

@@ -1,0 +1,87 @@
+//! The one thread that writes the log: everything that queues up during a flush goes into the next one.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use store_node::{Batch, DurableLog, Position};
+
+use crate::disk::log_engine::LogEngine;
+use crate::disk::{files, snapshot};
+use crate::housekeeping::Chore;
+use crate::inbox::Command;
+
+/// Batches taken at once; each holds at most what one step of the node produces.
+const BATCHES_AT_ONCE: usize = 256;
+
+/// What stops the writer, and with it the process.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("failed to write the log")]
+    Log(#[from] crate::disk::log_engine::Error),
+    #[error("failed to publish a received snapshot")]
+    Snapshot(#[from] std::io::Error),
+    #[error("the received snapshot at index {index} has no file")]
+    NoFile { index: u64 },
+}
+
+/// Received snapshots that wait for their batch.
+pub(crate) type Received = Arc<Mutex<HashMap<u64, PathBuf>>>;
+
+pub(crate) struct LogWriter {
+    pub(crate) log: LogEngine,
+    pub(crate) snapshots: PathBuf,
+    pub(crate) received: Received,
+    pub(crate) batches: Receiver<Batch>,
+    pub(crate) inbox: SyncSender<Command>,
+    pub(crate) chores: SyncSender<Chore>,
+    pub(crate) abandoned: Arc<AtomicBool>,
+}
+
+impl LogWriter {
+    /// Writes until the node is gone. A replica that can't write can't keep its promises: the process ends then.
+    pub(crate) fn run(mut self) {
+        let _guard = crate::fatal::PanicGuard("log writer");
+        while let Ok(first) = self.batches.recv() {
+            let mut batches = vec![first];
+            batches.extend(self.batches.try_iter().take(BATCHES_AT_ONCE - 1));
+            if self.abandoned.load(Ordering::Relaxed) {
+                return;
+            }
+            if let Err(error) = self.write(&batches) {
+                crate::fatal::end("the log can't be written", &error);
+            }
+        }
+    }
+
+    fn write(&mut self, batches: &[Batch]) -> Result<(), Error> {
+        for batch in batches {
+            if let Some(meta) = &batch.snapshot {
+                self.publish(meta.position)?;
+            }
+        }
+        self.log.write(batches)?;
+        if let Some(last) = batches.last() {
+            // The node drains its inbox without ever waiting for this thread, so this can't lock up; an error means
+            // that the node is gone.
+            let _ = self.inbox.send(Command::Persisted(last.number));
+        }
+        if batches.iter().any(|batch| batch.first_kept.is_some() || batch.snapshot.is_some()) {
+            // A chore that is dropped because others wait is made up for after the next snapshot.
+            let _ = self.chores.try_send(Chore::Purge);
+        }
+        Ok(())
+    }
+
+    /// The file first, then the log that starts after it: a crash between the two leaves an old log, which recovery
+    /// recognizes, and never a log without its beginning.
+    fn publish(&self, position: Position) -> Result<(), Error> {
+        let index = position.index;
+        let file = self.received.lock().unwrap_or_else(PoisonError::into_inner).remove(&index);
+        let file = file.ok_or(Error::NoFile { index })?;
+        files::publish(&file, &snapshot::path_of(&self.snapshots, position))?;
+        Ok(())
+    }
+}
