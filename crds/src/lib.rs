@@ -4,6 +4,11 @@
 //! This crate knows no client and does no I/O. What travels between controller and agent is the same
 //! type that the API servers store, so there is nothing to convert and nothing to forget.
 
+// These docs become the text of `kubectl explain`, where back-ticks and brackets would only be noise.
+#![allow(clippy::doc_markdown)]
+// One `printcolumn` a column is how `kube` wants them.
+#![allow(clippy::duplicated_attributes)]
+
 mod assignment;
 mod crd;
 mod intorpercent;

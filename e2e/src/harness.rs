@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use crate::assets::Assets;
-use crate::cluster_client;
+use crate::cluster_client::{self, WorkloadView};
 use crate::control_plane::{ControlPlane, Role, Spec};
 use crate::progress::{Progress, human};
 
@@ -104,12 +104,15 @@ pub const LEDGER: Watched<'static> =
 pub const EDGE: Watched<'static> =
     Watched { kind: WorkloadKind::DaemonSet, namespace: "shop", name: "edge", container: "app" };
 
-/// Image of the workload on each member, read from the members' own API servers at about the same time.
-pub async fn images(clients: &BTreeMap<String, Client>, watched: Watched<'_>) -> Result<BTreeMap<String, String>> {
+/// The workload on each member, read from the members' own API servers at about the same time.
+pub async fn views(
+    clients: &BTreeMap<String, Client>,
+    watched: Watched<'_>,
+) -> Result<BTreeMap<String, WorkloadView>> {
     let reads = clients.iter().map(|(member, client)| async move {
         let Watched { kind, namespace, name, container } = watched;
         let view = cluster_client::workload(client, kind, namespace, name, container).await?;
-        anyhow::Ok((member.clone(), view.image))
+        anyhow::Ok((member.clone(), view))
     });
     futures::future::try_join_all(reads).await.map(|all| all.into_iter().collect())
 }
@@ -119,11 +122,23 @@ pub async fn images(clients: &BTreeMap<String, Client>, watched: Watched<'_>) ->
 pub struct Sample {
     /// Since the sampler was started.
     pub at: Duration,
-    /// Image on each member that answered.
-    pub images: BTreeMap<String, String>,
+    /// The workload on each member.
+    pub views: BTreeMap<String, WorkloadView>,
 }
 
-/// Looks at the images of a whole fleet over and over, in the background.
+impl Sample {
+    /// Members that run this image.
+    pub fn running(&self, image: &str) -> usize {
+        self.views.values().filter(|view| view.image == image).count()
+    }
+
+    /// Members that were told to run this image and are not there yet.
+    pub fn in_flux(&self, image: &str) -> usize {
+        self.views.values().filter(|view| view.image == image && !view.is_rolled_out()).count()
+    }
+}
+
+/// Looks at a whole fleet over and over, in the background.
 #[derive(Debug)]
 pub struct Sampler {
     samples: Arc<Mutex<Vec<Sample>>>,
@@ -143,10 +158,11 @@ impl Sampler {
         let task = tokio::spawn(async move {
             let started = Instant::now();
             loop {
-                if let Ok(images) = images(&clients, watched).await {
+                let at = started.elapsed();
+                if let Ok(views) = views(&clients, watched).await {
                     let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
                     if kept.len() < MAX_SAMPLES {
-                        kept.push(Sample { at: started.elapsed(), images });
+                        kept.push(Sample { at, views });
                     }
                 }
                 sleep(SAMPLE_EVERY).await;

@@ -1,1 +1,35 @@
-//! Stub.
+//! The controller on the hub: watch, plan, act, observe, decide, publish.
+//!
+//! ```text
+//! hub ──list+watch──▶ HubCache ─┐                        ┌─▶ act: stream (each replica), webhook (leader)
+//!                               ├─▶ driver (leader) ─txn─▶ store ─watch─▶ Mirror (each replica)
+//! agents ──reports, heartbeats──┘                        └─▶ publish (leader), dashboard (each replica)
+//! ```
+//!
+//! Every replica keeps the same two pictures in memory, of the hub and of the store; only the leader decides, and only
+//! what the store has committed is acted on or published. A replica that takes over therefore starts warm, and a
+//! leader that was cut off can at most repeat what was committed.
+
+mod act;
+mod board;
+mod bus;
+mod clock;
+mod config;
+mod driver;
+mod hub;
+mod http;
+mod keys;
+mod leader;
+mod logging;
+mod metrics;
+mod mirror;
+mod presence;
+mod publish;
+mod records;
+mod reload;
+mod serve;
+mod world;
+
+pub use config::{Config, ConfigProblem, Error as ConfigError};
+pub use logging::{LogFormat, init as init_logging};
+pub use serve::{Error as ServeError, serve};

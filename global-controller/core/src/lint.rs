@@ -48,7 +48,8 @@ fn lint_run(state: &RolloutState, run: &Run, broken: &mut Vec<String>) {
     require(placed, broken, || format!("{stage:?} in step {} of {}", run.step, run.steps.len()));
     let weights: Vec<Weight> = run.steps.iter().map(|step| step.weight).collect();
     require(weights.is_sorted(), broken, || "weights decrease".to_owned());
-    if *stage != Stage::Updating {
+    // A deletion takes the assignments away again, wherever the run stands.
+    if *stage != Stage::Updating && !state.header.deleting {
         for name in state.begun() {
             let stage = state.stage_of(name);
             let updated = matches!(stage, MemberStage::Healthy { .. } | MemberStage::Unhealthy { .. });

@@ -33,6 +33,4 @@ pub use store_node::{
     Change, Fence, KeyValue, MAX_KEY_BYTES, MAX_OPERATIONS, MAX_TXN_BYTES, Op, SnapshotPolicy, TxnOutcome, Versioned,
     When,
 };
-#[doc(hidden)]
-pub use transport::admission::standin;
 pub use watch::{Watch, WatchEvent};

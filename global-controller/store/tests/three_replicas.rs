@@ -181,7 +181,7 @@ async fn only_configured_replicas_are_let_in() {
     let url = &cluster.replicas[0].url;
     let strangers = [(Role::Member, "controller-2"), (Role::Replica, "controller-9"), (Role::Replica, "controller-1")];
     for (role, name) in strangers {
-        let client = cluster.authority.client(&role, name);
+        let client = cluster.authority.client(role, name);
         for route in ["hello", "stream", "txn", "snapshot"] {
             let answer = client.post(format!("{url}/raft/{route}")).body("stranger").send().await.unwrap();
             assert_eq!(answer.status().as_u16(), 403, "{role:?} '{name}' at {route}");
@@ -195,7 +195,7 @@ async fn a_replica_of_another_cluster_or_incarnation_is_refused_before_any_raft_
     let cluster = Cluster::new(Tuning::default()).await;
     cluster.leader().await;
     let url = format!("{}/raft/stream", cluster.replicas[0].url);
-    let client = cluster.authority.client(&Role::Replica, "controller-2");
+    let client = cluster.authority.client(Role::Replica, "controller-2");
     let send = |name: &'static str, incarnation: &'static str| {
         let request = client.post(&url).header("x-store-cluster", name).header("x-store-incarnation", incarnation);
         request.body("no raft bytes").send()

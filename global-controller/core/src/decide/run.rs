@@ -1,11 +1,12 @@
 //! The run as a whole: its start, and what a changed specification means for it.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use super::{EventKind, advance::begin_step, change::Change};
 use crate::plan::{Joiners, order, replan};
 use crate::waves::{current_weight, flux_limit};
-use crate::{Clock, Payload, Plan, Rollout, Run, Stage, Step, words};
+use crate::{Clock, MemberStage, Payload, Plan, Rollout, Run, Stage, Step, words};
 
 /// Starts a run if the payload is new and nothing is in the way; else fits the run to the specification.
 pub(super) fn follow(change: &mut Change<'_>, rollout: &Rollout) {
@@ -60,6 +61,7 @@ fn start(change: &mut Change<'_>, rollout: &Rollout, payload: &Payload, members:
 /// Members joined or left. When all those updated so far have left, the step is taken again with the next in
 /// order, since what was learnt from them says nothing about the others.
 fn follow_membership(change: &mut Change<'_>, wanted: &[String]) {
+    let wanted = &with_late_leavers(change, wanted);
     let Some(run) = &change.state.header.run else { return };
     let joiners = if run.is_over() || run.in_last_step() { Joiners::TooLate } else { Joiners::Welcome };
     let plan = replan(&change.state.plan, wanted, joiners);
@@ -76,6 +78,18 @@ fn follow_membership(change: &mut Change<'_>, wanted: &[String]) {
     if !change.state.plan.members.is_empty() {
         begin_step(change);
     }
+}
+
+/// The wanted members and, after them, those that left but whose withdrawal must wait for a later decision. They
+/// keep their place until then: one that came back in between would else stand beyond its wave, and still be
+/// under the assignment of an earlier one.
+fn with_late_leavers(change: &mut Change<'_>, wanted: &[String]) -> Vec<String> {
+    let still: BTreeSet<&str> = wanted.iter().map(String::as_str).collect();
+    let told = |name: &String| !matches!(change.state.stage_of(name), MemberStage::Planned | MemberStage::Withdrawing);
+    let leaves = |name: &&String| !still.contains(name.as_str()) && told(name);
+    let leavers: Vec<String> = change.state.begun().iter().filter(leaves).cloned().collect();
+    let late = leavers.into_iter().filter(|name| !change.claim(name));
+    wanted.iter().cloned().chain(late).collect()
 }
 
 /// A person paused or resumed it: the clock stops and keeps what is left, or runs on.

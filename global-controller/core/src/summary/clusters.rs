@@ -1,5 +1,7 @@
 //! The members that need attention, the worst first.
 
+use std::collections::BTreeSet;
+
 use crds::ClusterStatus;
 
 use super::{MAX_CLUSTERS_IN_STATUS, View};
@@ -24,6 +26,9 @@ pub(super) fn needing_attention(view: &View<'_>) -> Vec<ClusterStatus> {
     let silent = tally.silent_assigned.iter().chain(&tally.silent_unassigned);
     let pending = tally.applying.iter().map(|member| troubled_member("Progressing", member));
     let named = |state: &'static str, message: &'static str| move |name: &String| member(name, state, message);
+    // The list is a map by name for the API server, which refuses a status with a name twice. One whose
+    // `MemberCluster` was deleted is that, as long as the state has not followed: missing, and silent.
+    let mut seen = BTreeSet::new();
     troubled
         .into_iter()
         .flat_map(|(state, members)| members.iter().map(move |member| troubled_member(state, member)))
@@ -36,6 +41,7 @@ pub(super) fn needing_attention(view: &View<'_>) -> Vec<ClusterStatus> {
         .chain(pending)
         .chain(tally.unheard.iter().map(named("Unknown", "not heard by this leader yet")))
         .chain(tally.unobserved.iter().map(named("Observing", "has not reported what is running yet")))
+        .filter(|cluster| seen.insert(cluster.name.clone()))
         .take(MAX_CLUSTERS_IN_STATUS)
         .collect()
 }

@@ -3,20 +3,7 @@
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-#[doc(hidden)]
-pub mod standin {
-    #[derive(Clone, PartialEq, Eq, Debug)]
-    pub enum Role {
-        Replica,
-        Member,
-    }
-    #[derive(Clone, Debug, PartialEq, Eq)]
-    pub struct Peer {
-        pub role: Role,
-        pub name: String,
-    }
-}
-use standin::{Peer, Role};
+use mutual_tls::{Peer, Role};
 
 use crate::config::ReplicaConfig;
 use crate::handle::Shared;

@@ -64,7 +64,7 @@ impl Cluster {
 
     pub fn config(&self, place: usize, folder: &Path) -> Config {
         let id = self.replicas[place].id.clone();
-        let client = Some(self.authority.client(&Role::Replica, &id));
+        let client = Some(self.authority.client(Role::Replica, &id));
         let (cluster, data_dir, replicas) = ("test".to_owned(), folder.to_owned(), self.replicas.clone());
         Config { cluster, id, data_dir, replicas, client, tick: Config::TICK }
     }

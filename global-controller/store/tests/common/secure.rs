@@ -10,8 +10,8 @@ use rcgen::{
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-pub use super::candidate::Role;
-use super::candidate::{Credentials, MEMBER_ORGANIZATION, REPLICA_ORGANIZATION, client, serve};
+pub use mutual_tls::Role;
+use mutual_tls::{Credentials, client, serve};
 
 pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
@@ -26,13 +26,9 @@ impl Authority {
         Self { issuer: CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap() }
     }
 
-    pub fn credentials(&self, role: &Role, name: &str) -> Credentials {
-        let organization = match role {
-            Role::Replica => REPLICA_ORGANIZATION,
-            Role::Member => MEMBER_ORGANIZATION,
-        };
+    pub fn credentials(&self, role: Role, name: &str) -> Credentials {
         let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
-        params.distinguished_name.push(DnType::OrganizationName, organization);
+        params.distinguished_name.push(DnType::OrganizationName, role.organization());
         params.distinguished_name.push(DnType::CommonName, name);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let key = KeyPair::generate().unwrap();
@@ -41,8 +37,8 @@ impl Authority {
         Credentials::from_pem(ca.as_bytes(), own.as_bytes(), key.as_bytes()).unwrap()
     }
 
-    pub fn client(&self, role: &Role, name: &str) -> reqwest::Client {
-        client(&self.credentials(role, name)).unwrap()
+    pub fn client(&self, role: Role, name: &str) -> reqwest::Client {
+        client(&self.credentials(role, name), Role::Replica).unwrap()
     }
 
     /// Serves as the replica `name` until `shutdown` fires.
@@ -53,7 +49,7 @@ impl Authority {
         router: Router,
         shutdown: CancellationToken,
     ) -> impl Future<Output = ()> + Send + 'static {
-        let credentials = self.credentials(&Role::Replica, name);
+        let credentials = self.credentials(Role::Replica, name);
         async move { serve(listener, &credentials, router, shutdown).await.unwrap() }
     }
 }

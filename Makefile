@@ -1,0 +1,42 @@
+# What one types here. `make verify` only reads; `make fix` rewrites.
+
+CARGO ?= cargo
+# More arguments for demo, test and bench, as in `make demo ARGS="--members 10"`.
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test verify fix bench deny
+
+help: ## This list
+	@awk -F ': ## ' '/^[a-z]+: ## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## A fleet of real clusters on this machine and a rollout over it, live; ONCE=1 ends after it
+	@echo "Building the demo; the first time takes minutes, and then again for the clusters' programs, which say so."
+	$(if $(ONCE),ONCE='$(ONCE)') $(CARGO) run --release --locked --package e2e --bin demo -- $(ARGS)
+
+# The programs first, so that no test's own deadline has to bear their building.
+test: ## The whole suite, on real clusters and in a real browser
+	scripts/browser
+	$(CARGO) run --release --locked --package e2e --bin assets >/dev/null
+	$(CARGO) build --release --locked --package global-controller --package cluster-agent
+	$(CARGO) test --release --workspace --locked $(ARGS)
+
+verify: ## Format, lints, generated files and the purity of crates; changes nothing
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- --deny warnings
+	$(CARGO) run --quiet --locked --package crds --bin crdgen -- --check deploy/crds
+	scripts/purity
+
+fix: ## Formats, and generates deploy/crds anew
+	$(CARGO) fmt --all
+	$(CARGO) run --quiet --locked --package crds --bin crdgen -- deploy/crds
+
+# Files go below target: /tmp may be memory, where nothing is ever made durable.
+bench: ## Puts a second of the store, against a bare append; ARGS=SECONDS for each line
+	@mkdir -p target/bench
+	TMPDIR='$(CURDIR)/target/bench' $(CARGO) run --release --locked --package federated-store --example puts -- $(ARGS)
+
+deny: ## Advisories, licences and sources of dependencies; needs cargo-deny and the network
+	@$(CARGO) deny --version >/dev/null 2>&1 || { \
+		echo "cargo-deny is missing: cargo install --locked cargo-deny" >&2; exit 1; }
+	$(CARGO) deny --locked check

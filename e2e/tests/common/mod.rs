@@ -1,0 +1,103 @@
+//! What tests of whole rollouts share: manifests, and waiting for what the hub and the members say.
+
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::time::Duration;
+
+use crds::{ClusterScopeRollout, ClusterScopeRolloutStatus};
+use e2e::harness::{self, CHECKOUT, wait_for};
+use e2e::playground::{Options, Playground};
+use e2e::progress::Progress;
+use kube::Api;
+
+/// Longer than anything here takes on a busy machine.
+pub const PATIENCE: Duration = Duration::from_mins(2);
+
+pub const V1: &str = "registry.example.com/checkout:v1";
+pub const V2: &str = "registry.example.com/checkout:v2";
+pub const V3: &str = "registry.example.com/checkout:v3";
+
+/// A playground, ready, whose progress goes to the test's output.
+pub async fn up(options: Options) -> Playground {
+    Playground::up(options, Progress::stderr()).await.unwrap()
+}
+
+/// A rollout of an image of `shop/checkout`. `targets` and `strategy` are flow YAML.
+pub fn rollout(name: &str, targets: &str, image: &str, strategy: &str) -> String {
+    format!(
+        "apiVersion: rollout.example.com/v1alpha1
+kind: ClusterScopeRollout
+metadata: {{name: {name}}}
+spec:
+  {targets}
+  workload: {{kind: Deployment, namespace: shop, name: checkout, images: {{app: \"{image}\"}}}}
+  rolloutStrategy: {strategy}
+"
+    )
+}
+
+pub async fn apply(playground: &Playground, manifest: &str) {
+    let output = playground.kubectl().apply(manifest).await.unwrap();
+    assert!(output.success, "refused: {}", output.stderr);
+    assert!(!output.stderr.contains("Warning"), "accepted with a warning: {}", output.stderr);
+}
+
+pub async fn status(playground: &Playground, name: &str) -> anyhow::Result<ClusterScopeRolloutStatus> {
+    let rollouts: Api<ClusterScopeRollout> = Api::all(playground.hub().client().await?);
+    let object = rollouts.get(name).await?;
+    let current = object.status.filter(|status| Some(status.observed_generation) == object.metadata.generation);
+    Ok(current.unwrap_or_default())
+}
+
+/// Waits until the status, once it speaks of the current spec, is as wanted.
+pub async fn until(
+    playground: &Playground,
+    name: &str,
+    what: &str,
+    wanted: impl Fn(&ClusterScopeRolloutStatus) -> bool,
+) -> ClusterScopeRolloutStatus {
+    let what = format!("rollout {name} {what}");
+    let found = wait_for(&what, PATIENCE, || async {
+        let status = status(playground, name).await?;
+        Ok(if wanted(&status) { Ok(status) } else { Err(format!("{status:#?}")) })
+    });
+    found.await.unwrap()
+}
+
+pub async fn until_phase(playground: &Playground, name: &str, phase: crds::Phase) -> ClusterScopeRolloutStatus {
+    until(playground, name, &format!("to be {}", phase.as_str()), |status| status.phase == Some(phase)).await
+}
+
+pub async fn until_waiting(playground: &Playground, name: &str, reason: &str) -> ClusterScopeRolloutStatus {
+    let waits = |status: &ClusterScopeRolloutStatus| status.waiting_on.as_ref().is_some_and(|on| on.reason == reason);
+    until(playground, name, &format!("to wait for {reason}"), waits).await
+}
+
+/// Image and generation of the checkout Deployment on each member, in the order of their names.
+pub async fn checkouts(playground: &Playground) -> Vec<(String, String, i64)> {
+    let clients = playground.member_clients().await.unwrap();
+    let views = harness::views(&clients, CHECKOUT).await.unwrap();
+    views.into_iter().map(|(member, view)| (member, view.image, view.generation)).collect()
+}
+
+/// Members whose checkout Deployment has this image.
+pub async fn members_with(playground: &Playground, image: &str) -> Vec<String> {
+    let all = checkouts(playground).await;
+    all.into_iter().filter(|(_, running, _)| running == image).map(|(member, ..)| member).collect()
+}
+
+/// The Deployment of one member gets another image by somebody else's hand.
+pub async fn meddle(playground: &Playground, member: &str, image: &str) {
+    let set = format!("app={image}");
+    let kubectl = playground.member(member).unwrap().kubectl();
+    kubectl.ok(&["set", "image", "-n", "shop", "deployment/checkout", &set]).await.unwrap();
+}
+
+pub async fn until_image(playground: &Playground, member: &str, image: &str) {
+    wait_for(&format!("{member} to run {image}"), PATIENCE, || async {
+        let running = members_with(playground, image).await;
+        Ok(if running.iter().any(|one| one == member) { Ok(()) } else { Err(format!("{running:?} run it")) })
+    })
+    .await
+    .unwrap();
+}

@@ -1,0 +1,173 @@
+//! The source fragment on two members, with three controllers of which the leader dies, and one member behind NAT.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod common;
+
+use common::{
+    PATIENCE, V1, V2, V3, apply, checkouts, meddle, members_with, rollout, until, until_image, until_phase,
+    until_waiting, up,
+};
+use crds::Phase;
+use e2e::harness::{TestFolder, wait_for};
+use e2e::playground::{Options, Playground};
+
+const EAST: &str = "prod-us-east";
+const WEST: &str = "prod-us-west";
+
+/// The fragment of DESIGN section 1 with a name and a workload; the pause is shortened, for a test has no 5 minutes.
+const FRAGMENT: &str = r#"
+apiVersion: rollout.example.com/v1alpha1
+kind: ClusterScopeRollout
+metadata:
+  name: fragment
+spec:
+  targetClusters: ["prod-us-east", "prod-us-west"]   # the canary batches, in order
+  rolloutStrategy:
+    canary:
+      steps:
+      - setWeight: 10    # first 10 % of the clusters
+        pause: 10
+      - setWeight: 50    # then up to 50 %
+  workload:
+    kind: Deployment
+    namespace: shop
+    name: checkout
+    images: {app: "registry.example.com/checkout:v2"}
+"#;
+
+/// One playground for the whole story, as bringing one up costs more than all that happens in it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollout_over_two_members_survives_its_leader_and_tells_its_story() {
+    let folder = TestFolder::new("two").unwrap();
+    let options = Options::new(folder.path(), 2, 3).named(&[EAST, WEST]).without_webhook(&[WEST]);
+    let playground = up(options).await;
+    what_can_not_start_says_why(&playground).await;
+    the_pause_ends_on_its_deadline_though_the_leader_is_killed(&playground).await;
+    kubectl_tells_the_story(&playground).await;
+    an_agent_without_any_controller_keeps_its_workload(&playground).await;
+    a_new_image_in_mid_run_supersedes(&playground).await;
+    deletion_changes_no_workload(&playground).await;
+    playground.stop().await;
+}
+
+async fn what_can_not_start_says_why(playground: &Playground) {
+    let without = FRAGMENT.split("  workload:").next().unwrap().replace("name: fragment", "name: no-payload");
+    apply(playground, &without).await;
+    let status = until_waiting(playground, "no-payload", "NoPayload").await;
+    assert_eq!(status.phase, Some(Phase::Pending));
+
+    let missing = rollout("missing", "targetClusters: [prod-us-east, prod-mars]", V3, "{canary: {steps: [{setWeight: 50}]}}");
+    apply(playground, &missing).await;
+    let status = until_waiting(playground, "missing", "TargetMissing").await;
+    assert!(status.waiting_on.unwrap().message.contains("prod-mars"));
+    let condition = status.conditions.iter().find(|condition| condition.type_ == "Ready").unwrap();
+    assert!(condition.message.contains("prod-mars") && condition.status == "False", "{condition:?}");
+    assert_eq!(members_with(playground, V1).await, [EAST, WEST], "nothing that waits touches a member");
+    for name in ["no-payload", "missing"] {
+        playground.kubectl().ok(&["delete", "csro", name, "--timeout=60s"]).await.unwrap();
+    }
+}
+
+async fn the_pause_ends_on_its_deadline_though_the_leader_is_killed(playground: &Playground) {
+    let before = checkouts(playground).await;
+    apply(playground, FRAGMENT).await;
+    let pausing = until_waiting(playground, "fragment", "Pause").await;
+    let until_before = pausing.waiting_on.unwrap().until.unwrap();
+    // 10 % of two members is one, the first that is named.
+    assert_eq!(members_with(playground, V2).await, [EAST]);
+    assert_eq!(members_with(playground, V1).await, [WEST]);
+
+    let leader = playground.leader().await.unwrap();
+    let id = leader.id.unwrap();
+    playground.kill_part(&id).await.unwrap();
+    let successor = wait_for("another leader", PATIENCE, || async {
+        let now = playground.leader().await?;
+        Ok(if now.term > leader.term && now.id.as_ref() != Some(&id) { Ok(now) } else { Err(format!("{now:?}")) })
+    });
+    successor.await.unwrap();
+    let pausing = until_waiting(playground, "fragment", "Pause").await;
+    assert_eq!(pausing.waiting_on.unwrap().until.unwrap(), until_before, "the new leader keeps the deadline");
+    assert_eq!(members_with(playground, V2).await, [EAST]);
+
+    let done = until_phase(playground, "fragment", Phase::Succeeded).await;
+    assert_eq!((done.counts.healthy, done.counts.total), (2, 2));
+    assert!(done.gate.unwrap().message.contains("no metric was checked"));
+    // Each Deployment's spec was changed exactly once: nothing was applied twice.
+    let after = checkouts(playground).await;
+    for ((member, _, old), (_, image, new)) in before.iter().zip(&after) {
+        assert_eq!(image, V2, "{member}");
+        assert_eq!(*new, old + 1, "{member}: generation");
+    }
+    playground.start_part(&id).await.unwrap();
+}
+
+async fn kubectl_tells_the_story(playground: &Playground) {
+    let table = playground.kubectl().ok(&["get", "csro", "fragment"]).await.unwrap();
+    let row = table.lines().nth(1).unwrap();
+    for word in ["fragment", "Succeeded", "3/3", "100", "2/2"] {
+        assert!(row.contains(word), "no {word} in:\n{table}");
+    }
+    let words = ["RunStarted", "StepStarted", "PauseStarted", "SoakStarted", "Succeeded", "2 members healthy"];
+    let story = wait_for("the events", PATIENCE, || async {
+        let text = playground.kubectl().ok(&["describe", "csro", "fragment"]).await?;
+        let missing: Vec<_> = words.iter().filter(|word| !text.contains(**word)).collect();
+        Ok(if missing.is_empty() { Ok(text.clone()) } else { Err(format!("no {missing:?} in:\n{text}")) })
+    });
+    let text = story.await.unwrap();
+    assert!(text.contains("step 2 of 3"), "each step has its own event:\n{text}");
+    let members = playground.kubectl().ok(&["get", "mc"]).await.unwrap();
+    assert_eq!(members.matches("True").count(), 2, "{members}");
+    let label = format!("rollout.example.com/member={EAST}");
+    assert!(playground.kubectl().ok(&["get", "mc", "-l", &label, "-o", "name"]).await.unwrap().contains(EAST));
+}
+
+async fn an_agent_without_any_controller_keeps_its_workload(playground: &Playground) {
+    let controllers: Vec<String> = playground.controllers().into_iter().map(|(id, _)| id).collect();
+    for id in &controllers {
+        playground.stop_part(id).await.unwrap();
+    }
+    let agent = format!("{EAST}/agent");
+    playground.stop_part(&agent).await.unwrap();
+    meddle(playground, EAST, V1).await;
+    // It gets ready by its own cluster alone.
+    playground.start_part(&agent).await.unwrap();
+    until_image(playground, EAST, V2).await;
+    for id in &controllers {
+        playground.launch_part(id).await.unwrap();
+    }
+    for id in &controllers {
+        playground.start_part(id).await.unwrap();
+    }
+    until(playground, "fragment", "to be as before", |status| status.phase == Some(Phase::Succeeded)).await;
+}
+
+async fn a_new_image_in_mid_run_supersedes(playground: &Playground) {
+    apply(playground, &FRAGMENT.replace("checkout:v2", "checkout:never-ready-3").replace("pause: 10", "pause: 1")).await;
+    until_waiting(playground, "fragment", "MemberHealth").await;
+    assert_eq!(members_with(playground, V2).await, [WEST], "a member that does not get ready stops the wave");
+    apply(playground, &FRAGMENT.replace("checkout:v2", "checkout:v3").replace("pause: 10", "pause: 1")).await;
+    let done = until_phase(playground, "fragment", Phase::Succeeded).await;
+    assert_eq!(done.run, 3);
+    assert_eq!(members_with(playground, V3).await, [EAST, WEST]);
+}
+
+async fn deletion_changes_no_workload(playground: &Playground) {
+    let before = checkouts(playground).await;
+    // An agent that is away delays nothing.
+    playground.stop_part(&format!("{WEST}/agent")).await.unwrap();
+    playground.kubectl().ok(&["delete", "csro", "fragment", "--timeout=60s"]).await.unwrap();
+    let gone = || async {
+        let left = playground.member(EAST)?.kubectl().ok(&["get", "roas", "-o", "name"]).await?;
+        Ok(if left.trim().is_empty() { Ok(()) } else { Err(left) })
+    };
+    wait_for("the assignment to be withdrawn", PATIENCE, gone).await.unwrap();
+    assert_eq!(checkouts(playground).await, before);
+    playground.start_part(&format!("{WEST}/agent")).await.unwrap();
+    let gone = || async {
+        let left = playground.member(WEST)?.kubectl().ok(&["get", "roas", "-o", "name"]).await?;
+        Ok(if left.trim().is_empty() { Ok(()) } else { Err(left) })
+    };
+    wait_for("the late withdrawal", PATIENCE, gone).await.unwrap();
+    assert_eq!(checkouts(playground).await, before);
+}

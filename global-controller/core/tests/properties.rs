@@ -1,0 +1,432 @@
+//! Whatever people, members and time do, in any order: every decision is sound (see `world/check.rs`), what a
+//! member ran first is never lost, and once all is well again every rollout comes to its end.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod world;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crds::{GateMode, Intent, Outcome};
+use proptest::prelude::*;
+use proptest::sample::select;
+use rollout_core::{Reachability, Touched, WaitingOn};
+
+use world::{Spec, World, images};
+
+/// Something that happens to the world; members by number.
+#[derive(Clone, Debug)]
+enum Happening {
+    /// The agent does as it is told and its report arrives.
+    Obey(usize),
+    /// The agent does as it is told, and the report is lost.
+    ObeyUnheard(usize),
+    /// The agent says this, whatever it was told.
+    Say(usize, Outcome),
+    /// The report that the agent gave before this one arrives again.
+    Repeat(usize),
+    /// All agents do as they are told.
+    ObeyAll,
+    /// Somebody else changes what runs in the member.
+    Meddle(usize),
+    Join(usize),
+    Leave(usize),
+    Relabel(usize, bool),
+    Reach(usize, Reachability),
+    Hub(bool),
+    Pause(bool),
+    Payload(Option<u8>),
+    Steps(String),
+    Soak(Option<i64>),
+    Concurrency(Option<String>),
+    Deadline(Option<i64>),
+    Targets(Vec<usize>),
+    Gates(GateMode),
+    /// The clock, in seconds; back, too.
+    Pass(i64),
+    /// To where the last decision wants to be woken.
+    Wake,
+}
+
+fn name(number: usize) -> String {
+    format!("m{number:02}")
+}
+
+/// Non-decreasing weights with pauses, as YAML.
+fn steps() -> impl Strategy<Value = String> {
+    proptest::collection::vec((1..=100, select(vec![0, 0, 30, 300])), 1..5).prop_map(|mut steps| {
+        steps.sort_by_key(|(weight, _)| *weight);
+        let step = |(weight, pause): &(i32, i64)| format!("{{setWeight: {weight}, pause: {pause}}}");
+        format!("[{}]", steps.iter().map(step).collect::<Vec<_>>().join(", "))
+    })
+}
+
+fn concurrency() -> impl Strategy<Value = Option<String>> {
+    select(vec![None, Some("1"), Some("2"), Some("7"), Some("'30%'"), Some("'100%'")])
+        .prop_map(|limit| limit.map(str::to_owned))
+}
+
+fn soak() -> impl Strategy<Value = Option<i64>> {
+    select(vec![None, Some(0), Some(60)])
+}
+
+/// A valid rollout over some of `count` members, by name, by label or both.
+fn spec(count: usize) -> impl Strategy<Value = Spec> {
+    let targets = proptest::collection::btree_set(0..count, 0..=count.min(4)).prop_flat_map(|some| {
+        Just(some.into_iter().map(name).collect::<Vec<_>>()).prop_shuffle()
+    });
+    (targets, any::<bool>(), steps(), soak(), concurrency(), select(vec![None, Some(45)]), proptest::bool::weighted(0.1))
+        .prop_map(|(targets, selects, steps, soak_seconds, max_concurrency, deadline_seconds, paused)| {
+            let selects = selects || targets.is_empty();
+            let selector = selects.then(|| "{matchLabels: {env: prod}}".to_owned());
+            Spec { targets, selector, soak_seconds, max_concurrency, deadline_seconds, paused, ..Spec::new(&[], &steps) }
+        })
+}
+
+fn happening(count: usize) -> impl Strategy<Value = Happening> {
+    use Happening::*;
+    let member = 0..count;
+    let said = select(vec![
+        Outcome::Accepted,
+        Outcome::Observed,
+        Outcome::Progressing,
+        Outcome::Healthy,
+        Outcome::PreviousChanged,
+        Outcome::WorkloadMissing,
+        Outcome::Refused,
+        Outcome::Withdrawn,
+    ]);
+    let reach = select(vec![Reachability::Reachable, Reachability::Unreachable, Reachability::Unknown]);
+    prop_oneof![
+        12 => member.clone().prop_map(Obey),
+        3 => member.clone().prop_map(ObeyUnheard),
+        5 => (member.clone(), said).prop_map(|(member, outcome)| Say(member, outcome)),
+        2 => member.clone().prop_map(Repeat),
+        20 => Just(ObeyAll),
+        2 => member.clone().prop_map(Meddle),
+        2 => member.clone().prop_map(Join),
+        2 => member.clone().prop_map(Leave),
+        3 => (member.clone(), any::<bool>()).prop_map(|(member, prod)| Relabel(member, prod)),
+        3 => (member.clone(), reach).prop_map(|(member, reach)| Reach(member, reach)),
+        1 => any::<bool>().prop_map(Hub),
+        2 => any::<bool>().prop_map(Pause),
+        2 => proptest::option::weighted(0.9, 2..5_u8).prop_map(Payload),
+        2 => prop_oneof![4 => steps(), 1 => Just("[{setWeight: 101}]".to_owned())].prop_map(Steps),
+        1 => soak().prop_map(Soak),
+        1 => concurrency().prop_map(Concurrency),
+        1 => select(vec![None, Some(45), Some(5)]).prop_map(Deadline),
+        1 => proptest::collection::btree_set(member, 0..4).prop_map(|some| Targets(some.into_iter().collect())),
+        1 => select(vec![GateMode::Hold, GateMode::TimerOnly]).prop_map(Gates),
+        6 => (-20..200_i64).prop_map(Pass),
+        6 => Just(Wake),
+    ]
+}
+
+/// A world with what must be remembered about it.
+struct Story {
+    world: World,
+    /// What each member ran before this rollout first touched it, since it last succeeded.
+    first: BTreeMap<String, BTreeMap<String, String>>,
+    /// Members about which nothing is claimed: they were withdrawn from, or their agents lied.
+    exempt: BTreeSet<String>,
+    /// Reports before the newest.
+    older: BTreeMap<String, crds::RolloutAssignmentStatus>,
+}
+
+impl Story {
+    fn new(world: World) -> Self {
+        Self { world, first: BTreeMap::new(), exempt: BTreeSet::new(), older: BTreeMap::new() }
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        let world = &mut self.world;
+        match happening {
+            Happening::Obey(member) => self.obey(&name(member)),
+            Happening::ObeyUnheard(member) => {
+                let member = name(member);
+                let before = self.world.reports.get(&member).cloned();
+                self.obey(&member);
+                match before {
+                    Some(report) => self.world.reports.insert(member, report),
+                    None => self.world.reports.remove(&member),
+                };
+            }
+            Happening::Say(member, outcome) => {
+                let member = name(member);
+                if world.assignments.contains_key(&member) {
+                    self.exempt.insert(member.clone());
+                    world.answer(&member, outcome);
+                }
+            }
+            Happening::Repeat(member) => {
+                if let Some(report) = self.older.get(&name(member)).filter(|_| world.reports.contains_key(&name(member))) {
+                    world.reports.insert(name(member), report.clone());
+                }
+            }
+            Happening::ObeyAll => {
+                for member in world.assignments.keys().cloned().collect::<Vec<_>>() {
+                    self.obey(&member);
+                }
+            }
+            Happening::Meddle(member) => {
+                if let Some(agent) = world.agents.get_mut(&name(member)) {
+                    agent.runs = Some(images(&format!("manual-{}", world.now)));
+                }
+            }
+            Happening::Join(member) => world.join(&name(member), "prod"),
+            Happening::Leave(member) => world.delete_member(&name(member)),
+            Happening::Relabel(member, prod) => {
+                if let Some(facts) = world.members.get_mut(&name(member)) {
+                    facts.labels.insert("env".to_owned(), if prod { "prod" } else { "test" }.to_owned());
+                }
+            }
+            Happening::Reach(member, reachable) => world.set_reachability(&name(member), reachable),
+            Happening::Hub(fresh) => world.hub_fresh = fresh,
+            Happening::Pause(paused) => world.edit(|spec| spec.paused = paused),
+            Happening::Payload(tag) => world.edit(|spec| spec.image = tag.map(|tag| format!("v{tag}"))),
+            Happening::Steps(steps) => world.edit(|spec| spec.steps = steps),
+            Happening::Soak(seconds) => world.edit(|spec| spec.soak_seconds = seconds),
+            Happening::Concurrency(limit) => world.edit(|spec| spec.max_concurrency = limit),
+            Happening::Deadline(seconds) => world.edit(|spec| spec.deadline_seconds = seconds),
+            Happening::Targets(targets) => world.edit(|spec| spec.targets = targets.into_iter().map(name).collect()),
+            Happening::Gates(gates) => world.gates = gates,
+            Happening::Pass(seconds) => world.advance(seconds),
+            Happening::Wake => world.now = world.wake_at.unwrap_or(world.now),
+        }
+    }
+
+    fn obey(&mut self, member: &str) {
+        let world = &mut self.world;
+        let before = world.agents.get(member).and_then(|agent| agent.runs.clone());
+        let report = world.reports.get(member).cloned();
+        if !world.obey(member) {
+            return;
+        }
+        self.older.extend(report.map(|report| (member.to_owned(), report)));
+        let applied = world.assignments[member].spec.intent == Intent::Apply
+            && world.reports[member].outcome == Outcome::Healthy;
+        if let (true, Some(before)) = (applied, before) {
+            self.first.entry(member.to_owned()).or_insert(before);
+        }
+    }
+
+    fn decide(&mut self) {
+        let (settled, accepted) = (self.world.state.header.settled_run, self.world.state.header.accepted_revision.clone());
+        for line in self.world.decide() {
+            let (word, rest) = line.split_once(" ").unwrap_or((&line, ""));
+            if matches!(word, "Forget" | "Withdraw") {
+                self.exempt.insert(rest.split(':').next().unwrap().to_owned());
+            }
+        }
+        if self.world.state.header.settled_run != settled {
+            self.first.clear();
+            self.exempt.clear();
+        } else {
+            assert_eq!(self.world.state.header.accepted_revision, accepted, "accepted without a success");
+        }
+        self.check_previous();
+    }
+
+    /// What is recorded as previous state is what the member ran when it was first touched. An agent that finds
+    /// the images already there touches nothing, whoever put them there.
+    fn check_previous(&mut self) {
+        // An unanswered Apply that was superseded counts as touched. Where it was not carried out, nobody can tell
+        // any more whether something else that runs there now came before it or after.
+        let touched = self.world.state.members.iter().filter(|(_, record)| record.touched == Touched::Yes);
+        self.exempt.extend(touched.map(|(member, _)| member.clone()).filter(|member| !self.first.contains_key(member)));
+        for (member, first) in &self.first {
+            let Some(record) = self.world.state.members.get(member) else { continue };
+            let told = record.run > self.world.state.header.settled_run && record.touched == Touched::Yes;
+            if told && !self.exempt.contains(member) {
+                let previous = record.previous.as_ref().map(|previous| &previous.images);
+                assert_eq!(previous, Some(first), "{member} lost what it ran before");
+            }
+        }
+    }
+
+    /// All that can be repaired is: everybody is there, heard, selected and honest, and the clock runs on.
+    fn heal(&mut self, count: usize) {
+        let world = &mut self.world;
+        for member in (0..count).map(name) {
+            world.join(&member, "prod");
+            let agent = world.agents.get_mut(&member).unwrap();
+            agent.healthy = true;
+            agent.runs.get_or_insert_with(|| images("v1"));
+        }
+        world.hub_fresh = true;
+        world.gates = GateMode::TimerOnly;
+        world.edit(|spec| {
+            spec.paused = false;
+            spec.image.get_or_insert_with(|| "v2".to_owned());
+            if spec.steps.contains("101") {
+                spec.steps = "[{setWeight: 50, pause: 30}]".to_owned();
+            }
+            if spec.targets.is_empty() {
+                spec.selector = Some("{matchLabels: {env: prod}}".to_owned());
+            }
+        });
+    }
+}
+
+/// So many cases, and more in proportion when PROPTEST_CASES is above its default of 256.
+fn config(cases: u32) -> ProptestConfig {
+    let default = ProptestConfig::default();
+    ProptestConfig { cases: cases * default.cases / 256, failure_persistence: None, ..default }
+}
+
+fn assert_succeeded(world: &World) {
+    assert_eq!(world.reason(), "done", "waiting for {:?}", world.waiting_on());
+    let wanted = images(world.spec.image.as_ref().unwrap());
+    for member in &world.state.plan.members {
+        assert_eq!(world.agents[member].runs.as_ref(), Some(&wanted), "{member} runs something else");
+    }
+    let status = world.summary().status;
+    assert_eq!(status.phase, Some(crds::Phase::Succeeded));
+    assert_eq!((status.counts.healthy, status.counts.in_flux), (status.counts.total, 0));
+    assert_eq!(status.accepted_revision, status.revision);
+}
+
+proptest! {
+    #![proptest_config(config(400))]
+
+    #[test]
+    fn a_run_with_good_answers_ends_succeeded(spec in spec(9)) {
+        let mut world = World::fleet(0, spec.with(|spec| spec.paused = false));
+        for member in (0..9).map(name) {
+            world.join(&member, "prod");
+        }
+        world.finish();
+        assert_succeeded(&world);
+    }
+
+    #[test]
+    fn a_new_leader_that_knows_only_the_store_decides_the_same(
+        spec in spec(6),
+        story in proptest::collection::vec(happening(6), 0..40),
+    ) {
+        let mut story_of = Story::new(World::new(spec, &["m00", "m01", "m02", "m03", "m04", "m05"]));
+        for happening in story {
+            story_of.happen(happening);
+            let world = &story_of.world;
+            let restored = serde_json::from_slice(&serde_json::to_vec(&world.state).unwrap()).unwrap();
+            let mut other = world.clone();
+            other.state = restored;
+            prop_assert_eq!(other.propose(), world.propose());
+            story_of.decide();
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(config(600))]
+
+    #[test]
+    fn every_decision_is_sound_and_all_comes_to_an_end_when_all_is_well_again(
+        spec in spec(8),
+        story in proptest::collection::vec((happening(8), proptest::bool::weighted(0.8)), 0..80),
+    ) {
+        let mut told = Story::new(World::new(spec, &["m00", "m01", "m02", "m03", "m04"]));
+        for (happening, decides) in story {
+            told.happen(happening);
+            if decides {
+                told.decide();
+            }
+        }
+        told.heal(8);
+        told.decide();
+        told.world.finish();
+        // A run that was over keeps those out who joined since; the next payload means everybody.
+        assert_succeeded(&told.world);
+        told.world.edit(|spec| spec.image = Some("v9".to_owned()));
+        told.world.finish();
+        assert_succeeded(&told.world);
+    }
+
+    #[test]
+    fn whatever_is_waited_for_has_a_name(
+        spec in spec(5),
+        story in proptest::collection::vec(happening(6), 0..60),
+    ) {
+        let mut told = Story::new(World::new(spec, &["m00", "m01", "m02", "m03", "m04"]));
+        for happening in story {
+            told.happen(happening);
+            told.decide();
+            // The committed assignments are part of what is observed now.
+            let again = told.world.propose();
+            prop_assert_eq!(&again.state, &told.world.state, "the commit of a decision caused another");
+            prop_assert_ne!(told.world.waiting_on(), Some(WaitingOn::Decision));
+        }
+    }
+
+    #[test]
+    fn a_deletion_at_any_time_ends_when_all_agents_have_acknowledged(
+        spec in spec(6),
+        story in proptest::collection::vec(happening(6), 0..40),
+        after in proptest::collection::vec(happening(6), 0..20),
+    ) {
+        let mut told = Story::new(World::new(spec, &["m00", "m01", "m02", "m03", "m04"]));
+        for happening in story {
+            told.happen(happening);
+            told.decide();
+        }
+        let ran: Vec<_> = told.world.agents.values().map(|agent| agent.runs.clone()).collect();
+        told.world.deleted = true;
+        told.decide();
+        told.decide();
+        prop_assert!(told.world.state.header.finalizer_released, "somebody delayed it");
+        let runs: Vec<_> = told.world.agents.values().map(|agent| agent.runs.clone()).collect();
+        prop_assert_eq!(ran, runs);
+        for happening in after {
+            told.happen(happening);
+            told.decide();
+        }
+        for member in told.world.members.keys().cloned().collect::<Vec<_>>() {
+            told.world.set_reachability(&member, Reachability::Reachable);
+        }
+        told.world.rest();
+        prop_assert!(told.world.state.is_spent());
+        prop_assert!(told.world.assignments.is_empty());
+    }
+}
+
+proptest! {
+    #![proptest_config(config(40))]
+
+    #[test]
+    fn fleets_of_more_members_than_one_decision_may_change_are_no_different(
+        spec in spec(90),
+        story in proptest::collection::vec((mass_happening(90), 0..4_usize), 0..14),
+    ) {
+        let mut told = Story::new(World::fleet(0, spec.with(|spec| spec.selector = Some("{matchLabels: {env: prod}}".to_owned()))));
+        for member in (0..90).map(name) {
+            told.world.join(&member, "prod");
+        }
+        for (happenings, decisions) in story {
+            for happening in happenings {
+                told.happen(happening);
+            }
+            for _ in 0..decisions {
+                told.decide();
+            }
+        }
+        told.heal(90);
+        told.world.finish();
+        assert_succeeded(&told.world);
+    }
+}
+
+/// The same thing to a range of members, or one thing to all.
+fn mass_happening(count: usize) -> impl Strategy<Value = Vec<Happening>> {
+    let some = (0..count, 0..count).prop_map(|(one, other)| one.min(other)..one.max(other));
+    prop_oneof![
+        1 => some.clone().prop_map(|some| some.map(|member| Happening::Relabel(member, false)).collect()),
+        1 => some.clone().prop_map(|some| some.map(|member| Happening::Relabel(member, true)).collect()),
+        1 => some.clone().prop_map(|some| some.map(Happening::Leave).collect()),
+        1 => some.clone().prop_map(|some| some.map(Happening::Join).collect()),
+        1 => some.clone().prop_map(|some| some.map(|member| Happening::Say(member, Outcome::Progressing)).collect()),
+        1 => some.prop_map(|some| some.map(Happening::Meddle).collect()),
+        4 => Just(vec![Happening::ObeyAll]),
+        2 => Just(vec![Happening::Wake]),
+        2 => happening(count).prop_map(|happening| vec![happening]),
+    ]
+}

@@ -1,0 +1,24 @@
+//! The rules of SEMANTICS.md that the crate holds, one test each at least, through its public API.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+#[path = "../world/mod.rs"]
+mod world;
+
+mod concurrency;
+mod deletion;
+mod evidence;
+mod gates;
+mod hub;
+mod limits;
+mod linting;
+mod membership;
+mod pausing;
+mod payload;
+mod plan;
+mod previous;
+mod reachability;
+mod status;
+mod steps;
+mod time;
+mod validation;

@@ -1,0 +1,139 @@
+//! What runs in the members, and what their agents say about it.
+
+use std::collections::BTreeMap;
+
+use crds::{Fence, Intent, Outcome, RolloutAssignmentSpec, RolloutAssignmentStatus, WorkloadObservation, images_hash};
+
+use super::World;
+
+type Images = BTreeMap<String, String>;
+
+/// One member: its workload, and what its agent remembers.
+#[derive(Clone, Debug)]
+pub struct Agent {
+    /// Images of all containers of the workload; none: there is no workload.
+    pub runs: Option<Images>,
+    /// uid of the workload.
+    pub uid: String,
+    /// Whether the workload is healthy by its own status.
+    pub healthy: bool,
+    /// Fence under which it has applied, and the hash of what.
+    applied: Option<(Fence, String)>,
+    sequence: i64,
+}
+
+impl Default for Agent {
+    fn default() -> Self {
+        Self { runs: Some(images("v1")), uid: "w1".to_owned(), healthy: true, applied: None, sequence: 0 }
+    }
+}
+
+/// Container `app` with a tag of the image `shop`.
+pub fn images(tag: &str) -> Images {
+    BTreeMap::from([("app".to_owned(), format!("shop:{tag}"))])
+}
+
+impl World {
+    /// The agent gives this answer to its committed assignment, whatever it was told. Progressing and Healthy set
+    /// the assigned images.
+    pub fn answer(&mut self, member: &str, outcome: Outcome) {
+        self.answer_saying(member, outcome, "");
+    }
+
+    pub fn answer_saying(&mut self, member: &str, outcome: Outcome, message: &str) {
+        let spec = self.assignments[member].spec.clone();
+        let agent = self.agents.get_mut(member).expect("the member has an agent");
+        if matches!(outcome, Outcome::Progressing | Outcome::Healthy) {
+            agent.apply(&spec);
+            agent.healthy = outcome == Outcome::Healthy;
+        }
+        let report = agent.report(&spec, outcome, message);
+        for (name, tag) in report.workload.iter().filter_map(|workload| tag_of(&workload.images)) {
+            self.names.insert(name, tag);
+        }
+        self.reports.insert(member.to_owned(), report);
+    }
+
+    pub fn all_answer(&mut self, members: &[&str], outcome: Outcome) {
+        for member in members {
+            self.answer(member, outcome);
+        }
+    }
+
+    /// The agent does as it is told and says so; true if that is news.
+    pub fn obey(&mut self, member: &str) -> bool {
+        let reachable = self.observations().reachability(member) == rollout_core::Reachability::Reachable;
+        let Some(assignment) = self.assignments.get(member).filter(|_| reachable) else { return false };
+        let spec = assignment.spec.clone();
+        let outcome = self.agents[member].outcome(&spec);
+        let known = self.reports.get(member).is_some_and(|report| {
+            report.fence == spec.fence
+                && report.outcome == outcome
+                && report.workload.as_ref().map(|workload| &workload.images) == self.agents[member].runs.as_ref()
+        });
+        if !known {
+            self.answer(member, outcome);
+        }
+        !known
+    }
+
+    /// All agents that are reachable do as they are told.
+    pub fn obey_all(&mut self) -> bool {
+        let members: Vec<String> = self.assignments.keys().cloned().collect();
+        members.iter().fold(false, |news, member| self.obey(member) || news)
+    }
+}
+
+impl Agent {
+    /// An honest answer: what comes of doing as `spec` says.
+    fn outcome(&self, spec: &RolloutAssignmentSpec) -> Outcome {
+        let Some(runs) = &self.runs else {
+            return if spec.intent == Intent::Withdraw { Outcome::Withdrawn } else { Outcome::WorkloadMissing };
+        };
+        let begun = self.applied.as_ref().is_some_and(|(fence, _)| *fence == spec.fence);
+        let there = spec.workload.images.iter().all(|(container, image)| runs.get(container) == Some(image));
+        let expected = spec.expected_hash.as_ref() == Some(&images_hash(runs));
+        match spec.intent {
+            Intent::Observe => Outcome::Observed,
+            Intent::Withdraw => Outcome::Withdrawn,
+            Intent::Apply if begun || there || expected => Outcome::Healthy,
+            Intent::Apply => Outcome::PreviousChanged,
+            Intent::Return => panic!("nothing returns yet"),
+        }
+    }
+
+    fn apply(&mut self, spec: &RolloutAssignmentSpec) {
+        let runs = self.runs.get_or_insert_default();
+        runs.extend(spec.workload.images.clone());
+        self.applied = Some((spec.fence, images_hash(&spec.workload.images)));
+    }
+
+    fn report(&mut self, spec: &RolloutAssignmentSpec, outcome: Outcome, message: &str) -> RolloutAssignmentStatus {
+        self.sequence += 1;
+        let observation = |images: &Images| WorkloadObservation {
+            uid: self.uid.clone(),
+            generation: 7,
+            observed_generation: 7,
+            images: images.clone(),
+            desired: 2,
+            updated: 2,
+            ready: 2,
+            available: 2,
+            healthy: self.healthy,
+        };
+        RolloutAssignmentStatus {
+            fence: spec.fence,
+            sequence: self.sequence,
+            outcome,
+            applied_hash: self.applied.as_ref().filter(|(fence, _)| *fence == spec.fence).map(|(_, hash)| hash.clone()),
+            workload: self.runs.as_ref().filter(|_| outcome != Outcome::WorkloadMissing).map(observation),
+            message: message.to_owned(),
+            changed_at: None,
+        }
+    }
+}
+
+/// Hash of a set of images with its name in tests.
+fn tag_of(images: &Images) -> Option<(String, String)> {
+    Some((images_hash(images), super::render::images_text(images)))
+}

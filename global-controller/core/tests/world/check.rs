@@ -1,0 +1,157 @@
+//! What must hold for every decision, whatever led to it.
+
+use std::collections::BTreeSet;
+
+use crds::Intent;
+use rollout_core::{
+    Command, Decision, Desired, MAX_CLUSTERS_IN_STATUS, MAX_MEMBERS_PER_DECISION, MemberStage, Millis, RolloutState,
+    Summary, decide, lint, summarize, waiting_on,
+};
+
+use super::World;
+
+/// Characters that the schema allows a message.
+const MAX_MESSAGE_CHARS: usize = 1024;
+/// Two months: longer than the longest pause.
+const LONG_MILLIS: Millis = 60 * 86_400_000;
+
+impl World {
+    pub fn check(&self, decision: &Decision) {
+        let broken = lint(&decision.state, self.desired(), &self.observations());
+        assert!(broken.is_empty(), "{broken:#?} after {:#?}", self.render(&decision.commands));
+        self.check_changes(decision);
+        self.check_limits(decision);
+        self.check_repetition(decision);
+        self.check_words(decision);
+    }
+
+    /// The changed members are told exactly, are few enough for a transaction, and each has at most one order.
+    fn check_changes(&self, decision: &Decision) {
+        let (before, after) = (&self.state.members, &decision.state.members);
+        let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+        let differing: BTreeSet<String> =
+            names.into_iter().filter(|name| before.get(*name) != after.get(*name)).cloned().collect();
+        assert_eq!(differing, decision.changed_members, "other members changed than the decision says");
+        let mut ordered: Vec<&String> = decision
+            .commands
+            .iter()
+            .filter_map(|command| match command {
+                Command::Assign { member, .. } | Command::Forget { member } => Some(member),
+                Command::Announce { .. } | Command::ReleaseFinalizer => None,
+            })
+            .collect();
+        let orders = ordered.len();
+        ordered.sort();
+        ordered.dedup();
+        assert_eq!(ordered.len(), orders, "a member has two orders in one decision");
+        let touched: BTreeSet<&String> = ordered.into_iter().chain(&decision.changed_members).collect();
+        assert!(touched.len() <= MAX_MEMBERS_PER_DECISION, "{} members in one transaction", touched.len());
+        let (now, decided_at) = (decision.state.header.decided_at, self.state.header.decided_at);
+        assert!(now >= decided_at, "time ran back from {decided_at} to {now}");
+    }
+
+    /// Nobody beyond the waves begun is told to apply, nobody without a heard agent, and never more at once than
+    /// the run's limit.
+    fn check_limits(&self, decision: &Decision) {
+        let state = &decision.state;
+        let applied: Vec<&String> = decision
+            .commands
+            .iter()
+            .filter_map(|command| match command {
+                Command::Assign { member, spec } if spec.intent == Intent::Apply => Some(member),
+                _ => None,
+            })
+            .collect();
+        for member in &applied {
+            assert!(state.begun().contains(member), "{member} was assigned before its wave");
+            let reachable = self.observations().reachability(member) == rollout_core::Reachability::Reachable;
+            assert!(reachable && self.hub_fresh, "{member} was assigned without being heard, or while the hub is silent");
+        }
+        let in_flux = state.plan.members.iter().filter(|name| state.stage_of(name).is_in_flux()).count();
+        let limit = state.header.run.as_ref().map_or(0, |run| run.flux_limit);
+        assert!(applied.is_empty() || in_flux <= limit, "{in_flux} in flux, {limit} allowed");
+        let beyond = state.plan.members.iter().skip(state.plan.wave_end);
+        for member in beyond {
+            let stage = state.stage_of(member);
+            let untold = matches!(stage, MemberStage::Planned | MemberStage::Withdrawing);
+            assert!(untold, "{member} is {stage:?} beyond its wave");
+        }
+    }
+
+    /// The same inputs give the same bytes. Unless there is more to do, deciding again changes nothing, neither
+    /// at once nor at any time before `wake_at`.
+    fn check_repetition(&self, decision: &Decision) {
+        let again = decide(&self.state, self.desired(), &self.observations(), self.now);
+        assert_eq!(bytes(&again), bytes(decision), "the same inputs gave another decision");
+        if decision.more {
+            return;
+        }
+        let now = self.now.max(decision.state.header.decided_at);
+        let last = decision.wake_at.map_or(now + LONG_MILLIS, |at| at - 1);
+        assert!(last >= now, "wakes in the past");
+        for at in [self.now, now, now + (last - now) / 2, last] {
+            let again = decide(&decision.state, self.desired(), &self.observations(), at);
+            assert_eq!(again.commands, [], "decided again after {} ms, after {:#?}", at - now, self.render(&decision.commands));
+            assert_eq!(again.state, decision.state, "decided again after {} ms", at - now);
+            assert!(!again.more && again.changed_members.is_empty(), "decided again after {} ms", at - now);
+        }
+    }
+
+    /// Everything that is told to people fits where it goes, and its figures agree.
+    fn check_words(&self, decision: &Decision) {
+        for command in &decision.commands {
+            if let Command::Announce { event } = command {
+                let length = event.message.chars().count();
+                assert!((1..=MAX_MESSAGE_CHARS).contains(&length), "an event of {length} characters");
+            }
+        }
+        let waiting = waiting_on(&decision.state, self.desired(), &self.observations(), self.now);
+        let summary = summarize(&decision.state, self.desired(), &self.observations(), self.now);
+        assert!(waiting.is_some() == summary.status.waiting_on.is_some(), "the status hides what is waited for");
+        check_summary(&decision.state, self.desired(), &summary);
+        // Also while the state is older than what is observed.
+        check_summary(&self.state, self.desired(), &self.summary());
+    }
+}
+
+fn check_summary(state: &RolloutState, desired: Desired<'_>, summary: &Summary) {
+    let status = &summary.status;
+    let counts = status.counts;
+    assert_eq!(counts.healthy + counts.in_flux + counts.not_started, counts.total, "{counts:?}");
+    assert_eq!(counts.healthy + counts.in_flux, counts.assigned, "{counts:?}");
+    assert!(counts.unreachable <= counts.total, "{counts:?}");
+    assert!((0..=100).contains(&status.weight), "weight {}", status.weight);
+    let step_limit = state.header.run.as_ref().map_or(0, |run| run.steps.len() + 1);
+    assert!(usize::try_from(status.step).is_ok_and(|step| step <= step_limit), "step {} of {step_limit}", status.step);
+    assert!(status.step_summary.len() <= 16 && status.healthy_summary.len() <= 24, "{status:?}");
+    if let Some(waiting) = &status.waiting_on {
+        assert!((1..=64).contains(&waiting.reason.len()), "{waiting:?}");
+        assert!((1..=MAX_MESSAGE_CHARS).contains(&waiting.message.chars().count()), "{waiting:?}");
+    }
+    assert!(status.gate.as_ref().is_none_or(|gate| gate.message.chars().count() <= 512), "{status:?}");
+    assert!(status.clusters.len() <= MAX_CLUSTERS_IN_STATUS, "{} clusters", status.clusters.len());
+    let names: BTreeSet<&str> = status.clusters.iter().map(|cluster| cluster.name.as_str()).collect();
+    assert_eq!(names.len(), status.clusters.len(), "a cluster is listed twice: {:?}", status.clusters);
+    for cluster in &status.clusters {
+        assert!(cluster.state.len() <= 64 && cluster.message.chars().count() <= 512, "{cluster:?}");
+    }
+    check_conditions(desired, summary);
+}
+
+fn check_conditions(desired: Desired<'_>, summary: &Summary) {
+    let kinds: Vec<&str> = summary.conditions.iter().map(|condition| condition.kind).collect();
+    assert_eq!(kinds, ["Accepted", "Ready", "Reconciling", "Stalled", "Complete"]);
+    for condition in &summary.conditions {
+        assert!(!condition.reason.is_empty() && condition.message.chars().count() <= MAX_MESSAGE_CHARS, "{condition:?}");
+    }
+    let status = |index: usize| summary.conditions[index].status == Some(true);
+    let (accepted, ready, reconciling, stalled) = (status(0), status(1), status(2), status(3));
+    assert_eq!(accepted, !matches!(desired, Desired::Invalid { .. }), "{:?}", summary.conditions);
+    let one_at_most = u8::from(ready) + u8::from(reconciling) + u8::from(stalled);
+    assert!(one_at_most <= 1, "{:?}", summary.conditions);
+}
+
+fn bytes(decision: &Decision) -> String {
+    let Decision { state, commands, changed_members, more, wake_at } = decision;
+    serde_json::to_string(&(state, commands, changed_members, more, wake_at)).expect("a decision is JSON")
+}

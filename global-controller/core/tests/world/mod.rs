@@ -1,0 +1,248 @@
+//! A fake world around the crate: a hub with a rollout and members, a store that gives each assignment a
+//! fence that rises, agents that answer, and a clock. Whatever a test does, every decision is checked for what
+//! must hold for all of them (see `check`).
+
+// Each test crate uses its own part of this.
+#![allow(dead_code)]
+
+mod agent;
+mod check;
+mod render;
+mod spec;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crds::{Fence, GateMode, RolloutAssignment, RolloutAssignmentStatus};
+use rollout_core::{
+    Command, Decision, Desired, MemberFacts, Millis, Observations, Problem, Reachability, Rollout, RolloutState,
+    Summary, WaitingOn, decide, summarize, waiting_on,
+};
+
+pub use agent::{Agent, images};
+pub use spec::Spec;
+
+/// 2026-01-01T00:00:00Z: when every world begins.
+pub const START: Millis = 1_767_225_600_000;
+
+/// Decisions after which a run that has not come to rest never will.
+const MAX_DECISIONS_TO_REST: usize = 200;
+
+#[derive(Clone)]
+pub struct World {
+    pub spec: Spec,
+    pub deleted: bool,
+    pub members: BTreeMap<String, MemberFacts>,
+    pub agents: BTreeMap<String, Agent>,
+    pub gates: GateMode,
+    pub hub_fresh: bool,
+    pub now: Millis,
+    pub state: RolloutState,
+    pub assignments: BTreeMap<String, RolloutAssignment>,
+    pub reports: BTreeMap<String, RolloutAssignmentStatus>,
+    pub wake_at: Option<Millis>,
+    validated: Result<Rollout, Vec<Problem>>,
+    generation: i64,
+    names: BTreeMap<String, String>,
+}
+
+impl World {
+    /// A world with these members, all of the environment `prod`, reachable and healthy at v1.
+    pub fn new(spec: Spec, members: &[&str]) -> Self {
+        let validated = spec.validate();
+        let mut world = Self {
+            deleted: false,
+            members: BTreeMap::new(),
+            agents: BTreeMap::new(),
+            gates: GateMode::TimerOnly,
+            hub_fresh: true,
+            now: START,
+            state: RolloutState::new("checkout", "11e8-b0a7"),
+            assignments: BTreeMap::new(),
+            reports: BTreeMap::new(),
+            wake_at: None,
+            validated,
+            generation: 0,
+            names: BTreeMap::new(),
+            spec,
+        };
+        world.edit(|spec| spec.generation -= 1);
+        for member in members {
+            world.join(member, "prod");
+        }
+        world
+    }
+
+    /// A world whose targets are its members.
+    pub fn of(members: &[&str], steps: &str) -> Self {
+        Self::new(Spec::new(members, steps), members)
+    }
+
+    /// A world of `count` members m01, m02, … that the rollout selects.
+    pub fn fleet(count: usize, spec: Spec) -> Self {
+        let names: Vec<String> = (1..=count).map(|number| format!("m{number:02}")).collect();
+        Self::new(spec, &names.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    // The hub.
+
+    pub fn edit(&mut self, edit: impl FnOnce(&mut Spec)) {
+        edit(&mut self.spec);
+        self.spec.generation += 1;
+        self.validated = self.spec.validate();
+        if let (Ok(Rollout { payload: Some(payload), .. }), Some(image)) = (&self.validated, &self.spec.image) {
+            self.names.insert(payload.revision.to_string(), image.clone());
+        }
+    }
+
+    pub fn join(&mut self, member: &str, env: &str) {
+        let labels = BTreeMap::from([("env".to_owned(), env.to_owned())]);
+        self.members.insert(member.to_owned(), MemberFacts { labels, reachable: Reachability::Reachable });
+        self.agents.entry(member.to_owned()).or_default();
+    }
+
+    pub fn delete_member(&mut self, member: &str) {
+        self.members.remove(member);
+    }
+
+    pub fn set_reachability(&mut self, member: &str, reachable: Reachability) {
+        if let Some(facts) = self.members.get_mut(member) {
+            facts.reachable = reachable;
+        }
+    }
+
+    pub fn silence(&mut self, member: &str) {
+        self.set_reachability(member, Reachability::Unreachable);
+    }
+
+    pub fn rollout(&self) -> Result<&Rollout, &Vec<Problem>> {
+        self.validated.as_ref()
+    }
+
+    pub fn desired(&self) -> Desired<'_> {
+        let generation = self.spec.generation;
+        match &self.validated {
+            _ if self.deleted => Desired::Deleted { generation },
+            Ok(rollout) => Desired::Present(rollout),
+            Err(problems) => Desired::Invalid { problems, generation },
+        }
+    }
+
+    pub fn observations(&self) -> Observations<'_> {
+        Observations {
+            members: &self.members,
+            assignments: &self.assignments,
+            reports: &self.reports,
+            gates: self.gates,
+            hub_fresh: self.hub_fresh,
+        }
+    }
+
+    // Time.
+
+    pub fn advance(&mut self, seconds: i64) {
+        self.now += seconds * 1000;
+    }
+
+    // Decisions.
+
+    /// Decides once, checks the decision, commits it, and returns its commands as text.
+    pub fn decide(&mut self) -> Vec<String> {
+        let decision = self.propose();
+        let lines = self.render(&decision.commands);
+        self.commit(decision);
+        lines
+    }
+
+    /// As `decide`, without the events.
+    pub fn orders(&mut self) -> Vec<String> {
+        let event = |line: &String| line.starts_with("Normal ") || line.starts_with("Warning ");
+        self.decide().into_iter().filter(|line| !event(line)).collect()
+    }
+
+    /// Decides without committing, and checks the decision.
+    pub fn propose(&self) -> Decision {
+        let decision = decide(&self.state, self.desired(), &self.observations(), self.now);
+        self.check(&decision);
+        decision
+    }
+
+    /// One transaction of the store, in which each assignment gets its fence.
+    pub fn commit(&mut self, decision: Decision) {
+        self.wake_at = decision.wake_at;
+        let stored = serde_json::to_string(&decision.state).expect("a state is JSON");
+        self.state = serde_json::from_str(&stored).expect("a stored state can be read");
+        assert_eq!(self.state, decision.state, "the store changed the state");
+        self.generation += 1;
+        for command in decision.commands {
+            match command {
+                Command::Assign { member, mut spec } => {
+                    spec.fence = Fence { epoch: 1, generation: self.generation };
+                    self.assignments.insert(member, RolloutAssignment::new("checkout", *spec));
+                }
+                Command::Forget { member } => {
+                    self.assignments.remove(&member);
+                    self.reports.remove(&member);
+                }
+                Command::Announce { .. } | Command::ReleaseFinalizer => {}
+            }
+        }
+    }
+
+    /// Lets every agent do as it is told and decides, until nothing happens any more at this time.
+    pub fn rest(&mut self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for _ in 0..MAX_DECISIONS_TO_REST {
+            let decision = self.propose();
+            let quiet = decision.state == self.state;
+            lines.extend(self.render(&decision.commands));
+            self.commit(decision);
+            let told = self.obey_all();
+            if quiet && !told {
+                return lines;
+            }
+        }
+        panic!("no rest after {MAX_DECISIONS_TO_REST} decisions, waiting for {:?}", self.waiting_on());
+    }
+
+    /// As `rest`, and lets time pass whenever there is nothing else to do, until nothing is left to wait for.
+    pub fn finish(&mut self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for _ in 0..MAX_DECISIONS_TO_REST {
+            lines.extend(self.rest());
+            let Some(at) = self.wake_at else { return lines };
+            self.now = self.now.max(at);
+        }
+        panic!("no end after {MAX_DECISIONS_TO_REST} waits, waiting for {:?}", self.waiting_on());
+    }
+
+    // Outcomes.
+
+    pub fn waiting_on(&self) -> Option<WaitingOn> {
+        waiting_on(&self.state, self.desired(), &self.observations(), self.now)
+    }
+
+    /// The reason of what is waited for; "done" when there is none.
+    pub fn reason(&self) -> &'static str {
+        self.waiting_on().map_or("done", |waiting| waiting.reason())
+    }
+
+    pub fn message(&self) -> String {
+        self.waiting_on().map(|waiting| waiting.message()).unwrap_or_default()
+    }
+
+    pub fn summary(&self) -> Summary {
+        summarize(&self.state, self.desired(), &self.observations(), self.now)
+    }
+
+    /// Members that are told to run the payload of the spec, by the committed assignments.
+    pub fn applied(&self) -> BTreeSet<String> {
+        let wanted = self.rollout().ok().and_then(|rollout| rollout.payload.as_ref()).map(|payload| &payload.revision);
+        self.assignments
+            .iter()
+            .filter(|(_, assignment)| {
+                assignment.spec.intent == crds::Intent::Apply && Some(&assignment.spec.revision) == wanted
+            })
+            .map(|(member, _)| member.clone())
+            .collect()
+    }
+}

@@ -1,0 +1,47 @@
+//! Commands as text, one line each, complete but for what is the same in all of them: "Apply m1: run 1 v2
+//! over v1, previous v1" has the payload v2, the expected hash of v1, and v1 as previous state.
+
+use std::collections::BTreeMap;
+
+use crds::RolloutAssignmentSpec;
+use rollout_core::Command;
+
+use super::World;
+
+impl World {
+    pub fn render(&self, commands: &[Command]) -> Vec<String> {
+        commands.iter().map(|command| self.named(line(command))).collect()
+    }
+
+    /// The text with tags instead of the hashes that this world knows.
+    pub fn named(&self, text: String) -> String {
+        self.names.iter().fold(text, |text, (hash, name)| text.replace(hash, name))
+    }
+}
+
+fn line(command: &Command) -> String {
+    match command {
+        Command::Assign { member, spec } => {
+            let RolloutAssignmentSpec { member: named, rollout, workload, intent, expected_hash, previous, .. } =
+                &**spec;
+            assert_eq!(named, member, "an assignment goes to the member that it names");
+            let over = expected_hash.as_ref().map(|hash| format!(" over {hash}")).unwrap_or_default();
+            let previous =
+                previous.as_ref().map(|it| format!(", previous {}", images_text(&it.images))).unwrap_or_default();
+            let intent = intent.as_str();
+            format!("{intent} {member}: run {} {}{over}{previous}", rollout.run, images_text(&workload.images))
+        }
+        Command::Forget { member } => format!("Forget {member}"),
+        Command::Announce { event } => format!("{:?} {}: {}", event.kind, event.reason, event.message),
+        Command::ReleaseFinalizer => "ReleaseFinalizer".to_owned(),
+    }
+}
+
+/// "v1" for container `app` with `shop:v1`; other containers follow, as in "v1+proxy=proxy:v7".
+pub fn images_text(images: &BTreeMap<String, String>) -> String {
+    let short = |(container, image): (&String, &String)| match (container.as_str(), image.strip_prefix("shop:")) {
+        ("app", Some(tag)) => tag.to_owned(),
+        _ => format!("{container}={image}"),
+    };
+    images.iter().map(short).collect::<Vec<_>>().join("+")
+}

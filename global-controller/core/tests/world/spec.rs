@@ -1,0 +1,84 @@
+//! A rollout as a person writes it: YAML through the real parser and `validate`.
+
+use std::fmt::Write as _;
+
+use crds::ClusterScopeRollout;
+use rollout_core::{Problem, Rollout, validate};
+
+/// The fields that tests change; everything else of the object is always the same.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    pub targets: Vec<String>,
+    /// As YAML, for example `{matchLabels: {env: prod}}`.
+    pub selector: Option<String>,
+    /// Tag of the image of container `app`; none: no workload.
+    pub image: Option<String>,
+    /// As YAML, for example `[{setWeight: 10, pause: 300}]`.
+    pub steps: String,
+    pub soak_seconds: Option<i64>,
+    /// As YAML, for example `"20%"` with its quotes, or `3`.
+    pub max_concurrency: Option<String>,
+    pub deadline_seconds: Option<i64>,
+    pub paused: bool,
+    pub generation: i64,
+}
+
+impl Spec {
+    /// Image v2 for these targets in these steps.
+    pub fn new(targets: &[&str], steps: &str) -> Self {
+        Self {
+            targets: targets.iter().map(|name| (*name).to_owned()).collect(),
+            selector: None,
+            image: Some("v2".to_owned()),
+            steps: steps.to_owned(),
+            soak_seconds: None,
+            max_concurrency: None,
+            deadline_seconds: None,
+            paused: false,
+            generation: 1,
+        }
+    }
+
+    /// Image v2 for all members of the environment `prod` in these steps.
+    pub fn selecting(steps: &str) -> Self {
+        Self { selector: Some("{matchLabels: {env: prod}}".to_owned()), ..Self::new(&[], steps) }
+    }
+
+    /// Changes it further, in passing.
+    pub fn with(mut self, edit: impl FnOnce(&mut Self)) -> Self {
+        edit(&mut self);
+        self
+    }
+
+    pub fn validate(&self) -> Result<Rollout, Vec<Problem>> {
+        validate(&crds::yaml::from_str::<ClusterScopeRollout>(&self.yaml()).expect("the fixture is a rollout"))
+    }
+
+    fn yaml(&self) -> String {
+        let mut text = format!(
+            "apiVersion: rollout.example.com/v1alpha1
+kind: ClusterScopeRollout
+metadata: {{name: checkout, uid: 11e8-b0a7, generation: {}, creationTimestamp: '2025-12-31T23:59:00Z'}}
+spec:
+  targetClusters: {:?}
+  paused: {}
+",
+            self.generation, self.targets, self.paused
+        );
+        let mut line = |name: &str, value: Option<String>| {
+            if let Some(value) = value {
+                writeln!(text, "{name}: {value}").expect("a String takes all");
+            }
+        };
+        line("  clusterSelector", self.selector.clone());
+        let workload = |tag| format!("{{kind: Deployment, namespace: shop, name: checkout, images: {{app: 'shop:{tag}'}}}}");
+        line("  workload", self.image.as_ref().map(workload));
+        line("  rolloutStrategy", Some(String::new()));
+        line("    maxConcurrency", self.max_concurrency.clone());
+        line("    progressDeadlineSeconds", self.deadline_seconds.map(|seconds| seconds.to_string()));
+        line("    canary", Some(String::new()));
+        line("      steps", Some(self.steps.clone()));
+        line("      soakSeconds", self.soak_seconds.map(|seconds| seconds.to_string()));
+        text
+    }
+}

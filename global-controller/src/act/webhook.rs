@@ -1,0 +1,160 @@
+//! Posts assignments to the webhooks of members that have one. The leader's job; the stream carries the same.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crds::{Fence, RolloutAssignment};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::bus::{Dirty, Subscription};
+use crate::world::World;
+
+/// Posts that are under way at once.
+const AT_ONCE: usize = 64;
+/// Deadline of one post: the agent answers once its API server has the object.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// Before the next attempt at one member after a failure: first, and at most.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+/// Bytes of a refusal that are logged.
+const MAX_REASON_BYTES: usize = 512;
+
+/// (member, rollout's name).
+type Target = (String, String);
+
+/// Posts while this replica leads.
+pub(crate) async fn run(world: Arc<World>, client: reqwest::Client, stop: CancellationToken) {
+    let changes = world.bus.subscribe();
+    let pusher = Pusher { world, client, pending: BTreeMap::new(), posts: JoinSet::new() };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = pusher.run(changes) => {}
+    }
+}
+
+#[derive(Debug)]
+struct Pending {
+    /// When to try.
+    at: Instant,
+    pause: Duration,
+    under_way: bool,
+}
+
+enum Posted {
+    /// The agent has it, or something newer.
+    Delivered,
+    Failed(String),
+}
+
+struct Pusher {
+    world: Arc<World>,
+    client: reqwest::Client,
+    /// What has to be posted. Bounded by the number of assignments.
+    pending: BTreeMap<Target, Pending>,
+    posts: JoinSet<(Target, Fence, Posted)>,
+}
+
+impl Pusher {
+    async fn run(mut self, mut changes: Subscription) {
+        loop {
+            self.start_due();
+            let next = self.pending.values().filter(|one| !one.under_way).map(|one| one.at).min();
+            let next = next.filter(|_| self.posts.len() < AT_ONCE);
+            tokio::select! {
+                dirty = changes.next(Duration::ZERO, next) => self.add(dirty),
+                Some(Ok((target, fence, posted))) = self.posts.join_next() => self.settle(&target, fence, posted),
+            }
+        }
+    }
+
+    fn add(&mut self, dirty: Dirty) {
+        let targets: Vec<Target> = if dirty.everything {
+            self.world.mirror().all_assignments().map(|(member, rollout)| (member.clone(), rollout.clone())).collect()
+        } else {
+            dirty.assignments.into_iter().collect()
+        };
+        let now = Instant::now();
+        for target in targets {
+            let pending = self.pending.entry(target);
+            pending
+                .and_modify(|pending| (pending.at, pending.pause) = (now, PAUSES.0))
+                .or_insert(Pending { at: now, pause: PAUSES.0, under_way: false });
+        }
+    }
+
+    fn start_due(&mut self) {
+        let now = Instant::now();
+        let due = self.pending.iter().filter(|(_, one)| !one.under_way && one.at <= now);
+        let due: Vec<Target> = due.map(|(target, _)| target.clone()).collect();
+        for target in due {
+            if self.posts.len() >= AT_ONCE {
+                return;
+            }
+            match self.wanted(&target) {
+                Some((url, assignment)) => {
+                    if let Some(pending) = self.pending.get_mut(&target) {
+                        pending.under_way = true;
+                    }
+                    self.posts.spawn(post(self.client.clone(), target, url, assignment));
+                }
+                None => drop(self.pending.remove(&target)),
+            }
+        }
+    }
+
+    /// The assignment, if the agent has a webhook and has not answered it yet.
+    fn wanted(&self, (member, rollout): &Target) -> Option<(String, RolloutAssignment)> {
+        let endpoint = self.world.hub().member(member)?.spec.connection.endpoint.clone()?;
+        let mirror = self.world.mirror();
+        let assignment = mirror.assignment(member, rollout)?;
+        let answered = mirror.report(member, rollout).is_some_and(|one| one.status.fence >= assignment.spec.fence);
+        let url = format!("{}/reconcile", endpoint.trim_end_matches('/'));
+        (!answered).then(|| (url, assignment.clone()))
+    }
+
+    fn settle(&mut self, target: &Target, fence: Fence, posted: Posted) {
+        let (member, rollout) = target;
+        let Some(pending) = self.pending.get_mut(target) else { return };
+        pending.under_way = false;
+        match posted {
+            Posted::Delivered => {
+                let current = self.world.mirror().assignment(member, rollout).map(|one| one.spec.fence);
+                if current.is_none_or(|current| current == fence) {
+                    self.pending.remove(target);
+                } else {
+                    pending.at = Instant::now();
+                }
+            }
+            Posted::Failed(reason) => {
+                tracing::warn!(member, rollout, %fence, reason, "the agent's webhook did not take an assignment");
+                pending.at = Instant::now() + pending.pause;
+                pending.pause = (pending.pause * 2).min(PAUSES.1);
+            }
+        }
+    }
+}
+
+async fn post(
+    client: reqwest::Client,
+    target: Target,
+    url: String,
+    assignment: RolloutAssignment,
+) -> (Target, Fence, Posted) {
+    let fence = assignment.spec.fence;
+    let posted = match client.post(url).timeout(DEADLINE).json(&assignment).send().await {
+        // Conflict: it has seen a higher fence, and so got something newer.
+        Ok(answer) if answer.status().is_success() || answer.status() == reqwest::StatusCode::CONFLICT => {
+            Posted::Delivered
+        }
+        Ok(answer) => {
+            let status = answer.status();
+            let mut reason = answer.text().await.unwrap_or_default();
+            reason.truncate(reason.floor_char_boundary(MAX_REASON_BYTES));
+            Posted::Failed(format!("it answered {status}: {reason}"))
+        }
+        Err(error) => Posted::Failed(crate::logging::with_causes(&error)),
+    };
+    (target, fence, posted)
+}

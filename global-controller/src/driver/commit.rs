@@ -1,0 +1,191 @@
+//! One decision as one transaction: state, assignments and the record of the decision, or nothing.
+
+use crds::{Fence as AssignmentFence, RolloutAssignmentSpec};
+use federated_store::{Fence, Op, TxnOutcome, When, WriteError};
+use rollout_core::{Command, Decision, Millis, RolloutState};
+
+use crate::records::{DecisionRecord, RecordedEvent, put};
+use crate::world::World;
+use crate::{keys, publish};
+
+/// Decisions that are kept of a rollout; older ones go.
+const KEPT_DECISIONS: u64 = 200;
+/// Keys that one transaction removes, of the 100 operations that it bears.
+const REMOVED_AT_ONCE: usize = 90;
+
+/// Why a decision was not committed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error("failed to encode a record")]
+    Encode(#[from] serde_json::Error),
+    #[error("failed to write to the store")]
+    Write(#[from] WriteError),
+    #[error("failed to read from the store")]
+    Read(#[from] federated_store::ReadError),
+    #[error("another decision came first: the header is at {found:?}")]
+    Conflict { found: Vec<(String, Option<u64>)> },
+}
+
+/// What was decided on.
+pub(super) struct Before {
+    pub(super) state: RolloutState,
+    /// `None`: nothing is stored yet.
+    pub(super) header_revision: Option<u64>,
+}
+
+/// What became of a decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Nothing,
+    Committed,
+    Fenced,
+}
+
+/// Where and under which fence a decision is committed.
+pub(super) struct Commit<'a> {
+    pub(super) world: &'a World,
+    pub(super) fence: Fence,
+    pub(super) epoch: i64,
+    pub(super) uid: &'a str,
+    pub(super) now: Millis,
+}
+
+impl Commit<'_> {
+    /// Commits the decision and returns once the mirror shows it, so that the next one builds on it.
+    pub(super) async fn run(&self, before: &Before, decision: Decision) -> Result<Outcome, Error> {
+        if decision.state == before.state && decision.commands.is_empty() {
+            return self.clean_up(&decision.state).await;
+        }
+        let record = self.record(&decision);
+        let operations = self.operations(before, &decision, &record)?;
+        let header = keys::header(self.uid);
+        let when = match before.header_revision {
+            Some(revision) => When::At { key: header, revision },
+            None => When::Absent { key: header },
+        };
+        let outcome = self.write(vec![when], operations).await?;
+        if outcome == Outcome::Committed {
+            for event in &record.events {
+                tracing::info!(rollout = record.rollout, reason = event.reason, message = event.message, "decided");
+            }
+            publish::announce(self.world, self.uid, record.events);
+            self.trim(record.number).await?;
+        }
+        Ok(outcome)
+    }
+
+    async fn write(&self, when: Vec<When>, then: Vec<Op>) -> Result<Outcome, Error> {
+        let started = std::time::Instant::now();
+        let result = self.world.store.txn(Some(self.fence), when, then).await;
+        let word = match &result {
+            Ok(TxnOutcome::Committed { .. }) => "ok",
+            Ok(TxnOutcome::Conflict { .. }) => "conflict",
+            Ok(TxnOutcome::Fenced) => "fenced",
+            Err(_) => "error",
+        };
+        self.world.metrics.observe("commit", word, started);
+        match result? {
+            TxnOutcome::Committed { revision } => {
+                self.world.await_mirror(revision).await;
+                Ok(Outcome::Committed)
+            }
+            TxnOutcome::Conflict { current } => Err(Error::Conflict { found: current }),
+            TxnOutcome::Fenced => Ok(Outcome::Fenced),
+        }
+    }
+
+    /// At most 96 for the members (three each for 32 that are forgotten), the header, the plan and the record; with
+    /// the one condition that is the 100 which a transaction bears.
+    fn operations(&self, before: &Before, decision: &Decision, record: &DecisionRecord) -> Result<Vec<Op>, Error> {
+        let state = &decision.state;
+        let mut operations = vec![put(keys::header(self.uid), &state.header)?];
+        if state.plan != before.state.plan || before.header_revision.is_none() {
+            operations.push(put(keys::plan(self.uid), &state.plan)?);
+        }
+        operations.push(put(keys::decision(self.uid, record.number), record)?);
+        for member in &decision.changed_members {
+            let key = keys::member(self.uid, member);
+            operations.push(match state.members.get(member) {
+                Some(record) => put(key, record)?,
+                None => Op::Delete { key },
+            });
+        }
+        for command in &decision.commands {
+            match command {
+                Command::Assign { member, spec } => operations.push(self.assign(member, spec)?),
+                Command::Forget { member } => operations.extend(self.forget(member, &state.header.name)),
+                // Events are published after the commit; the finalizer's release is in the header.
+                Command::Announce { .. } | Command::ReleaseFinalizer => {}
+            }
+        }
+        Ok(operations)
+    }
+
+    fn assign(&self, member: &str, spec: &RolloutAssignmentSpec) -> Result<Op, Error> {
+        // The generation is the revision that this very transaction gets.
+        let fence = AssignmentFence { epoch: self.epoch, generation: 0 };
+        let spec = RolloutAssignmentSpec { fence, ..spec.clone() };
+        Ok(put(keys::assignment(member, &spec.rollout.name), &spec)?)
+    }
+
+    /// A recreated rollout of the same name may have taken the keys over; those are not ours to remove.
+    fn forget(&self, member: &str, rollout: &str) -> Vec<Op> {
+        let mirror = self.world.mirror();
+        let ours = mirror.assignment(member, rollout).is_some_and(|one| one.spec.rollout.uid == self.uid);
+        let reported = mirror.report(member, rollout).is_some_and(|report| report.uid == self.uid);
+        let assignment = ours.then(|| Op::Delete { key: keys::assignment(member, rollout) });
+        let report = reported.then(|| Op::Delete { key: keys::report(member, rollout) });
+        assignment.into_iter().chain(report).collect()
+    }
+
+    fn record(&self, decision: &Decision) -> DecisionRecord {
+        let header = &decision.state.header;
+        let events = decision.commands.iter().filter_map(|command| match command {
+            Command::Announce { event } => Some(RecordedEvent::from(event)),
+            _ => None,
+        });
+        let commands = decision.commands.iter().filter_map(|command| match command {
+            Command::Assign { member, spec } => Some(format!("{member}: {}", spec.intent.as_str())),
+            Command::Forget { member } => Some(format!("{member}: forget")),
+            Command::ReleaseFinalizer => Some("release the finalizer".to_owned()),
+            Command::Announce { .. } => None,
+        });
+        DecisionRecord {
+            number: header.decisions,
+            at: self.now,
+            by: self.world.id.clone(),
+            term: self.fence.0,
+            rollout: header.name.clone(),
+            run: header.runs_started,
+            commands: commands.collect(),
+            events: events.collect(),
+        }
+    }
+
+    /// Removes the decision that is too old, each time one is added.
+    async fn trim(&self, newest: u64) -> Result<(), Error> {
+        let Some(old) = newest.checked_sub(KEPT_DECISIONS) else { return Ok(()) };
+        let then = vec![Op::Delete { key: keys::decision(self.uid, old) }];
+        self.write(Vec::new(), then).await.map(drop)
+    }
+
+    /// Removes the records of a rollout that is gone from the hub and from every member. The header goes last, so
+    /// that a crash in between is finished by the next leader.
+    async fn clean_up(&self, state: &RolloutState) -> Result<Outcome, Error> {
+        let spent = state.is_spent() && self.world.hub().rollout_by_uid(self.uid).is_none();
+        if !spent {
+            return Ok(Outcome::Nothing);
+        }
+        loop {
+            let page = self.world.store.range(&keys::decisions_of(self.uid), None, REMOVED_AT_ONCE).await?;
+            let mut then: Vec<Op> = page.items.into_iter().map(|item| Op::Delete { key: item.key }).collect();
+            if !page.more {
+                then.extend([keys::plan(self.uid), keys::header(self.uid)].map(|key| Op::Delete { key }));
+            }
+            let outcome = self.write(Vec::new(), then).await?;
+            if !page.more || outcome != Outcome::Committed {
+                return Ok(outcome);
+            }
+        }
+    }
+}

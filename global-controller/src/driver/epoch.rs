@@ -1,0 +1,86 @@
+//! The store's epoch: set once, above every epoch that this hub has ever known.
+//!
+//! Kept on the hub too, so that a rebuilt store starts above the lost one and its assignments are not taken for old
+//! ones (SEMANTICS 41).
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use federated_store::{Fence, TxnOutcome, When};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Api;
+use kube::api::{ObjectMeta, Patch, PatchParams};
+use serde_json::json;
+use tokio::time::timeout;
+
+use crate::leader::Tools;
+use crate::records::put;
+use crate::world::World;
+use crate::{clock, keys};
+
+/// Name of the `ConfigMap`, which the chart's role allows.
+const CONFIG_MAP: &str = "rollout-epoch";
+/// Its one entry.
+const ENTRY: &str = "epoch";
+const DEADLINE: Duration = Duration::from_secs(5);
+/// Before trying again: nothing can be decided without an epoch, and the hub may be away for a while.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// The epoch; tries until there is one.
+pub(super) async fn ensure(world: &World, tools: &Tools, fence: Fence) -> i64 {
+    loop {
+        match establish(world, tools, fence).await {
+            Ok(epoch) => return epoch,
+            Err(error) => {
+                tracing::warn!(error = format!("{error:#}"), "the store has no epoch yet; nothing is decided");
+                tokio::time::sleep(RETRY_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn establish(world: &World, tools: &Tools, fence: Fence) -> Result<i64> {
+    let stored = world.store.get(keys::EPOCH).await.context("failed to read the epoch")?;
+    if let Some(stored) = stored {
+        return serde_json::from_slice(&stored.value).context("the stored epoch is no number");
+    }
+    let maps: Api<ConfigMap> = Api::namespaced(tools.hub.clone(), &tools.namespace);
+    let known = timeout(DEADLINE, maps.get_opt(CONFIG_MAP)).await.context("the hub did not answer")??;
+    let known = known.and_then(|map| map.data).and_then(|data| data.get(ENTRY)?.parse::<i64>().ok());
+    let epoch = next(clock::now_millis().div_euclid(1000), known);
+    // First on the hub: a crash in between wastes a number, and the other order could use one twice.
+    let map = ConfigMap {
+        metadata: ObjectMeta { name: Some(CONFIG_MAP.to_owned()), ..ObjectMeta::default() },
+        data: Some([(ENTRY.to_owned(), epoch.to_string())].into()),
+        ..ConfigMap::default()
+    };
+    let patch = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": map.metadata, "data": map.data});
+    let parameters = PatchParams::apply(crds::CONTROLLER_MANAGER).force();
+    let patch = Patch::Apply(&patch);
+    let write = maps.patch(CONFIG_MAP, &parameters, &patch);
+    timeout(DEADLINE, write).await.context("the hub did not answer")?.context("failed to keep the epoch on the hub")?;
+    let when = vec![When::Absent { key: keys::EPOCH.to_owned() }];
+    match world.store.txn(Some(fence), when, vec![put(keys::EPOCH.to_owned(), &epoch)?]).await? {
+        TxnOutcome::Committed { revision } => {
+            world.await_mirror(revision).await;
+            Ok(epoch)
+        }
+        other => bail!("another replica was quicker: {other:?}"),
+    }
+}
+
+fn next(now_seconds: i64, known: Option<i64>) -> i64 {
+    known.map_or(now_seconds, |known| now_seconds.max(known.saturating_add(1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn semantics_41_an_epoch_is_above_every_known_one_even_when_the_clock_runs_back() {
+        assert_eq!(next(1_000, None), 1_000);
+        assert_eq!(next(1_000, Some(10)), 1_000);
+        assert_eq!(next(1_000, Some(5_000)), 5_001);
+    }
+}

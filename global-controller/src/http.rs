@@ -1,0 +1,27 @@
+//! What is served: agents and peers by mutual TLS, people and operations by plain HTTP.
+
+pub(crate) mod agents;
+mod dashboard;
+mod events;
+pub(crate) mod operations;
+pub(crate) mod people;
+mod reports;
+
+use std::time::Duration;
+
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// How long open requests may finish after the stop; streams never do by themselves.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Serves plain HTTP until told to stop.
+pub(crate) async fn plain(listener: TcpListener, router: Router, stop: CancellationToken) -> std::io::Result<()> {
+    let stopped = stop.clone();
+    let serving = axum::serve(listener, router).with_graceful_shutdown(async move { stopped.cancelled().await });
+    tokio::select! {
+        served = async { serving.await } => served,
+        () = async { stop.cancelled().await; tokio::time::sleep(GRACE).await } => Ok(()),
+    }
+}

@@ -1,0 +1,207 @@
+//! List, then watch, and know at any time when the hub was last heard.
+//!
+//! The watch is asked to end after [`WATCH_SECONDS`] and is opened again from where it was: an answered request is a
+//! sign of life on a hub where nothing happens, where bookmarks come only once a minute.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use crds::{ClusterScopeRollout, MemberCluster};
+use futures::StreamExt as _;
+use kube::api::{ListParams, WatchEvent, WatchParams};
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::HubCache;
+use crate::bus::Change;
+use crate::world::World;
+
+/// A watch ends after this long: half of the 30 s after which the hub counts as silent.
+const WATCH_SECONDS: u32 = 15;
+/// Nothing at all on a watch for longer than it lasts: the connection is dead.
+const QUIET_DEADLINE: Duration = Duration::from_secs(20);
+/// Deadline of one page of a list, and of opening a watch.
+const REQUEST_DEADLINE: Duration = Duration::from_secs(15);
+/// Objects of one page.
+const PAGE: u32 = 500;
+/// Before the next attempt after a failure: first, and at most.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
+
+/// Follows both kinds until told to stop.
+pub(crate) async fn run(world: Arc<World>, client: Client, stop: CancellationToken) {
+    let rollouts = follow::<ClusterScopeRollout>(&world, Api::all(client.clone()));
+    let members = follow::<MemberCluster>(&world, Api::all(client));
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = rollouts => {}
+        () = members => {}
+    }
+}
+
+/// A kind that is kept in the cache.
+trait Cached: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static {
+    /// Replaces all objects of this kind; answers who has to look.
+    fn replace(cache: &mut HubCache, objects: Vec<Self>) -> Vec<Change>;
+    /// Takes up one object.
+    fn put(cache: &mut HubCache, object: Self) -> Vec<Change>;
+    /// Takes one object away.
+    fn remove(cache: &mut HubCache, object: &Self) -> Vec<Change>;
+    /// Notes that this kind's watch was heard.
+    fn heard(cache: &mut HubCache, at: Instant);
+}
+
+impl Cached for ClusterScopeRollout {
+    fn replace(cache: &mut HubCache, objects: Vec<Self>) -> Vec<Change> {
+        cache.names = objects.iter().filter_map(|object| Some((object.uid()?, object.name_any()))).collect();
+        cache.rollouts = objects.into_iter().map(|object| (object.name_any(), Arc::new(object))).collect();
+        vec![Change::Everything]
+    }
+
+    fn put(cache: &mut HubCache, object: Self) -> Vec<Change> {
+        let (name, uid) = (object.name_any(), object.uid().unwrap_or_default());
+        let mut changes = vec![Change::Rollout { uid: uid.clone() }];
+        // Recreated under the same name before we saw the old one go.
+        let old = cache.rollouts.insert(name.clone(), Arc::new(object)).and_then(|old| old.uid());
+        if let Some(old) = old.filter(|old| *old != uid) {
+            cache.names.remove(&old);
+            changes.push(Change::Rollout { uid: old });
+        }
+        cache.names.insert(uid, name);
+        changes
+    }
+
+    fn remove(cache: &mut HubCache, object: &Self) -> Vec<Change> {
+        let (name, uid) = (object.name_any(), object.uid().unwrap_or_default());
+        cache.names.remove(&uid);
+        if cache.rollouts.get(&name).is_some_and(|kept| kept.uid().as_deref() == Some(uid.as_str())) {
+            cache.rollouts.remove(&name);
+        }
+        vec![Change::Rollout { uid }]
+    }
+
+    fn heard(cache: &mut HubCache, at: Instant) {
+        cache.rollouts_heard = Some(at);
+    }
+}
+
+impl Cached for MemberCluster {
+    fn replace(cache: &mut HubCache, objects: Vec<Self>) -> Vec<Change> {
+        cache.members = objects.into_iter().map(|object| (object.name_any(), Arc::new(object))).collect();
+        vec![Change::Everything]
+    }
+
+    fn put(cache: &mut HubCache, object: Self) -> Vec<Change> {
+        let name = object.name_any();
+        cache.members.insert(name.clone(), Arc::new(object));
+        vec![Change::Member { name }]
+    }
+
+    fn remove(cache: &mut HubCache, object: &Self) -> Vec<Change> {
+        let name = object.name_any();
+        cache.members.remove(&name);
+        vec![Change::Member { name }]
+    }
+
+    fn heard(cache: &mut HubCache, at: Instant) {
+        cache.members_heard = Some(at);
+    }
+}
+
+async fn follow<K: Cached>(world: &World, api: Api<K>) {
+    let kind = K::kind(&());
+    let mut pause = PAUSES.0;
+    loop {
+        match list(world, &api).await {
+            Ok(mut version) => {
+                pause = PAUSES.0;
+                let error = loop {
+                    match watch_once(world, &api, &version).await {
+                        Ok(reached) => version = reached,
+                        Err(error) => break error,
+                    }
+                };
+                tracing::warn!(%kind, error = format!("{error:#}"), "the hub's watch broke; listing again");
+            }
+            Err(error) => tracing::warn!(%kind, error = format!("{error:#}"), "the hub's list failed; trying again"),
+        }
+        world.metrics.hub_watch_failures.inc();
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(PAUSES.1);
+    }
+}
+
+/// Reads all objects, from a quorum (never resourceVersion 0), and answers the version to watch from.
+async fn list<K: Cached>(world: &World, api: &Api<K>) -> Result<String> {
+    let mut objects = Vec::new();
+    let mut parameters = ListParams::default().limit(PAGE);
+    loop {
+        let page = timeout(REQUEST_DEADLINE, api.list(&parameters)).await.context("the list took too long")??;
+        objects.extend(page.items);
+        if let Some(token) = page.metadata.continue_.filter(|token| !token.is_empty()) {
+            parameters = parameters.continue_token(&token);
+            continue;
+        }
+        let version = page.metadata.resource_version.context("the list has no resourceVersion")?;
+        let mut cache = world.hub_mut();
+        let changes = K::replace(&mut cache, objects);
+        K::heard(&mut cache, Instant::now());
+        drop(cache);
+        tell(world, changes);
+        return Ok(version);
+    }
+}
+
+/// Watches until the server ends the watch as asked; answers the version reached.
+async fn watch_once<K: Cached>(world: &World, api: &Api<K>, from: &str) -> Result<String> {
+    let parameters = WatchParams::default().timeout(WATCH_SECONDS);
+    let stream = timeout(REQUEST_DEADLINE, api.watch(&parameters, from)).await.context("no watch was opened")??;
+    let mut stream = std::pin::pin!(stream);
+    hear::<K>(world);
+    let mut version = from.to_owned();
+    while let Some(event) = timeout(QUIET_DEADLINE, stream.next()).await.context("the watch went quiet")? {
+        let event = event?;
+        let mut cache = world.hub_mut();
+        K::heard(&mut cache, Instant::now());
+        let changes = match event {
+            WatchEvent::Added(object) | WatchEvent::Modified(object) => {
+                version = object.resource_version().unwrap_or(version);
+                K::put(&mut cache, object)
+            }
+            WatchEvent::Deleted(object) => {
+                version = object.resource_version().unwrap_or(version);
+                K::remove(&mut cache, &object)
+            }
+            WatchEvent::Bookmark(bookmark) => {
+                version = bookmark.metadata.resource_version;
+                Vec::new()
+            }
+            WatchEvent::Error(status) => bail!("the API server ended the watch: {}", status.message),
+        };
+        drop(cache);
+        tell(world, changes);
+    }
+    Ok(version)
+}
+
+/// A hub that is heard again after having been silent may let rollouts go on.
+fn hear<K: Cached>(world: &World) {
+    let now = Instant::now();
+    let mut cache = world.hub_mut();
+    let stale = !cache.is_fresh(now);
+    K::heard(&mut cache, now);
+    let back = stale && cache.is_fresh(now);
+    drop(cache);
+    if back {
+        world.bus.send(Change::Everything);
+    }
+}
+
+fn tell(world: &World, changes: Vec<Change>) {
+    for change in changes {
+        world.bus.send(change);
+    }
+}

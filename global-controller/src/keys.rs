@@ -1,0 +1,124 @@
+//! Keys of the store, in one place. Names are DNS labels and uids are UUIDs, so a slash separates safely.
+//!
+//! | key | value |
+//! |---|---|
+//! | `meta/epoch` | the epoch of this store, a number |
+//! | `rollouts/<uid>/header`, `/plan` | `Header`, `Plan` |
+//! | `rollouts/<uid>/members/<member>` | `MemberRecord` |
+//! | `assignments/<member>/<rollout>` | `RolloutAssignmentSpec`; its fence's generation is the key's revision |
+//! | `reports/<member>/<rollout>` | `Report` |
+//! | `clusters/<member>/info` | `AgentInfo` |
+//! | `clusters/<member>/reach` | `ReachRecord` |
+//! | `decisions/<uid>/<number>` | `DecisionRecord`, the number in 12 digits so that keys sort |
+
+/// The epoch.
+pub(crate) const EPOCH: &str = "meta/epoch";
+/// All decisions.
+pub(crate) const DECISIONS: &str = "decisions/";
+
+/// A key, taken apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Key<'a> {
+    Epoch,
+    Header { uid: &'a str },
+    Plan { uid: &'a str },
+    Member { uid: &'a str, member: &'a str },
+    Assignment { member: &'a str, rollout: &'a str },
+    Report { member: &'a str, rollout: &'a str },
+    Info { member: &'a str },
+    Reach { member: &'a str },
+    Decision { uid: &'a str },
+}
+
+impl<'a> Key<'a> {
+    /// Takes a key apart; `None` for one of a newer release.
+    pub fn parse(key: &'a str) -> Option<Self> {
+        let parts: Vec<&str> = key.split('/').collect();
+        Some(match parts.as_slice() {
+            ["meta", "epoch"] => Self::Epoch,
+            ["rollouts", uid, "header"] => Self::Header { uid },
+            ["rollouts", uid, "plan"] => Self::Plan { uid },
+            ["rollouts", uid, "members", member] => Self::Member { uid, member },
+            ["assignments", member, rollout] => Self::Assignment { member, rollout },
+            ["reports", member, rollout] => Self::Report { member, rollout },
+            ["clusters", member, "info"] => Self::Info { member },
+            ["clusters", member, "reach"] => Self::Reach { member },
+            ["decisions", uid, _] => Self::Decision { uid },
+            _ => return None,
+        })
+    }
+}
+
+pub(crate) fn header(uid: &str) -> String {
+    format!("rollouts/{uid}/header")
+}
+
+pub(crate) fn plan(uid: &str) -> String {
+    format!("rollouts/{uid}/plan")
+}
+
+pub(crate) fn member(uid: &str, member: &str) -> String {
+    format!("rollouts/{uid}/members/{member}")
+}
+
+pub(crate) fn assignments_of(member: &str) -> String {
+    format!("assignments/{member}/")
+}
+
+pub(crate) fn assignment(member: &str, rollout: &str) -> String {
+    format!("assignments/{member}/{rollout}")
+}
+
+pub(crate) fn report(member: &str, rollout: &str) -> String {
+    format!("reports/{member}/{rollout}")
+}
+
+pub(crate) fn info(member: &str) -> String {
+    format!("clusters/{member}/info")
+}
+
+pub(crate) fn reach(member: &str) -> String {
+    format!("clusters/{member}/reach")
+}
+
+pub(crate) fn decisions_of(uid: &str) -> String {
+    format!("{DECISIONS}{uid}/")
+}
+
+pub(crate) fn decision(uid: &str, number: u64) -> String {
+    format!("{DECISIONS}{uid}/{number:012}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_taken_apart_as_it_was_made() {
+        let cases = [
+            (EPOCH.to_owned(), Key::Epoch),
+            (header("u"), Key::Header { uid: "u" }),
+            (plan("u"), Key::Plan { uid: "u" }),
+            (member("u", "m"), Key::Member { uid: "u", member: "m" }),
+            (assignment("m", "r"), Key::Assignment { member: "m", rollout: "r" }),
+            (report("m", "r"), Key::Report { member: "m", rollout: "r" }),
+            (info("m"), Key::Info { member: "m" }),
+            (reach("m"), Key::Reach { member: "m" }),
+            (decision("u", 7), Key::Decision { uid: "u" }),
+        ];
+        for (text, key) in cases {
+            assert_eq!(Key::parse(&text), Some(key), "{text}");
+        }
+        assert_eq!(Key::parse("of/a/newer/release"), None);
+    }
+
+    #[test]
+    fn one_members_prefix_is_no_prefix_of_anothers() {
+        assert!(!assignment("cluster10", "r").starts_with(&assignments_of("cluster1")));
+    }
+
+    #[test]
+    fn decisions_sort_by_number() {
+        assert!(decision("u", 9) < decision("u", 10));
+    }
+}

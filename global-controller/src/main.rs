@@ -1,0 +1,65 @@
+//! The controller's program.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use clap::{Parser, Subcommand};
+use global_controller::{Config, init_logging, serve};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// Rolls changes out over a fleet of Kubernetes clusters.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs one replica of the controller until SIGINT or SIGTERM.
+    Serve {
+        /// Configuration: a YAML file, read again when it changes.
+        #[arg(long)]
+        config: PathBuf,
+        /// Id of this replica, one of store.replicas; wins over the file's.
+        #[arg(long)]
+        id: Option<String>,
+    },
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let Command::Serve { config, id } = Arguments::parse().command;
+    match run(config, id).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(path: PathBuf, id: Option<String>) -> Result<()> {
+    let config =
+        Config::read(&path, id.as_deref()).with_context(|| format!("unfit configuration '{}'", path.display()))?;
+    init_logging(config.log_format);
+    // kube's client takes the process's provider, and several may be compiled in.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let stop = CancellationToken::new();
+    let mut terminated = signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?;
+    let mut interrupted = signal(SignalKind::interrupt()).context("failed to listen for SIGINT")?;
+    let stopping = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminated.recv() => {}
+            _ = interrupted.recv() => {}
+        }
+        tracing::info!("stopping");
+        stopping.cancel();
+    });
+    serve(config, path, stop).await?;
+    Ok(())
+}

@@ -1,0 +1,259 @@
+//! The store's content, in memory and taken apart, kept up to date by [`follow`].
+
+mod follow;
+
+use std::collections::BTreeMap;
+
+use crds::{AgentInfo, Report, RolloutAssignment, RolloutAssignmentSpec, RolloutAssignmentStatus};
+use federated_store::Change as StoreChange;
+use kube::api::ObjectMeta;
+use rollout_core::{Plan, RolloutState, STATE_VERSION};
+
+pub(crate) use follow::run as follow;
+
+use crate::bus::Change;
+use crate::keys::Key;
+use crate::records::{ReachRecord, read};
+
+/// A rollout's records.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Stored {
+    /// What core decides on.
+    pub state: RolloutState,
+    /// Revision of the header: the condition under which the next decision may be written.
+    pub header_revision: u64,
+}
+
+/// A report with the revision of its key.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct StoredReport {
+    pub uid: String,
+    pub status: RolloutAssignmentStatus,
+    pub revision: u64,
+}
+
+/// What the store says of a member.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct StoredMember {
+    pub info: Option<AgentInfo>,
+    pub reach: Option<ReachRecord>,
+}
+
+/// The store's content.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Mirror {
+    /// Everything up to and with this revision is in here.
+    pub revision: u64,
+    /// The store's epoch, once a leader has set it.
+    pub epoch: Option<i64>,
+    /// Rollouts by uid.
+    rollouts: BTreeMap<String, Stored>,
+    /// Member to rollout's name to assignment.
+    assignments: BTreeMap<String, BTreeMap<String, RolloutAssignment>>,
+    /// Rollout's uid to member to assignment: the same, as decisions need it.
+    assigned: BTreeMap<String, BTreeMap<String, RolloutAssignment>>,
+    /// Member to rollout's name to report.
+    reports: BTreeMap<String, BTreeMap<String, StoredReport>>,
+    /// Rollout's uid to member to report: the same, as decisions need it.
+    reported: BTreeMap<String, BTreeMap<String, RolloutAssignmentStatus>>,
+    members: BTreeMap<String, StoredMember>,
+}
+
+impl Mirror {
+    /// A rollout's records.
+    pub fn rollout(&self, uid: &str) -> Option<&Stored> {
+        self.rollouts.get(uid)
+    }
+
+    /// Uids of all rollouts that have records.
+    pub fn rollouts(&self) -> impl Iterator<Item = &String> {
+        self.rollouts.keys()
+    }
+
+    /// Member to assignment of a rollout.
+    pub fn assigned(&self, uid: &str) -> Option<&BTreeMap<String, RolloutAssignment>> {
+        self.assigned.get(uid)
+    }
+
+    /// Member to report about a rollout.
+    pub fn reported(&self, uid: &str) -> Option<&BTreeMap<String, RolloutAssignmentStatus>> {
+        self.reported.get(uid)
+    }
+
+    /// A member's assignments, by rollout.
+    pub fn assignments_of(&self, member: &str) -> impl Iterator<Item = (&String, &RolloutAssignment)> {
+        self.assignments.get(member).into_iter().flatten()
+    }
+
+    /// One assignment.
+    pub fn assignment(&self, member: &str, rollout: &str) -> Option<&RolloutAssignment> {
+        self.assignments.get(member)?.get(rollout)
+    }
+
+    /// Every assignment, as (member, rollout's name).
+    pub fn all_assignments(&self) -> impl Iterator<Item = (&String, &String)> {
+        self.assignments.iter().flat_map(|(member, all)| all.keys().map(move |rollout| (member, rollout)))
+    }
+
+    /// One report.
+    pub fn report(&self, member: &str, rollout: &str) -> Option<&StoredReport> {
+        self.reports.get(member)?.get(rollout)
+    }
+
+    /// What the store says of a member.
+    pub fn member(&self, name: &str) -> Option<&StoredMember> {
+        self.members.get(name)
+    }
+
+    /// Every member that the store says anything of.
+    pub fn members(&self) -> impl Iterator<Item = &String> {
+        self.members.keys()
+    }
+
+    /// Takes up a change of one key; answers who has to look.
+    pub fn apply(&mut self, change: &StoreChange, revision: u64) -> Vec<Change> {
+        let StoreChange { key, value } = change;
+        let value = value.as_deref();
+        match Key::parse(key) {
+            Some(Key::Epoch) => {
+                self.epoch = value.and_then(|value| read(key, value));
+                vec![Change::Everything]
+            }
+            Some(Key::Header { uid }) => self.apply_header(key, uid, value, revision),
+            Some(Key::Plan { uid }) => {
+                if let Some(stored) = self.rollouts.get_mut(uid) {
+                    stored.state.plan = value.and_then(|value| read(key, value)).unwrap_or_else(Plan::default);
+                }
+                rollout(uid)
+            }
+            Some(Key::Member { uid, member }) => {
+                if let Some(stored) = self.rollouts.get_mut(uid) {
+                    set(&mut stored.state.members, member, value.and_then(|value| read(key, value)));
+                }
+                rollout(uid)
+            }
+            Some(Key::Assignment { member, rollout }) => {
+                let spec = value.and_then(|value| read(key, value));
+                self.apply_assignment(member, rollout, spec, revision)
+            }
+            Some(Key::Report { member, rollout }) => {
+                let report = value.and_then(|value| read(key, value));
+                self.apply_report(member, rollout, report, revision)
+            }
+            Some(Key::Info { member }) => {
+                let info = value.and_then(|value| read(key, value));
+                self.apply_member(member, |stored| stored.info = info)
+            }
+            Some(Key::Reach { member }) => {
+                let reach = value.and_then(|value| read(key, value));
+                self.apply_member(member, |stored| stored.reach = reach)
+            }
+            // Decisions are read from the store when a person asks; keys of a newer release are not ours.
+            Some(Key::Decision { .. }) | None => Vec::new(),
+        }
+    }
+
+    /// The header comes first, in the store's order and in each transaction: the others have a place to go then.
+    fn apply_header(&mut self, key: &str, uid: &str, value: Option<&[u8]>, revision: u64) -> Vec<Change> {
+        let Some(value) = value else {
+            self.rollouts.remove(uid);
+            return rollout(uid);
+        };
+        let Some(header) = read::<rollout_core::Header>(key, value) else { return Vec::new() };
+        if header.version > STATE_VERSION {
+            let (found, known) = (header.version, STATE_VERSION);
+            tracing::error!(key, found, known, "a newer release wrote this rollout's records; it is not decided on");
+            return Vec::new();
+        }
+        let stored = self.rollouts.entry(uid.to_owned()).or_insert_with(|| Stored {
+            state: RolloutState::new(&header.name, &header.uid),
+            header_revision: revision,
+        });
+        stored.state.header = header;
+        stored.header_revision = revision;
+        rollout(uid)
+    }
+
+    fn apply_assignment(
+        &mut self,
+        member: &str,
+        name: &str,
+        spec: Option<RolloutAssignmentSpec>,
+        revision: u64,
+    ) -> Vec<Change> {
+        let before = remove(&mut self.assignments, member, name);
+        let mut changes = vec![Change::Assignment { member: member.to_owned(), rollout: name.to_owned() }];
+        if let Some(before) = before {
+            remove(&mut self.assigned, &before.spec.rollout.uid, member);
+            changes.push(Change::Rollout { uid: before.spec.rollout.uid });
+        }
+        if let Some(mut spec) = spec {
+            spec.fence.generation = i64::try_from(revision).unwrap_or(i64::MAX);
+            let assignment = assignment(name, spec);
+            let uid = assignment.spec.rollout.uid.clone();
+            insert(&mut self.assigned, &uid, member, assignment.clone());
+            insert(&mut self.assignments, member, name, assignment);
+            changes.push(Change::Rollout { uid });
+        }
+        changes
+    }
+
+    fn apply_report(&mut self, member: &str, name: &str, report: Option<Report>, revision: u64) -> Vec<Change> {
+        let before = remove(&mut self.reports, member, name);
+        let mut changes = Vec::new();
+        if let Some(before) = before {
+            remove(&mut self.reported, &before.uid, member);
+            changes.push(Change::Rollout { uid: before.uid });
+        }
+        if let Some(Report { rollout_uid: uid, status, .. }) = report {
+            insert(&mut self.reported, &uid, member, status.clone());
+            insert(&mut self.reports, member, name, StoredReport { uid: uid.clone(), status, revision });
+            changes.push(Change::Rollout { uid });
+        }
+        changes.push(Change::Member { name: member.to_owned() });
+        changes
+    }
+
+    fn apply_member(&mut self, name: &str, set: impl FnOnce(&mut StoredMember)) -> Vec<Change> {
+        let stored = self.members.entry(name.to_owned()).or_default();
+        set(stored);
+        if *stored == StoredMember::default() {
+            self.members.remove(name);
+        }
+        vec![Change::Member { name: name.to_owned() }]
+    }
+}
+
+/// An assignment as the object that members keep.
+pub(crate) fn assignment(name: &str, spec: RolloutAssignmentSpec) -> RolloutAssignment {
+    let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
+    RolloutAssignment { metadata, spec, status: None }
+}
+
+fn rollout(uid: &str) -> Vec<Change> {
+    vec![Change::Rollout { uid: uid.to_owned() }]
+}
+
+fn set<V>(map: &mut BTreeMap<String, V>, key: &str, value: Option<V>) {
+    match value {
+        Some(value) => drop(map.insert(key.to_owned(), value)),
+        None => drop(map.remove(key)),
+    }
+}
+
+fn insert<V>(map: &mut BTreeMap<String, BTreeMap<String, V>>, outer: &str, inner: &str, value: V) {
+    map.entry(outer.to_owned()).or_default().insert(inner.to_owned(), value);
+}
+
+fn remove<V>(map: &mut BTreeMap<String, BTreeMap<String, V>>, outer: &str, inner: &str) -> Option<V> {
+    let within = map.get_mut(outer)?;
+    let removed = within.remove(inner);
+    if within.is_empty() {
+        map.remove(outer);
+    }
+    removed
+}
+
+#[cfg(test)]
+#[path = "mirror/mirror_test.rs"]
+mod tests;

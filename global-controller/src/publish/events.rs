@@ -1,0 +1,113 @@
+//! Kubernetes Events, for `kubectl describe`. They are a courtesy: the record is the decision in the store, so one
+//! that the hub doesn't take within its attempts is dropped and logged.
+//!
+//! Each is an object of its own. The recorder of `kube` merges events of one reason into a series and keeps the first
+//! message only, and here the message of each step is the story.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{ObjectMeta, PostParams};
+use kube::{Api, Client, Resource as _};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::records::RecordedEvent;
+use crate::world::World;
+
+const NAMESPACE: &str = "default";
+/// Events that may wait for the hub.
+const QUEUE: usize = 1_000;
+/// Deadline of one attempt.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// Attempts at one event, a second apart at first.
+const ATTEMPTS: u32 = 5;
+/// Characters that the API allows a note, in bytes.
+const MAX_NOTE_BYTES: usize = 1024;
+
+/// An event about one rollout.
+pub(crate) struct Notice {
+    reference: ObjectReference,
+    event: RecordedEvent,
+    at: Timestamp,
+    /// Place among the events of one decision.
+    number: usize,
+}
+
+/// The queue of events.
+#[derive(Clone)]
+pub(crate) struct Queue(mpsc::Sender<Notice>);
+
+/// Makes the queue and the task that empties it.
+pub(crate) fn queue() -> (Queue, mpsc::Receiver<Notice>) {
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    (Queue(sender), receiver)
+}
+
+/// Queues events about a rollout that is still on the hub.
+pub(crate) fn announce(world: &World, uid: &str, events: Vec<RecordedEvent>) {
+    let Some(object) = world.hub().rollout_by_uid(uid).cloned() else { return };
+    let reference = object.object_ref(&());
+    let at = Timestamp::now();
+    for (number, event) in events.into_iter().enumerate() {
+        let notice = Notice { reference: reference.clone(), event, at, number };
+        if world.events.0.try_send(notice).is_err() {
+            tracing::warn!(uid, "too many events wait for the hub; one is dropped");
+        }
+    }
+}
+
+/// Publishes what is queued until told to stop.
+pub(crate) async fn run(world: Arc<World>, client: Client, mut notices: mpsc::Receiver<Notice>, stop: CancellationToken) {
+    // Events of cluster-scoped objects lie in this namespace.
+    let events: Api<Event> = Api::namespaced(client, NAMESPACE);
+    loop {
+        let notice = tokio::select! {
+            () = stop.cancelled() => return,
+            notice = notices.recv() => notice,
+        };
+        let Some(notice) = notice else { return };
+        publish(&events, &object(&world.id, notice)).await;
+    }
+}
+
+fn object(instance: &str, Notice { reference, event, at, number }: Notice) -> Event {
+    let RecordedEvent { kind, reason, message } = event;
+    let end = message.floor_char_boundary(MAX_NOTE_BYTES);
+    let name = format!("{}.{:x}.{number:x}", reference.name.as_deref().unwrap_or_default(), at.as_microsecond());
+    Event {
+        metadata: ObjectMeta { name: Some(name), namespace: Some(NAMESPACE.to_owned()), ..ObjectMeta::default() },
+        action: Some(reason.clone()),
+        event_time: Some(MicroTime(at)),
+        note: message.get(..end).map(str::to_owned),
+        reason: Some(reason),
+        regarding: Some(reference),
+        reporting_controller: Some(format!("{}/{}", crds::GROUP, crds::CONTROLLER_MANAGER)),
+        reporting_instance: Some(instance.to_owned()),
+        type_: Some(kind),
+        ..Event::default()
+    }
+}
+
+async fn publish(events: &Api<Event>, event: &Event) {
+    let parameters = PostParams::default();
+    for attempt in 1..=ATTEMPTS {
+        let create = events.create(&parameters, event);
+        let error = match tokio::time::timeout(DEADLINE, create).await {
+            Ok(Ok(_)) => return,
+            // An earlier attempt got through after all.
+            Ok(Err(kube::Error::Api(status))) if status.code == 409 => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "the hub did not answer in time".to_owned(),
+        };
+        if attempt == ATTEMPTS {
+            tracing::warn!(reason = event.reason, error, "an event was not published");
+        } else {
+            tokio::time::sleep(Duration::from_secs(1) * attempt).await;
+        }
+    }
+}

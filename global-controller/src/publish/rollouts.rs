@@ -1,0 +1,131 @@
+//! A rollout's finalizer, status and conditions.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use crds::{CONTROLLER_MANAGER, ClusterScopeRollout, ClusterScopeRolloutStatus, FINALIZER, time_from_millis};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Client, ResourceExt};
+use rollout_core::{ConditionFact, MemberFacts};
+use serde_json::json;
+
+use super::is_overtaken;
+use crate::clock;
+use crate::hub::has_finalizer;
+use crate::world::World;
+
+/// Brings one object up to date; false when it was.
+pub(super) async fn publish(
+    world: &World,
+    client: &Client,
+    uid: &str,
+    facts: &BTreeMap<String, MemberFacts>,
+) -> Result<bool> {
+    let Some(object) = world.hub().rollout_by_uid(uid).cloned() else { return Ok(false) };
+    let api: Api<ClusterScopeRollout> = Api::all(client.clone());
+    if object.metadata.deletion_timestamp.is_some() {
+        let released = world.mirror().rollout(uid).is_some_and(|stored| stored.state.header.finalizer_released);
+        if released && has_finalizer(&object) {
+            return set_finalizer(&api, &object, false).await;
+        }
+    } else if !has_finalizer(&object) {
+        return set_finalizer(&api, &object, true).await;
+    }
+    if world.mirror().rollout(uid).is_none() {
+        // Nothing was decided yet; what the hub shows may be of a former life of the store.
+        return Ok(false);
+    }
+    let summary = world.summary(uid, facts);
+    let before = object.status.clone().unwrap_or_default();
+    let mut after = summary.status;
+    after.conditions = conditions(&before.conditions, &summary.conditions, after.observed_generation);
+    if after == before {
+        return Ok(false);
+    }
+    write_status(&api, &object, &after).await
+}
+
+async fn write_status(
+    api: &Api<ClusterScopeRollout>,
+    object: &ClusterScopeRollout,
+    status: &ClusterScopeRolloutStatus,
+) -> Result<bool> {
+    let mut body = serde_json::to_value(status)?;
+    // A merge patch keeps what it doesn't name: fields that are no longer there are taken away by name.
+    if let (Some(body), Some(old)) = (body.as_object_mut(), serde_json::to_value(&object.status)?.as_object()) {
+        for field in old.keys() {
+            body.entry(field.clone()).or_insert(serde_json::Value::Null);
+        }
+    }
+    // The uid keeps a recreated object of the same name from getting the old one's status.
+    let patch = json!({"metadata": {"uid": object.uid()}, "status": body});
+    let parameters = PatchParams { field_manager: Some(CONTROLLER_MANAGER.to_owned()), ..PatchParams::default() };
+    match api.patch_status(&object.name_any(), &parameters, &Patch::Merge(&patch)).await {
+        Ok(_) => Ok(true),
+        Err(error) if is_overtaken(&error) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn set_finalizer(api: &Api<ClusterScopeRollout>, object: &ClusterScopeRollout, wanted: bool) -> Result<bool> {
+    let mut finalizers: Vec<String> = object.metadata.finalizers.clone().unwrap_or_default();
+    finalizers.retain(|name| name != FINALIZER);
+    if wanted {
+        finalizers.push(FINALIZER.to_owned());
+    }
+    // A list is replaced whole, so another's change of it in between must not be lost.
+    let version = object.resource_version();
+    let patch = json!({"metadata": {"uid": object.uid(), "resourceVersion": version, "finalizers": finalizers}});
+    let parameters = PatchParams { field_manager: Some(CONTROLLER_MANAGER.to_owned()), ..PatchParams::default() };
+    match api.patch(&object.name_any(), &parameters, &Patch::Merge(&patch)).await {
+        Ok(_) => Ok(true),
+        Err(error) if is_overtaken(&error) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Conditions with their times: that of the last change of status is kept, as Kubernetes means it.
+pub(super) fn conditions(before: &[Condition], facts: &[ConditionFact], generation: i64) -> Vec<Condition> {
+    let now = time_from_millis(clock::now_millis());
+    let worded = facts.iter().map(|ConditionFact { kind, status, reason, message }| {
+        let status = match status {
+            Some(true) => "True",
+            Some(false) => "False",
+            None => "Unknown",
+        };
+        let old = before.iter().find(|old| old.type_ == *kind && old.status == status);
+        Condition {
+            type_: (*kind).to_owned(),
+            status: status.to_owned(),
+            reason: reason.clone(),
+            message: message.clone(),
+            observed_generation: Some(generation),
+            last_transition_time: old.map_or_else(|| now.clone(), |old| old.last_transition_time.clone()),
+        }
+    });
+    worded.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fact(status: Option<bool>, message: &str) -> ConditionFact {
+        ConditionFact { kind: "Ready", status, reason: "R".to_owned(), message: message.to_owned() }
+    }
+
+    #[test]
+    fn a_condition_keeps_its_time_until_its_status_changes() {
+        let mut before = conditions(&[], &[fact(Some(false), "a")], 1);
+        for condition in &mut before {
+            condition.last_transition_time = time_from_millis(1_000);
+        }
+        let reworded = conditions(&before, &[fact(Some(false), "b")], 2);
+        let times = |all: &[Condition]| all.iter().map(|one| one.last_transition_time.clone()).collect::<Vec<_>>();
+        assert_eq!(times(&reworded), times(&before));
+        let changed = conditions(&before, &[fact(None, "c")], 2);
+        assert_ne!(times(&changed), times(&before));
+        assert!(changed.iter().all(|one| one.status == "Unknown" && one.observed_generation == Some(2)));
+    }
+}

@@ -1,0 +1,79 @@
+//! Values of the store that are no type of another crate.
+
+use bytes::Bytes;
+use federated_store::Op;
+use rollout_core::{Event, Millis};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+/// Whether a member's agent is heard, as the leader last saw a change of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ReachRecord {
+    /// Whether it was heard.
+    pub reachable: bool,
+    /// Since when.
+    pub since: Millis,
+    /// When it was last heard before this was written; 0 if never.
+    #[serde(default)]
+    pub last_heard: Millis,
+}
+
+/// One decision: what was decided, when, by whom, and what people were told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct DecisionRecord {
+    /// From 1, rising.
+    pub number: u64,
+    /// When.
+    pub at: Millis,
+    /// The deciding replica.
+    pub by: String,
+    /// Its term.
+    pub term: u64,
+    /// Name of the rollout.
+    pub rollout: String,
+    /// Number of the run.
+    pub run: i64,
+    /// "member-1: Apply", in order.
+    pub commands: Vec<String>,
+    /// What people were told.
+    pub events: Vec<RecordedEvent>,
+}
+
+/// What people were told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RecordedEvent {
+    /// "Normal" or "Warning".
+    pub kind: String,
+    /// A word for programs.
+    pub reason: String,
+    /// The same for people.
+    pub message: String,
+}
+
+impl From<&Event> for RecordedEvent {
+    fn from(event: &Event) -> Self {
+        let kind = match event.kind {
+            rollout_core::EventKind::Normal => "Normal",
+            rollout_core::EventKind::Warning => "Warning",
+        };
+        Self { kind: kind.to_owned(), reason: event.reason.to_owned(), message: event.message.clone() }
+    }
+}
+
+/// A put of a value as JSON.
+pub(crate) fn put<T: Serialize>(key: String, value: &T) -> Result<Op, serde_json::Error> {
+    Ok(Op::Put { key, value: Bytes::from(serde_json::to_vec(value)?) })
+}
+
+/// A value from JSON. One that can't be read is reported and left out: the rest of the store still counts.
+pub(crate) fn read<T: DeserializeOwned>(key: &str, value: &[u8]) -> Option<T> {
+    match serde_json::from_slice(value) {
+        Ok(value) => Some(value),
+        Err(error) => {
+            tracing::error!(key, %error, "a record of the store can't be read; it is left out");
+            None
+        }
+    }
+}

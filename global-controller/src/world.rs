@@ -1,0 +1,209 @@
+//! What every task of the controller shares: the two pictures, the store, and who is heard.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use arc_swap::ArcSwap;
+use federated_store::{Change as StoreChange, Store};
+use rollout_core::{Desired, MemberFacts, Observations, Reachability, RolloutState, Summary, summarize};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::bus::{Bus, Change};
+use crate::config::Settings;
+use crate::hub::{HubCache, Wanted};
+use crate::metrics::Metrics;
+use crate::mirror::Mirror;
+use crate::presence::Presence;
+use crate::publish::EventQueue;
+use crate::{clock, records::ReachRecord};
+
+/// What every task of the controller shares.
+pub(crate) struct World {
+    /// Id of this replica.
+    pub id: String,
+    /// The replicated store.
+    pub store: Store,
+    /// Notices of changes.
+    pub bus: Bus,
+    /// Figures about this process.
+    pub metrics: Metrics,
+    /// Events that wait for the hub.
+    pub events: EventQueue,
+    settings: ArcSwap<Settings>,
+    mirror: RwLock<Mirror>,
+    /// Revision of the mirror; 0 while it was never filled.
+    mirrored: watch::Sender<u64>,
+    /// Member to the latest revision of its assignments, for its streams.
+    streams: Mutex<BTreeMap<String, watch::Sender<u64>>>,
+    hub: RwLock<HubCache>,
+    presence: Mutex<Presence>,
+}
+
+impl World {
+    pub fn new(id: String, store: Store, settings: Settings, events: EventQueue) -> Self {
+        Self {
+            id,
+            store,
+            bus: Bus::new(),
+            metrics: Metrics::new(),
+            events,
+            settings: ArcSwap::from_pointee(settings),
+            mirror: RwLock::default(),
+            mirrored: watch::Sender::new(0),
+            streams: Mutex::default(),
+            hub: RwLock::default(),
+            presence: Mutex::default(),
+        }
+    }
+
+    pub fn settings(&self) -> Settings {
+        **self.settings.load()
+    }
+
+    pub fn set_settings(&self, settings: Settings) {
+        self.settings.store(Arc::new(settings));
+    }
+
+    /// The store's content. Held briefly: nothing waits while it is.
+    pub fn mirror(&self) -> RwLockReadGuard<'_, Mirror> {
+        self.mirror.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn replace_mirror(&self, mirror: Mirror) {
+        let revision = mirror.revision;
+        *self.mirror.write().unwrap_or_else(PoisonError::into_inner) = mirror;
+        self.mirrored.send_replace(revision);
+        for sender in lock(&self.streams).values() {
+            sender.send_replace(revision);
+        }
+    }
+
+    /// Takes up one revision, whole.
+    pub fn apply_to_mirror(&self, changes: &[StoreChange], revision: u64) {
+        let mut mirror = self.mirror.write().unwrap_or_else(PoisonError::into_inner);
+        let notices: Vec<Change> = changes.iter().flat_map(|change| mirror.apply(change, revision)).collect();
+        mirror.revision = revision;
+        drop(mirror);
+        self.mirrored.send_replace(revision);
+        for notice in notices {
+            if let Change::Assignment { member, .. } = &notice {
+                self.wake_streams(member, revision);
+            }
+            self.bus.send(notice);
+        }
+    }
+
+    /// Whether the mirror was ever filled.
+    pub fn is_mirrored(&self) -> bool {
+        self.mirror().epoch.is_some() || *self.mirrored.borrow() > 0
+    }
+
+    /// Waits until the mirror shows this revision.
+    pub async fn await_mirror(&self, revision: u64) {
+        let mut mirrored = self.mirrored.subscribe();
+        // The sender lives as long as self.
+        let _ = mirrored.wait_for(|reached| *reached >= revision).await;
+    }
+
+    /// Wakes when a member's assignments may have changed.
+    pub fn subscribe_assignments(&self, member: &str) -> watch::Receiver<u64> {
+        let mut streams = lock(&self.streams);
+        streams.retain(|_, sender| sender.receiver_count() > 0);
+        streams.entry(member.to_owned()).or_insert_with(|| watch::Sender::new(0)).subscribe()
+    }
+
+    fn wake_streams(&self, member: &str, revision: u64) {
+        if let Some(sender) = lock(&self.streams).get(member) {
+            sender.send_replace(revision);
+        }
+    }
+
+    /// The hub's objects.
+    pub fn hub(&self) -> RwLockReadGuard<'_, HubCache> {
+        self.hub.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn hub_mut(&self) -> RwLockWriteGuard<'_, HubCache> {
+        self.hub.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn presence(&self) -> MutexGuard<'_, Presence> {
+        lock(&self.presence)
+    }
+
+    /// Whether a member is heard: by this replica's own ears while it leads, else by what the leader wrote down.
+    pub fn reachability(&self, member: &str) -> Reachability {
+        // Bound first: a guard in the scrutinee would be held through the arms.
+        let judged = self.presence().reachability(member, Instant::now());
+        match judged {
+            Some(heard) => heard,
+            None => match self.reach(member) {
+                Some(ReachRecord { reachable: true, .. }) => Reachability::Reachable,
+                Some(ReachRecord { reachable: false, .. }) => Reachability::Unreachable,
+                None => Reachability::Unknown,
+            },
+        }
+    }
+
+    fn reach(&self, member: &str) -> Option<ReachRecord> {
+        self.mirror().member(member)?.reach.clone()
+    }
+
+    /// What is known of every member of the hub.
+    pub fn member_facts(&self) -> BTreeMap<String, MemberFacts> {
+        let hub = self.hub();
+        hub.members()
+            .map(|(name, member)| {
+                let labels = member.metadata.labels.clone().unwrap_or_default();
+                (name.clone(), MemberFacts { labels, reachable: self.reachability(name) })
+            })
+            .collect()
+    }
+
+    /// Looks at one rollout with everything that a decision about it depends on. The same look feeds decisions,
+    /// the hub's status and the dashboard, so they can't disagree.
+    pub fn look<T>(
+        &self,
+        uid: &str,
+        members: &BTreeMap<String, MemberFacts>,
+        look: impl FnOnce(&RolloutState, Desired<'_>, &Observations<'_>) -> T,
+    ) -> T {
+        let (name, wanted, hub_fresh) = {
+            let hub = self.hub();
+            let object = hub.rollout_by_uid(uid);
+            let name = object.and_then(|object| object.metadata.name.clone());
+            (name, object.map_or(Wanted::Deleted { generation: 0 }, Wanted::of), hub.is_fresh(Instant::now()))
+        };
+        let (stored, assigned, reported) = {
+            let mirror = self.mirror();
+            let stored = mirror.rollout(uid).map(|stored| stored.state.clone());
+            (
+                stored,
+                mirror.assigned(uid).cloned().unwrap_or_default(),
+                mirror.reported(uid).cloned().unwrap_or_default(),
+            )
+        };
+        let state = stored.unwrap_or_else(|| RolloutState::new(&name.unwrap_or_default(), uid));
+        let observations = Observations {
+            members,
+            assignments: &assigned,
+            reports: &reported,
+            gates: self.settings().gates,
+            hub_fresh,
+        };
+        look(&state, wanted.desired(), &observations)
+    }
+
+    /// A rollout in words.
+    pub fn summary(&self, uid: &str, members: &BTreeMap<String, MemberFacts>) -> Summary {
+        self.look(uid, members, |state, desired, observations| {
+            summarize(state, desired, observations, clock::now_millis())
+        })
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is guarded is changed in single steps: a panic elsewhere can't have left it half done.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
