@@ -116,9 +116,7 @@ impl Intent {
 }
 
 /// Position in the order of all assignments: first by epoch, then by generation.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Fence {
     /// Rises when the store is restored from a backup or rebuilt.

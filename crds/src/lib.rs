@@ -33,8 +33,8 @@ pub use names::*;
 pub use payload::{Revision, WorkloadKind, WorkloadPayload, images_hash};
 pub use report::{AgentInfo, AssignmentEvent, Heartbeat, Heartbeats, Leader, Register, Report, Reports};
 pub use rollout::{Canary, ClusterScopeRollout, ClusterScopeRolloutSpec, RolloutStrategy, Step};
-pub use time::{millis_from_time, time_from_millis};
 pub use selector::{ClusterSelector, SelectorOperator, SelectorRequirement};
 pub use status::{
     ClusterScopeRolloutStatus, ClusterStatus, Counts, GateMode, GateStatus, Phase, WaitingOn as WaitingOnStatus,
 };
+pub use time::{millis_from_time, time_from_millis};

@@ -114,9 +114,8 @@ fn semantics_45_every_list_map_and_string_of_a_spec_has_a_maximum() {
 
 #[test]
 fn integers_have_a_format_that_the_api_server_knows() {
-    let known = |_: &str, node: &Value| {
-        node["type"] != "integer" || matches!(node["format"].as_str(), Some("int32" | "int64"))
-    };
+    let known =
+        |_: &str, node: &Value| node["type"] != "integer" || matches!(node["format"].as_str(), Some("int32" | "int64"));
     assert_eq!(breaking(known), [""; 0]);
 }
 
@@ -132,7 +131,8 @@ fn a_number_or_percentage_is_int_or_string_with_its_range_beside_it() {
 #[test]
 fn semantics_01_kind_namespace_and_name_of_the_workload_are_immutable() {
     for field in ["kind", "namespace", "name"] {
-        let (_, node) = nodes().into_iter().find(|(path, _)| path.ends_with(&format!("spec.workload.{field}"))).unwrap();
+        let (_, node) =
+            nodes().into_iter().find(|(path, _)| path.ends_with(&format!("spec.workload.{field}"))).unwrap();
         let rules = node["x-kubernetes-validations"].as_array().cloned().unwrap_or_default();
         assert!(rules.iter().any(|rule| rule["rule"] == "self == oldSelf"), "{field}: {rules:?}");
     }

@@ -50,7 +50,10 @@ fn a_report_with_nothing_but_its_fence_is_accepted_and_says_nothing_yet() {
     let Reports { reports } = serde_json::from_str(text).unwrap();
     let [Report { status, .. }] = <[Report; 1]>::try_from(reports).unwrap();
     let fence = Fence { epoch: 1, generation: 7 };
-    assert_eq!(status, RolloutAssignmentStatus { fence, outcome: Outcome::Accepted, ..RolloutAssignmentStatus::default() });
+    assert_eq!(
+        status,
+        RolloutAssignmentStatus { fence, outcome: Outcome::Accepted, ..RolloutAssignmentStatus::default() }
+    );
 }
 
 #[test]

@@ -105,10 +105,7 @@ pub const EDGE: Watched<'static> =
     Watched { kind: WorkloadKind::DaemonSet, namespace: "shop", name: "edge", container: "app" };
 
 /// The workload on each member, read from the members' own API servers at about the same time.
-pub async fn views(
-    clients: &BTreeMap<String, Client>,
-    watched: Watched<'_>,
-) -> Result<BTreeMap<String, WorkloadView>> {
+pub async fn views(clients: &BTreeMap<String, Client>, watched: Watched<'_>) -> Result<BTreeMap<String, WorkloadView>> {
     let reads = clients.iter().map(|(member, client)| async move {
         let Watched { kind, namespace, name, container } = watched;
         let view = cluster_client::workload(client, kind, namespace, name, container).await?;

@@ -85,7 +85,12 @@ async fn the_page_follows_a_rollout_without_a_reload_and_shows_a_killed_agent_as
     browser.page.goto(&playground.state().dashboard.unwrap()).await.unwrap();
     // Gone after a reload.
     browser.run("window.loadedOnce = true;").await.unwrap();
-    browser.until("all members heard", "return document.querySelectorAll('tr[data-member][data-stale=\"false\"]').length === 3;").await;
+    browser
+        .until(
+            "all members heard",
+            "return document.querySelectorAll('tr[data-member][data-stale=\"false\"]').length === 3;",
+        )
+        .await;
     browser.until("no rollout", "return document.querySelectorAll('[data-rollout]').length === 0;").await;
 
     let strategy = "{canary: {steps: [{setWeight: 10, pause: 3}, {setWeight: 50}], soakSeconds: 1}}";
@@ -99,7 +104,12 @@ async fn the_page_follows_a_rollout_without_a_reload_and_shows_a_killed_agent_as
 
     playground.kill_part("member-2/agent").await.unwrap();
     let row = "const row = document.querySelector('tr[data-member=\"member-2\"]');";
-    browser.until("member-2 grey", &format!("{row} return row.dataset.stale === 'true' && row.textContent.includes('silent');")).await;
+    browser
+        .until(
+            "member-2 grey",
+            &format!("{row} return row.dataset.stale === 'true' && row.textContent.includes('silent');"),
+        )
+        .await;
     let others = "return document.querySelectorAll('tr[data-member][data-stale=\"false\"]').length === 2;";
     assert_eq!(browser.run(others).await.unwrap(), json!(true), "the others are heard");
     playground.start_part("member-2/agent").await.unwrap();
@@ -115,5 +125,7 @@ async fn the_page_follows_a_rollout_without_a_reload_and_shows_a_killed_agent_as
 }
 
 fn card(condition: &str) -> String {
-    format!("const card = document.querySelector('[data-rollout=\"checkout\"]'); return card !== null && ({condition});")
+    format!(
+        "const card = document.querySelector('[data-rollout=\"checkout\"]'); return card !== null && ({condition});"
+    )
 }

@@ -20,7 +20,8 @@ async fn semantics_09_of_ten_members_one_then_five_then_all_are_updated_and_neve
     let playground = up(Options::new(folder.path(), 10, 3)).await;
     assert_eq!(members_with(&playground, V1).await.len(), 10);
     let sampler = Sampler::start(playground.member_clients().await.unwrap(), CHECKOUT);
-    let strategy = "{maxConcurrency: 2, canary: {steps: [{setWeight: 10, pause: 4}, {setWeight: 50, pause: 4}], soakSeconds: 1}}";
+    let strategy =
+        "{maxConcurrency: 2, canary: {steps: [{setWeight: 10, pause: 4}, {setWeight: 50, pause: 4}], soakSeconds: 1}}";
     let selector = "clusterSelector: {matchExpressions: [{key: rollout.example.com/member, operator: Exists}]}";
     apply(&playground, &rollout("ten", selector, V2, strategy)).await;
     let done = until_phase(&playground, "ten", Phase::Succeeded).await;

@@ -57,7 +57,8 @@ async fn what_can_not_start_says_why(playground: &Playground) {
     let status = until_waiting(playground, "no-payload", "NoPayload").await;
     assert_eq!(status.phase, Some(Phase::Pending));
 
-    let missing = rollout("missing", "targetClusters: [prod-us-east, prod-mars]", V3, "{canary: {steps: [{setWeight: 50}]}}");
+    let missing =
+        rollout("missing", "targetClusters: [prod-us-east, prod-mars]", V3, "{canary: {steps: [{setWeight: 50}]}}");
     apply(playground, &missing).await;
     let status = until_waiting(playground, "missing", "TargetMissing").await;
     assert!(status.waiting_on.unwrap().message.contains("prod-mars"));
@@ -143,7 +144,8 @@ async fn an_agent_without_any_controller_keeps_its_workload(playground: &Playgro
 }
 
 async fn a_new_image_in_mid_run_supersedes(playground: &Playground) {
-    apply(playground, &FRAGMENT.replace("checkout:v2", "checkout:never-ready-3").replace("pause: 10", "pause: 1")).await;
+    apply(playground, &FRAGMENT.replace("checkout:v2", "checkout:never-ready-3").replace("pause: 10", "pause: 1"))
+        .await;
     until_waiting(playground, "fragment", "MemberHealth").await;
     assert_eq!(members_with(playground, V2).await, [WEST], "a member that does not get ready stops the wave");
     apply(playground, &FRAGMENT.replace("checkout:v2", "checkout:v3").replace("pause: 10", "pause: 1")).await;

@@ -238,7 +238,6 @@ fn update<T: Serialize>(name: &'static str, data: &T) -> Update {
     Update { name, data: Arc::from(data) }
 }
 
-
 #[cfg(test)]
 mod tests {
     use crate::presence::SILENT_AFTER;

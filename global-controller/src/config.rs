@@ -292,7 +292,8 @@ store:
 
     #[test]
     fn all_problems_are_named_with_their_fields() {
-        let spoilt = GOOD.replace("number: 1", "number: 0").replace("https://127", "http://127").replace("playground", "''");
+        let spoilt =
+            GOOD.replace("number: 1", "number: 0").replace("https://127", "http://127").replace("playground", "''");
         let text = problems(&spoilt);
         for words in ["store.replicas[0].number: 0", "store.replicas[0].url: 'http://127.0.0.1:1'", "store.cluster"] {
             assert!(text.contains(words), "no '{words}' in {text}");

@@ -148,12 +148,7 @@ impl Driver<'_> {
     }
 
     /// Decides. A panic concerns this rollout alone: the others go on, and it is tried again later.
-    fn decide(
-        &self,
-        uid: &str,
-        members: &BTreeMap<String, MemberFacts>,
-        now: Millis,
-    ) -> Option<(Before, Decision)> {
+    fn decide(&self, uid: &str, members: &BTreeMap<String, MemberFacts>, now: Millis) -> Option<(Before, Decision)> {
         let decided = catch_unwind(AssertUnwindSafe(|| {
             self.world.look(uid, members, |state, desired, observations| {
                 let decision = decide(state, desired, observations, now);

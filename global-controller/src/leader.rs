@@ -65,10 +65,7 @@ pub(crate) async fn run(world: Arc<World>, tools: Tools, stop: CancellationToken
 }
 
 /// Waits until the fence is another; a mere change of what is known of the leader is told and otherwise ignored.
-async fn changed(
-    leadership: &mut tokio::sync::watch::Receiver<federated_store::Leadership>,
-    fence: Option<Fence>,
-) {
+async fn changed(leadership: &mut tokio::sync::watch::Receiver<federated_store::Leadership>, fence: Option<Fence>) {
     let before = leadership.borrow().clone();
     // The sender lives as long as the store's handle, which the world holds.
     let _ = leadership.wait_for(|view| view.fence != fence || (fence.is_none() && *view != before)).await;

@@ -25,9 +25,8 @@ pub(crate) async fn run(world: Arc<World>, path: PathBuf, started_with: Config, 
         }
         let (file, id) = (path.clone(), current.id.clone());
         let read = tokio::task::spawn_blocking(move || Config::read(&file, Some(&id))).await;
-        let read = read.unwrap_or_else(|stopped| {
-            Err(Error::Read { path: path.clone(), source: std::io::Error::other(stopped) })
-        });
+        let read = read
+            .unwrap_or_else(|stopped| Err(Error::Read { path: path.clone(), source: std::io::Error::other(stopped) }));
         match read {
             Ok(read) if read == current => reported = None,
             Ok(read) => {

@@ -72,14 +72,29 @@ fn soak() -> impl Strategy<Value = Option<i64>> {
 
 /// A valid rollout over some of `count` members, by name, by label or both.
 fn spec(count: usize) -> impl Strategy<Value = Spec> {
-    let targets = proptest::collection::btree_set(0..count, 0..=count.min(4)).prop_flat_map(|some| {
-        Just(some.into_iter().map(name).collect::<Vec<_>>()).prop_shuffle()
-    });
-    (targets, any::<bool>(), steps(), soak(), concurrency(), select(vec![None, Some(45)]), proptest::bool::weighted(0.1))
+    let targets = proptest::collection::btree_set(0..count, 0..=count.min(4))
+        .prop_flat_map(|some| Just(some.into_iter().map(name).collect::<Vec<_>>()).prop_shuffle());
+    (
+        targets,
+        any::<bool>(),
+        steps(),
+        soak(),
+        concurrency(),
+        select(vec![None, Some(45)]),
+        proptest::bool::weighted(0.1),
+    )
         .prop_map(|(targets, selects, steps, soak_seconds, max_concurrency, deadline_seconds, paused)| {
             let selects = selects || targets.is_empty();
             let selector = selects.then(|| "{matchLabels: {env: prod}}".to_owned());
-            Spec { targets, selector, soak_seconds, max_concurrency, deadline_seconds, paused, ..Spec::new(&[], &steps) }
+            Spec {
+                targets,
+                selector,
+                soak_seconds,
+                max_concurrency,
+                deadline_seconds,
+                paused,
+                ..Spec::new(&[], &steps)
+            }
         })
 }
 
@@ -159,7 +174,9 @@ impl Story {
                 }
             }
             Happening::Repeat(member) => {
-                if let Some(report) = self.older.get(&name(member)).filter(|_| world.reports.contains_key(&name(member))) {
+                if let Some(report) =
+                    self.older.get(&name(member)).filter(|_| world.reports.contains_key(&name(member)))
+                {
                     world.reports.insert(name(member), report.clone());
                 }
             }
@@ -203,15 +220,16 @@ impl Story {
             return;
         }
         self.older.extend(report.map(|report| (member.to_owned(), report)));
-        let applied = world.assignments[member].spec.intent == Intent::Apply
-            && world.reports[member].outcome == Outcome::Healthy;
+        let applied =
+            world.assignments[member].spec.intent == Intent::Apply && world.reports[member].outcome == Outcome::Healthy;
         if let (true, Some(before)) = (applied, before) {
             self.first.entry(member.to_owned()).or_insert(before);
         }
     }
 
     fn decide(&mut self) {
-        let (settled, accepted) = (self.world.state.header.settled_run, self.world.state.header.accepted_revision.clone());
+        let (settled, accepted) =
+            (self.world.state.header.settled_run, self.world.state.header.accepted_revision.clone());
         for line in self.world.decide() {
             let (word, rest) = line.split_once(" ").unwrap_or((&line, ""));
             if matches!(word, "Forget" | "Withdraw") {

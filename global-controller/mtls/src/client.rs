@@ -58,8 +58,7 @@ impl ServerCertVerifier for RoleVerifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let verified =
-            self.inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)?;
+        let verified = self.inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)?;
         match Peer::of(end_entity) {
             Some(peer) if peer.role == self.role => Ok(verified),
             _ => Err(rustls::Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure)),

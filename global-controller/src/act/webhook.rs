@@ -78,9 +78,11 @@ impl Pusher {
         let now = Instant::now();
         for target in targets {
             let pending = self.pending.entry(target);
-            pending
-                .and_modify(|pending| (pending.at, pending.pause) = (now, PAUSES.0))
-                .or_insert(Pending { at: now, pause: PAUSES.0, under_way: false });
+            pending.and_modify(|pending| (pending.at, pending.pause) = (now, PAUSES.0)).or_insert(Pending {
+                at: now,
+                pause: PAUSES.0,
+                under_way: false,
+            });
         }
     }
 

@@ -21,10 +21,10 @@ use tokio::time::Instant;
 use crate::act::stream;
 use crate::bus::Change;
 use crate::http::reports;
+use crate::keys;
 use crate::presence::{Ages, MAX_HEARTBEATS, millis};
 use crate::records::put;
 use crate::world::World;
-use crate::keys;
 
 /// Largest body: 10,000 heartbeats of members with long names.
 const MAX_BODY_BYTES: usize = 2 * 1024 * 1024;
@@ -151,10 +151,7 @@ async fn report(
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn assignments(
-    State(world): State<Arc<World>>,
-    Extension(peer): Extension<Peer>,
-) -> Result<Response, Refusal> {
+async fn assignments(State(world): State<Arc<World>>, Extension(peer): Extension<Peer>) -> Result<Response, Refusal> {
     let own = member(&peer)?.to_owned();
     hear(&world, &own);
     let lines = stream::open(world, own).await.map_err(|error| Refusal::Unavailable(error.to_string()))?;

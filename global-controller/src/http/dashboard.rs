@@ -5,7 +5,8 @@ use axum::http::{HeaderName, header};
 use axum::routing::get;
 
 /// The page loads nothing from elsewhere and runs no script of its text: an image's name can't become code.
-const POLICY: &str = "default-src 'self'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'none'";
+const POLICY: &str =
+    "default-src 'self'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'none'";
 
 /// Routes of the page.
 pub(super) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {

@@ -62,7 +62,12 @@ pub(crate) fn announce(world: &World, uid: &str, events: Vec<RecordedEvent>) {
 }
 
 /// Publishes what is queued until told to stop.
-pub(crate) async fn run(world: Arc<World>, client: Client, mut notices: mpsc::Receiver<Notice>, stop: CancellationToken) {
+pub(crate) async fn run(
+    world: Arc<World>,
+    client: Client,
+    mut notices: mpsc::Receiver<Notice>,
+    stop: CancellationToken,
+) {
     // Events of cluster-scoped objects lie in this namespace.
     let events: Api<Event> = Api::namespaced(client, NAMESPACE);
     loop {

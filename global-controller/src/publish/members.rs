@@ -64,7 +64,9 @@ fn registered(info: Option<&AgentInfo>) -> ConditionFact {
         Some(info) => {
             fact("Registered", Some(true), "Registered", &format!("agent {} has introduced itself", info.agent_version))
         }
-        None => fact("Registered", Some(false), "NoAgent", "no agent has introduced itself: install rollout-member there"),
+        None => {
+            fact("Registered", Some(false), "NoAgent", "no agent has introduced itself: install rollout-member there")
+        }
     }
 }
 

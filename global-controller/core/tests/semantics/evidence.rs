@@ -46,7 +46,9 @@ fn semantics_28_a_refusal_holds_and_the_agent_goes_on_trying() {
     world.answer_saying("m01", Outcome::Refused, "quota exceeded");
     assert_eq!(
         world.decide(),
-        ["Warning Refused: the API server of 1 member refuses: m01 (Refused: quota exceeded); the agent goes on trying"]
+        [
+            "Warning Refused: the API server of 1 member refuses: m01 (Refused: quota exceeded); the agent goes on trying"
+        ]
     );
     world.answer("m01", Outcome::Healthy);
     assert_eq!(world.decide(), ["Apply m02: run 1 v2 over v1, previous v1"]);
@@ -65,10 +67,7 @@ fn semantics_28_an_unhealthy_member_keeps_further_ones_from_being_touched_until_
     let counts = world.summary().status.counts;
     assert_eq!((counts.healthy, counts.in_flux), (1, 1));
     world.answer("m01", Outcome::Healthy);
-    assert_eq!(
-        world.decide(),
-        ["Normal PauseStarted: 2 members healthy: pause of 60 s until 2026-01-01T00:01:00Z"]
-    );
+    assert_eq!(world.decide(), ["Normal PauseStarted: 2 members healthy: pause of 60 s until 2026-01-01T00:01:00Z"]);
 }
 
 #[test]

@@ -8,7 +8,10 @@ use rollout_core::MAX_MEMBERS_PER_DECISION;
 use crate::world::{Spec, World};
 
 fn fleet(count: usize) -> World {
-    World::fleet(count, Spec::selecting("[{setWeight: 100}]").with(|spec| spec.max_concurrency = Some("'100%'".to_owned())))
+    World::fleet(
+        count,
+        Spec::selecting("[{setWeight: 100}]").with(|spec| spec.max_concurrency = Some("'100%'".to_owned())),
+    )
 }
 
 /// Members changed by each decision until there is no more.

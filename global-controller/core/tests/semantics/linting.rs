@@ -27,7 +27,9 @@ fn a_sound_state_has_no_finding() {
 #[test]
 fn a_damaged_plan_is_found() {
     assert_eq!(findings(|state| state.plan.members[1] = "m1".to_owned()), ["the plan names a member twice"]);
-    assert!(findings(|state| state.plan.wave_end = 3).contains(&"waves of 3 members have begun in a plan of 2".to_owned()));
+    assert!(
+        findings(|state| state.plan.wave_end = 3).contains(&"waves of 3 members have begun in a plan of 2".to_owned())
+    );
     assert_eq!(
         findings(|state| {
             let record = state.members["m1"].clone();
@@ -48,7 +50,10 @@ fn a_damaged_run_is_found() {
         run(|run| run.stage = Stage::Soaking(Clock::Stopped { remaining_millis: 1 })),
         ["Soaking(Stopped { remaining_millis: 1 }) in step 0 of 1"]
     );
-    let step = |percent, before: rollout_core::Step| rollout_core::Step { weight: Weight::try_from(percent).unwrap(), ..before };
+    let step = |percent, before: rollout_core::Step| rollout_core::Step {
+        weight: Weight::try_from(percent).unwrap(),
+        ..before
+    };
     let mut world = sound();
     let run = world.state.header.run.as_mut().unwrap();
     run.steps = vec![run.steps[0], step(20, run.steps[0])];
@@ -68,7 +73,8 @@ fn an_early_success_is_found() {
 
 #[test]
 fn a_damaged_member_is_found() {
-    let member = |damage: fn(&mut rollout_core::MemberRecord)| findings(|state| damage(state.members.get_mut("m1").unwrap()));
+    let member =
+        |damage: fn(&mut rollout_core::MemberRecord)| findings(|state| damage(state.members.get_mut("m1").unwrap()));
     assert!(member(|record| record.run = 9).contains(&"m1 speaks of run 9 of 1".to_owned()));
     assert!(
         member(|record| record.previous = None).contains(&"m1 was touched with no previous state recorded".to_owned())
@@ -78,10 +84,7 @@ fn a_damaged_member_is_found() {
         member(|record| record.previous.as_mut().unwrap().uid.push('x')),
         ["m1: the assignment's previous state is not the record's"]
     );
-    assert_eq!(
-        member(|record| record.stage = MemberStage::Observing),
-        ["m1 is Observing after its wave was healthy"]
-    );
+    assert_eq!(member(|record| record.stage = MemberStage::Observing), ["m1 is Observing after its wave was healthy"]);
 }
 
 #[test]

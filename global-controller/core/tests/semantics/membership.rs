@@ -122,7 +122,10 @@ fn semantics_36_a_member_that_comes_back_waits_for_its_next_turn_and_keeps_its_p
     assert_eq!(world.state.plan.members, ["m01", "m02", "m03", "m04"]);
     assert_eq!((world.state.plan.wave_end, world.state.stage_of("m02")), (1, MemberStage::Withdrawing));
     world.advance(60);
-    assert_eq!(world.orders(), ["Observe m02: run 1 v2, previous v1", "Observe m03: run 1 v2", "Observe m04: run 1 v2"]);
+    assert_eq!(
+        world.orders(),
+        ["Observe m02: run 1 v2, previous v1", "Observe m03: run 1 v2", "Observe m04: run 1 v2"]
+    );
     world.answer("m02", Outcome::Observed);
     assert_eq!(world.orders(), ["Apply m02: run 1 v2 over v2, previous v1"]);
 }
@@ -130,7 +133,8 @@ fn semantics_36_a_member_that_comes_back_waits_for_its_next_turn_and_keeps_its_p
 #[test]
 fn semantics_36_members_that_come_back_before_a_large_withdrawal_is_done_are_still_withdrawn_first() {
     let count = 2 * MAX_MEMBERS_PER_DECISION + 6;
-    let spec = Spec::selecting("[{setWeight: 90, pause: 60}]").with(|spec| spec.max_concurrency = Some("'100%'".to_owned()));
+    let spec =
+        Spec::selecting("[{setWeight: 90, pause: 60}]").with(|spec| spec.max_concurrency = Some("'100%'".to_owned()));
     let mut world = World::fleet(count, spec);
     world.rest();
     assert_eq!(world.applied().len(), 63);
@@ -192,10 +196,7 @@ fn semantics_24_when_everybody_leaves_in_the_soak_those_who_come_begin_with_the_
     }
     assert_eq!(
         world.decide(),
-        [
-            "Normal StepStarted: step 1 of 2: 50% are 1 of 2 members, 1 new, at most 1 in flux",
-            "Observe m03: run 1 v2",
-        ]
+        ["Normal StepStarted: step 1 of 2: 50% are 1 of 2 members, 1 new, at most 1 in flux", "Observe m03: run 1 v2",]
     );
 }
 

@@ -86,7 +86,8 @@ fn semantics_01_a_longer_or_shorter_pause_moves_the_end_of_the_running_one() {
 
 #[test]
 fn semantics_01_a_changed_soak_moves_the_end_of_the_running_one() {
-    let mut world = World::new(Spec::new(&["m1"], "[{setWeight: 100}]").with(|spec| spec.soak_seconds = Some(60)), &["m1"]);
+    let mut world =
+        World::new(Spec::new(&["m1"], "[{setWeight: 100}]").with(|spec| spec.soak_seconds = Some(60)), &["m1"]);
     world.rest();
     world.advance(10);
     assert_eq!(world.reason(), "Soak");
@@ -115,10 +116,7 @@ fn semantics_01_a_step_taken_away_gives_way_to_the_next_higher_one() {
     world.edit(|spec| spec.steps = "[{setWeight: 10, pause: 60}, {setWeight: 50, pause: 60}]".to_owned());
     assert_eq!(
         world.decide(),
-        [
-            "Normal StepStarted: step 2 of 3: 50% are 2 of 4 members, 1 new, at most 1 in flux",
-            "Observe m2: run 1 v2",
-        ]
+        ["Normal StepStarted: step 2 of 3: 50% are 2 of 4 members, 1 new, at most 1 in flux", "Observe m2: run 1 v2",]
     );
 }
 
@@ -189,7 +187,8 @@ fn semantics_02_health_counts_only_with_the_hash_and_images_that_were_assigned()
 
 #[test]
 fn semantics_03_without_a_workload_the_rollout_is_accepted_and_waits() {
-    let mut world = World::new(Spec::new(&["m1"], "[{setWeight: 10, pause: 300}]").with(|spec| spec.image = None), &["m1"]);
+    let mut world =
+        World::new(Spec::new(&["m1"], "[{setWeight: 10, pause: 300}]").with(|spec| spec.image = None), &["m1"]);
     assert_eq!(world.decide(), [""; 0]);
     assert_eq!(world.reason(), "NoPayload");
     assert_eq!(world.wake_at, None);

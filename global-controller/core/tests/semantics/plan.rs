@@ -17,7 +17,8 @@ fn semantics_07_named_targets_come_in_list_order_and_then_the_selected_by_name()
 
 #[test]
 fn semantics_07_a_target_that_is_also_selected_is_planned_once() {
-    let spec = Spec::new(&["m2"], "[{setWeight: 10}]").with(|spec| spec.selector = Some("{matchLabels: {env: prod}}".to_owned()));
+    let spec = Spec::new(&["m2"], "[{setWeight: 10}]")
+        .with(|spec| spec.selector = Some("{matchLabels: {env: prod}}".to_owned()));
     let world = World::new(spec, &["m1", "m2"]);
     assert_eq!(order(world.rollout().unwrap(), &world.members).members, ["m2", "m1"]);
 }

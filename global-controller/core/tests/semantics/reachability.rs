@@ -8,7 +8,8 @@ use crate::world::{Spec, World};
 
 /// m01 and m02 of four are told to apply, two more are observed.
 fn two_applying() -> World {
-    let spec = Spec::selecting("[{setWeight: 100, pause: 60}]").with(|spec| spec.max_concurrency = Some("2".to_owned()));
+    let spec =
+        Spec::selecting("[{setWeight: 100, pause: 60}]").with(|spec| spec.max_concurrency = Some("2".to_owned()));
     let mut world = World::fleet(4, spec);
     world.decide();
     world.all_answer(&["m01", "m02", "m03", "m04"], Outcome::Observed);
@@ -43,7 +44,10 @@ fn semantics_37_the_deadline_of_a_silent_member_is_not_judged() {
     assert_eq!(world.reason(), "MemberUnreachable");
     world.set_reachability("m01", Reachability::Reachable);
     world.answer("m01", Outcome::Healthy);
-    assert_eq!(world.orders(), ["Apply m03: run 1 v2 over v1, previous v1", "Apply m04: run 1 v2 over v1, previous v1"]);
+    assert_eq!(
+        world.orders(),
+        ["Apply m03: run 1 v2 over v1, previous v1", "Apply m04: run 1 v2 over v1, previous v1"]
+    );
 }
 
 #[test]

@@ -116,7 +116,10 @@ fn semantics_48_no_payload_is_a_reason_of_pending_and_a_pause_is_idle() {
         spec.paused = true;
     });
     world.rest();
-    assert_eq!(conditions(&world)[1..4], ["Ready False Paused", "Reconciling False Paused", "Stalled False NotStalled"]);
+    assert_eq!(
+        conditions(&world)[1..4],
+        ["Ready False Paused", "Reconciling False Paused", "Stalled False NotStalled"]
+    );
 }
 
 #[test]
@@ -215,7 +218,10 @@ fn healthy_in_flux_and_not_started_add_up_to_the_total() {
 
 #[test]
 fn semantics_45_the_status_names_at_most_50_clusters_and_the_worst_first() {
-    let mut world = World::fleet(80, Spec::selecting("[{setWeight: 100}]").with(|spec| spec.max_concurrency = Some("100".to_owned())));
+    let mut world = World::fleet(
+        80,
+        Spec::selecting("[{setWeight: 100}]").with(|spec| spec.max_concurrency = Some("100".to_owned())),
+    );
     while !world.orders().is_empty() {}
     for number in 1..=80 {
         world.answer(&format!("m{number:02}"), Outcome::Observed);
@@ -250,7 +256,8 @@ fn semantics_45_a_cluster_is_listed_once_whatever_is_the_matter_with_it() {
     world.delete_member("m1");
     // The list is a map by name for the API server, which refuses the whole status when a name is there twice.
     let clusters = world.summary().status.clusters;
-    let states: Vec<(&str, &str)> = clusters.iter().map(|cluster| (cluster.name.as_str(), cluster.state.as_str())).collect();
+    let states: Vec<(&str, &str)> =
+        clusters.iter().map(|cluster| (cluster.name.as_str(), cluster.state.as_str())).collect();
     assert_eq!(states, [("m1", "TargetMissing")]);
 }
 

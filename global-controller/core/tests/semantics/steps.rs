@@ -6,7 +6,8 @@ use crate::world::{Spec, World};
 
 /// Members in the waves begun after each step of a fleet, the implicit last one included.
 fn wave_ends(count: usize, steps: &str) -> Vec<usize> {
-    let mut world = World::fleet(count, Spec::selecting(steps).with(|spec| spec.max_concurrency = Some("100000".to_owned())));
+    let mut world =
+        World::fleet(count, Spec::selecting(steps).with(|spec| spec.max_concurrency = Some("100000".to_owned())));
     let mut ends = Vec::new();
     while world.reason() != "done" {
         world.rest();
@@ -19,8 +20,14 @@ fn wave_ends(count: usize, steps: &str) -> Vec<usize> {
 
 #[test]
 fn semantics_09_weight_is_cumulative_and_rounds_up_to_at_least_one() {
-    assert_eq!(wave_ends(10, "[{setWeight: 1, pause: 1}, {setWeight: 11, pause: 1}, {setWeight: 50, pause: 1}]"), [1, 2, 5, 10]);
-    assert_eq!(wave_ends(3, "[{setWeight: 10, pause: 1}, {setWeight: 34, pause: 1}, {setWeight: 99, pause: 1}]"), [1, 2, 3, 3]);
+    assert_eq!(
+        wave_ends(10, "[{setWeight: 1, pause: 1}, {setWeight: 11, pause: 1}, {setWeight: 50, pause: 1}]"),
+        [1, 2, 5, 10]
+    );
+    assert_eq!(
+        wave_ends(3, "[{setWeight: 10, pause: 1}, {setWeight: 34, pause: 1}, {setWeight: 99, pause: 1}]"),
+        [1, 2, 3, 3]
+    );
     assert_eq!(wave_ends(1, "[{setWeight: 1, pause: 1}]"), [1, 1]);
 }
 
@@ -61,7 +68,8 @@ fn semantics_09_without_a_pause_or_with_0_a_step_advances_on_health_alone() {
 #[test]
 fn semantics_09_a_pause_begins_when_the_whole_wave_is_healthy_and_lasts_to_the_millisecond() {
     let mut world = World::new(
-        Spec::new(&["m1", "m2", "m3"], "[{setWeight: 60, pause: 300}]").with(|spec| spec.max_concurrency = Some("2".to_owned())),
+        Spec::new(&["m1", "m2", "m3"], "[{setWeight: 60, pause: 300}]")
+            .with(|spec| spec.max_concurrency = Some("2".to_owned())),
         &["m1", "m2", "m3"],
     );
     world.decide();
@@ -72,10 +80,7 @@ fn semantics_09_a_pause_begins_when_the_whole_wave_is_healthy_and_lasts_to_the_m
     world.decide();
     assert_eq!(world.reason(), "MemberHealth");
     world.answer("m2", Outcome::Healthy);
-    assert_eq!(
-        world.decide(),
-        ["Normal PauseStarted: 2 members healthy: pause of 5 min until 2026-01-01T00:06:40Z"]
-    );
+    assert_eq!(world.decide(), ["Normal PauseStarted: 2 members healthy: pause of 5 min until 2026-01-01T00:06:40Z"]);
     assert_eq!(world.wake_at, Some(world.now + 300_000));
     world.now += 299_999;
     assert_eq!(world.decide(), [""; 0]);

@@ -5,7 +5,8 @@ use crds::{Outcome, Phase};
 use crate::world::{START, Spec, World};
 
 fn applying(deadline_seconds: Option<i64>) -> World {
-    let spec = Spec::new(&["m1", "m2"], "[{setWeight: 50, pause: 60}]").with(|spec| spec.deadline_seconds = deadline_seconds);
+    let spec =
+        Spec::new(&["m1", "m2"], "[{setWeight: 50, pause: 60}]").with(|spec| spec.deadline_seconds = deadline_seconds);
     let mut world = World::new(spec, &["m1", "m2"]);
     world.decide();
     world.answer("m1", Outcome::Observed);
@@ -58,10 +59,7 @@ fn semantics_28_a_member_past_its_deadline_holds_the_run_until_it_is_healthy() {
     assert_eq!(world.decide(), [""; 0], "announced once");
     assert_eq!((world.summary().status.phase, world.wake_at), (Some(Phase::Holding), None));
     world.answer("m1", Outcome::Healthy);
-    assert_eq!(
-        world.decide(),
-        ["Normal PauseStarted: 1 member healthy: pause of 60 s until 2026-01-01T00:01:30Z"]
-    );
+    assert_eq!(world.decide(), ["Normal PauseStarted: 1 member healthy: pause of 60 s until 2026-01-01T00:01:30Z"]);
 }
 
 #[test]

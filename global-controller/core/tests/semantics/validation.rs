@@ -86,7 +86,10 @@ fn all_problems_are_reported_at_once_with_field_value_and_remedy() {
 
 #[test]
 fn semantics_08_an_empty_selector_is_refused_and_names_the_remedy() {
-    let problems = Spec::selecting("[{setWeight: 100}]").with(|spec| spec.selector = Some("{}".to_owned())).validate().unwrap_err();
+    let problems = Spec::selecting("[{setWeight: 100}]")
+        .with(|spec| spec.selector = Some("{}".to_owned()))
+        .validate()
+        .unwrap_err();
     assert_eq!(problems.len(), 1);
     assert_eq!(problems[0].field, "spec.clusterSelector");
     assert!(problems[0].message.contains("{key: rollout.example.com/member, operator: Exists}"), "{problems:?}");
@@ -140,7 +143,9 @@ fn numbers_have_a_range() {
     for (seconds, sound) in [(0, false), (1, true), (86_400, true), (86_401, false)] {
         assert_eq!(wrong(|spec| spec.deadline_seconds = Some(seconds)).is_empty(), sound, "{seconds}");
     }
-    for (limit, sound) in [("1", true), ("100000", true), ("100001", false), ("'0%'", false), ("'1%'", true), ("'100%'", true)] {
+    for (limit, sound) in
+        [("1", true), ("100000", true), ("100001", false), ("'0%'", false), ("'1%'", true), ("'100%'", true)]
+    {
         assert_eq!(wrong(|spec| spec.max_concurrency = Some(limit.to_owned())).is_empty(), sound, "{limit}");
     }
     for (weight, sound) in [(0, false), (1, true), (100, true), (101, false), (356, false), (-100, false)] {
@@ -155,11 +160,23 @@ fn a_workload_is_checked_field_by_field() {
         (format!("{{kind: DaemonSet, namespace: shop, name: log.agent, {image}}}"), vec![]),
         (format!("{{kind: Deployment, namespace: Shop, name: a, {image}}}"), vec!["spec.workload.namespace"]),
         (format!("{{kind: Deployment, namespace: shop, name: a..b, {image}}}"), vec!["spec.workload.name"]),
-        (format!("{{kind: Deployment, namespace: shop, name: {}, {image}}}", "a".repeat(254)), vec!["spec.workload.name"]),
+        (
+            format!("{{kind: Deployment, namespace: shop, name: {}, {image}}}", "a".repeat(254)),
+            vec!["spec.workload.name"],
+        ),
         ("{kind: Deployment, namespace: shop, name: a, images: {}}".to_owned(), vec!["spec.workload.images"]),
-        ("{kind: Deployment, namespace: shop, name: a, images: {A_b: x}}".to_owned(), vec!["spec.workload.images (key)"]),
-        ("{kind: Deployment, namespace: shop, name: a, images: {app: ''}}".to_owned(), vec!["spec.workload.images.app"]),
-        ("{kind: Deployment, namespace: shop, name: a, images: {app: 'a b'}}".to_owned(), vec!["spec.workload.images.app"]),
+        (
+            "{kind: Deployment, namespace: shop, name: a, images: {A_b: x}}".to_owned(),
+            vec!["spec.workload.images (key)"],
+        ),
+        (
+            "{kind: Deployment, namespace: shop, name: a, images: {app: ''}}".to_owned(),
+            vec!["spec.workload.images.app"],
+        ),
+        (
+            "{kind: Deployment, namespace: shop, name: a, images: {app: 'a b'}}".to_owned(),
+            vec!["spec.workload.images.app"],
+        ),
         (
             format!("{{kind: Deployment, namespace: shop, name: a, images: {{app: {}}}}}", "x".repeat(513)),
             vec!["spec.workload.images.app"],
@@ -183,7 +200,9 @@ fn an_object_without_name_or_uid_is_refused() {
 
 #[test]
 fn semantics_09_a_weight_is_1_to_100_and_reads_back_from_json_as_such() {
-    for (percent, total, members) in [(1, 1, 1), (1, 1000, 10), (10, 11, 2), (50, 3, 2), (99, 100, 99), (100, 7, 7), (1, 0, 0)] {
+    for (percent, total, members) in
+        [(1, 1, 1), (1, 1000, 10), (10, 11, 2), (50, 3, 2), (99, 100, 99), (100, 7, 7), (1, 0, 0)]
+    {
         assert_eq!(Weight::try_from(percent).unwrap().of(total), members, "{percent}% of {total}");
     }
     assert_eq!(serde_json::from_str::<Weight>("7").unwrap().percent(), 7);

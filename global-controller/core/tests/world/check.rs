@@ -65,7 +65,10 @@ impl World {
         for member in &applied {
             assert!(state.begun().contains(member), "{member} was assigned before its wave");
             let reachable = self.observations().reachability(member) == rollout_core::Reachability::Reachable;
-            assert!(reachable && self.hub_fresh, "{member} was assigned without being heard, or while the hub is silent");
+            assert!(
+                reachable && self.hub_fresh,
+                "{member} was assigned without being heard, or while the hub is silent"
+            );
         }
         let in_flux = state.plan.members.iter().filter(|name| state.stage_of(name).is_in_flux()).count();
         let limit = state.header.run.as_ref().map_or(0, |run| run.flux_limit);
@@ -91,7 +94,13 @@ impl World {
         assert!(last >= now, "wakes in the past");
         for at in [self.now, now, now + (last - now) / 2, last] {
             let again = decide(&decision.state, self.desired(), &self.observations(), at);
-            assert_eq!(again.commands, [], "decided again after {} ms, after {:#?}", at - now, self.render(&decision.commands));
+            assert_eq!(
+                again.commands,
+                [],
+                "decided again after {} ms, after {:#?}",
+                at - now,
+                self.render(&decision.commands)
+            );
             assert_eq!(again.state, decision.state, "decided again after {} ms", at - now);
             assert!(!again.more && again.changed_members.is_empty(), "decided again after {} ms", at - now);
         }
@@ -142,7 +151,10 @@ fn check_conditions(desired: Desired<'_>, summary: &Summary) {
     let kinds: Vec<&str> = summary.conditions.iter().map(|condition| condition.kind).collect();
     assert_eq!(kinds, ["Accepted", "Ready", "Reconciling", "Stalled", "Complete"]);
     for condition in &summary.conditions {
-        assert!(!condition.reason.is_empty() && condition.message.chars().count() <= MAX_MESSAGE_CHARS, "{condition:?}");
+        assert!(
+            !condition.reason.is_empty() && condition.message.chars().count() <= MAX_MESSAGE_CHARS,
+            "{condition:?}"
+        );
     }
     let status = |index: usize| summary.conditions[index].status == Some(true);
     let (accepted, ready, reconciling, stalled) = (status(0), status(1), status(2), status(3));

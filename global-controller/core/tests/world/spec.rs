@@ -71,7 +71,8 @@ spec:
             }
         };
         line("  clusterSelector", self.selector.clone());
-        let workload = |tag| format!("{{kind: Deployment, namespace: shop, name: checkout, images: {{app: 'shop:{tag}'}}}}");
+        let workload =
+            |tag| format!("{{kind: Deployment, namespace: shop, name: checkout, images: {{app: 'shop:{tag}'}}}}");
         line("  workload", self.image.as_ref().map(workload));
         line("  rolloutStrategy", Some(String::new()));
         line("    maxConcurrency", self.max_concurrency.clone());
