@@ -23,7 +23,7 @@ spec:
       - setWeight: 50    # then up to 50 %
 "#;
 
-const ASSIGNMENT: &str = r#"{"type":"Assign","assignment":{"apiVersion":"rollout.example.com/v1alpha1","kind":"RolloutAssignment","metadata":{"name":"checkout"},"spec":{"member":"m1","rollout":{"name":"checkout","uid":"u1","run":2},"revision":"2821cde69523ab29","intent":"Apply","fence":{"epoch":1,"generation":7},"workload":{"kind":"Deployment","namespace":"shop","name":"checkout","images":{"app":"shop:v2"}},"expectedHash":"00","previous":{"uid":"w1","images":{"app":"shop:v1"},"healthy":true},"deadlineSeconds":600}}}"#;
+const ASSIGNMENT: &str = r#"{"type":"assign","assignment":{"apiVersion":"rollout.example.com/v1alpha1","kind":"RolloutAssignment","metadata":{"name":"checkout"},"spec":{"member":"m1","rollout":{"name":"checkout","uid":"u1","run":2},"revision":"2821cde69523ab29","intent":"Apply","fence":{"epoch":1,"generation":7},"workload":{"kind":"Deployment","namespace":"shop","name":"checkout","images":{"app":"shop:v2"}},"expectedHash":"00","previous":{"uid":"w1","images":{"app":"shop:v1"},"healthy":true},"deadlineSeconds":600}}}"#;
 
 #[test]
 fn the_fragment_is_read_to_the_letter_with_its_defaults() {
@@ -41,7 +41,7 @@ fn the_fragment_is_read_to_the_letter_with_its_defaults() {
 fn an_assignment_keeps_its_form_on_the_wire() {
     let event: AssignmentEvent = serde_json::from_str(ASSIGNMENT).unwrap();
     assert_eq!(serde_json::to_string(&event).unwrap(), ASSIGNMENT);
-    assert_eq!(serde_json::to_string(&AssignmentEvent::Synced).unwrap(), r#"{"type":"Synced"}"#);
+    assert_eq!(serde_json::to_string(&AssignmentEvent::Synced).unwrap(), r#"{"type":"synced"}"#);
 }
 
 #[test]

@@ -127,9 +127,11 @@ impl Board {
     }
 
     fn refresh(&self, dirty: Dirty, resync: bool) {
-        let Dirty { everything, rollouts, assignments, members, leader: _ } = dirty;
+        let Dirty { everything, rollouts, assignments, members, workloads, leader: _ } = dirty;
         let (all_rollouts, all_members) = (everything || resync || !members.is_empty(), everything || resync);
-        if !(all_rollouts || all_members) && rollouts.is_empty() && assignments.is_empty() {
+        let of_workloads: BTreeSet<String> =
+            workloads.into_iter().chain(assignments.into_iter().map(|(member, _)| member)).collect();
+        if !(all_rollouts || all_members) && rollouts.is_empty() && of_workloads.is_empty() {
             return self.tell_leader();
         }
         let facts = self.world.member_facts();
@@ -137,7 +139,7 @@ impl Board {
         let names = if all_members {
             facts.keys().cloned().collect()
         } else {
-            members.into_iter().chain(assignments.into_iter().map(|(member, _)| member)).collect()
+            members.into_iter().chain(of_workloads).collect()
         };
         let mut shown = self.shown();
         self.refresh_rollouts(&mut shown, &uids, &facts);

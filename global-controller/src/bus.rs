@@ -27,10 +27,15 @@ pub(crate) enum Change {
         /// The rollout's name.
         rollout: String,
     },
-    /// A member: its object on the hub, what its agent says of itself, whether it is heard.
+    /// A member: its object on the hub, what its agent says of itself, whether it is heard. May concern any rollout.
     Member {
         /// Its name.
         name: String,
+    },
+    /// What a member's agent says of its workloads; the rollouts concerned are told of it apart.
+    Workloads {
+        /// The member.
+        member: String,
     },
     /// Who leads.
     Leader,
@@ -68,6 +73,8 @@ pub(crate) struct Dirty {
     pub assignments: BTreeSet<(String, String)>,
     /// Members.
     pub members: BTreeSet<String>,
+    /// Members whose workloads were reported about.
+    pub workloads: BTreeSet<String>,
     /// Who leads.
     pub leader: bool,
 }
@@ -78,6 +85,7 @@ impl Dirty {
             Change::Rollout { uid } => drop(self.rollouts.insert(uid)),
             Change::Assignment { member, rollout } => drop(self.assignments.insert((member, rollout))),
             Change::Member { name } => drop(self.members.insert(name)),
+            Change::Workloads { member } => drop(self.workloads.insert(member)),
             Change::Leader => self.leader = true,
             Change::Everything => self.everything = true,
         }

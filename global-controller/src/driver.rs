@@ -94,7 +94,7 @@ impl Driver<'_> {
     }
 
     fn concerned(&self, dirty: Dirty, resync: bool) -> BTreeSet<String> {
-        let Dirty { everything, rollouts, assignments: _, members, leader } = dirty;
+        let Dirty { everything, rollouts, assignments: _, members, workloads: _, leader } = dirty;
         if everything || leader || resync {
             return all(self.world);
         }

@@ -210,7 +210,7 @@ impl Mirror {
             insert(&mut self.reports, member, name, StoredReport { uid: uid.clone(), status, revision });
             changes.push(Change::Rollout { uid });
         }
-        changes.push(Change::Member { name: member.to_owned() });
+        changes.push(Change::Workloads { member: member.to_owned() });
         changes
     }
 

@@ -77,7 +77,7 @@ impl Publisher<'_> {
     }
 
     fn concerned(&self, dirty: Dirty, resync: bool, now: Instant) -> BTreeSet<Object> {
-        let Dirty { everything, rollouts, assignments: _, members, leader } = dirty;
+        let Dirty { everything, rollouts, assignments: _, members, workloads: _, leader } = dirty;
         let hub = self.world.hub();
         let all = everything || resync || leader;
         let due = self.retries.iter().filter(|(_, (at, _))| *at <= now).map(|(object, _)| object.clone());

@@ -231,16 +231,16 @@ impl Story {
         let (settled, accepted) =
             (self.world.state.header.settled_run, self.world.state.header.accepted_revision.clone());
         for line in self.world.decide() {
-            let (word, rest) = line.split_once(" ").unwrap_or((&line, ""));
+            let (word, rest) = line.split_once(' ').unwrap_or((&line, ""));
             if matches!(word, "Forget" | "Withdraw") {
                 self.exempt.insert(rest.split(':').next().unwrap().to_owned());
             }
         }
-        if self.world.state.header.settled_run != settled {
+        if self.world.state.header.settled_run == settled {
+            assert_eq!(self.world.state.header.accepted_revision, accepted, "accepted without a success");
+        } else {
             self.first.clear();
             self.exempt.clear();
-        } else {
-            assert_eq!(self.world.state.header.accepted_revision, accepted, "accepted without a success");
         }
         self.check_previous();
     }
@@ -277,7 +277,7 @@ impl Story {
             spec.paused = false;
             spec.image.get_or_insert_with(|| "v2".to_owned());
             if spec.steps.contains("101") {
-                spec.steps = "[{setWeight: 50, pause: 30}]".to_owned();
+                "[{setWeight: 50, pause: 30}]".clone_into(&mut spec.steps);
             }
             if spec.targets.is_empty() {
                 spec.selector = Some("{matchLabels: {env: prod}}".to_owned());
@@ -286,7 +286,7 @@ impl Story {
     }
 }
 
-/// So many cases, and more in proportion when PROPTEST_CASES is above its default of 256.
+/// So many cases, and more in proportion when `PROPTEST_CASES` is above its default of 256.
 fn config(cases: u32) -> ProptestConfig {
     let default = ProptestConfig::default();
     ProptestConfig { cases: cases * default.cases / 256, failure_persistence: None, ..default }

@@ -22,6 +22,8 @@ fn phase(world: &World) -> Phase {
 
 #[test]
 fn the_phases_of_a_run_follow_one_another() {
+    use Phase::{Paused, Pending, Progressing, Succeeded, Verifying};
+
     let mut world = World::of(&["m1"], "[{setWeight: 100, pause: 60}]");
     let mut phases = vec![phase(&world)];
     world.decide();
@@ -38,7 +40,6 @@ fn the_phases_of_a_run_follow_one_another() {
     phases.push(phase(&world));
     world.finish();
     phases.push(phase(&world));
-    use Phase::{Paused, Pending, Progressing, Succeeded, Verifying};
     assert_eq!(phases, [Pending, Progressing, Verifying, Paused, Verifying, Succeeded]);
 }
 

@@ -48,8 +48,8 @@ impl World {
             agent.healthy = outcome == Outcome::Healthy;
         }
         let report = agent.report(&spec, outcome, message);
-        for (name, tag) in report.workload.iter().filter_map(|workload| tag_of(&workload.images)) {
-            self.names.insert(name, tag);
+        if let Some(workload) = &report.workload {
+            self.names.insert(images_hash(&workload.images), super::render::images_text(&workload.images));
         }
         self.reports.insert(member.to_owned(), report);
     }
@@ -80,7 +80,8 @@ impl World {
     /// All agents that are reachable do as they are told.
     pub fn obey_all(&mut self) -> bool {
         let members: Vec<String> = self.assignments.keys().cloned().collect();
-        members.iter().fold(false, |news, member| self.obey(member) || news)
+        let news = members.iter().filter(|member| self.obey(member)).count();
+        news > 0
     }
 }
 
@@ -131,9 +132,4 @@ impl Agent {
             changed_at: None,
         }
     }
-}
-
-/// Hash of a set of images with its name in tests.
-fn tag_of(images: &Images) -> Option<(String, String)> {
-    Some((images_hash(images), super::render::images_text(images)))
 }

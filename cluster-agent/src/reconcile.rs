@@ -1,0 +1,255 @@
+//! One look at one assignment: read what is there, decide, act, answer. Client required; what to do is decided in
+//! [`plan`].
+
+pub mod apply;
+pub mod health;
+pub mod plan;
+pub mod status;
+pub mod workload;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crds::{AGENT_MANAGER, Intent, Outcome, RolloutAssignment};
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{DeleteParams, PostParams, Preconditions};
+use kube::{Api, Client};
+use tokio::sync::Notify;
+
+use self::plan::{Answer, Images, Step, plan};
+use self::workload::Workload;
+use crate::accept::fences::Fences;
+use crate::assignment::{Order, Target};
+use crate::cluster::{self, call};
+use crate::hub::outbox::Outbox;
+use crate::lease::Held;
+use crate::metrics::Metrics;
+use crate::work::cache::Cache;
+use crate::work::queue::Finish;
+
+/// The watch may lag behind what was read; then the newer assignment is looked at.
+const LOOKS: u32 = 3;
+
+/// What came of a look.
+enum Looked {
+    Done(Finish),
+    Newer(Box<RolloutAssignment>),
+}
+
+/// Why a look did not end well. All are tried again, with a waiting time that grows.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The API server is not there, or somebody else was faster.
+    #[error(transparent)]
+    Cluster(#[from] cluster::Error),
+    /// The API server refuses to set the images; that was reported.
+    #[error("the API server refuses the images: {0}")]
+    Refused(String),
+    /// It changed at each look.
+    #[error("the assignment changed at each of {LOOKS} looks")]
+    Restless,
+    /// Another pod holds the Lease.
+    #[error("the Lease is not held")]
+    NotHeld,
+    /// A higher fence was seen than that of the assignment that is there.
+    #[error("the assignment is older than the fence {0} that was seen")]
+    Superseded(crds::Fence),
+}
+
+impl Error {
+    fn as_str(&self) -> &'static str {
+        match self {
+            Self::Cluster(error) if error.is_conflict() => "conflict",
+            Self::Cluster(_) => "error",
+            Self::Refused(_) => "refused",
+            Self::Restless => "restless",
+            Self::NotHeld => "not_held",
+            Self::Superseded(_) => "superseded",
+        }
+    }
+}
+
+/// What a look works with.
+pub struct Reconciler {
+    /// The member's API server.
+    pub client: Client,
+    /// The local assignments.
+    pub cache: Arc<Cache>,
+    /// The marks: an assignment below its mark is not acted on.
+    pub fences: Fences,
+    /// Takes the answers.
+    pub outbox: Arc<Outbox>,
+    /// Only the holder acts.
+    pub held: Held,
+    /// Asks for the hub's complete list.
+    pub resync: Arc<Notify>,
+    /// Figures.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Reconciler {
+    /// Looks at the assignment of one rollout.
+    pub async fn reconcile(&self, rollout: &str) -> Result<Finish, Error> {
+        let Some(known) = self.cache.get(rollout) else { return Ok(Finish::Forget) };
+        let started = Instant::now();
+        let mut result = self.look(&known).await;
+        for _ in 1..LOOKS {
+            let Ok(Looked::Newer(newer)) = &result else { break };
+            let newer = newer.clone();
+            result = self.look(&newer).await;
+        }
+        let result = match result {
+            Ok(Looked::Done(finish)) => Ok(finish),
+            Ok(Looked::Newer(_)) => Err(Error::Restless),
+            Err(error) => Err(error),
+        };
+        let word = result.as_ref().map_or_else(Error::as_str, |_| "ok");
+        self.metrics.reconciled(known.spec.intent.as_str(), word, started.elapsed());
+        result
+    }
+
+    /// The order matters (SEMANTICS 15): first the workload, then the assignment from a quorum, then the mark, then the
+    /// Lease. Whoever was overtaken after that fails on the workload's resourceVersion.
+    async fn look(&self, known: &RolloutAssignment) -> Result<Looked, Error> {
+        let target = Target::from(&known.spec.workload);
+        let live = match known.spec.intent {
+            Intent::Withdraw => None,
+            Intent::Observe | Intent::Apply | Intent::Return => workload::read(&self.client, &target).await?,
+        };
+        let api: Api<RolloutAssignment> = Api::all(self.client.clone());
+        let found = call("read the assignment", api.get_opt(&known.spec.rollout.name)).await?;
+        let Some(current) = found else { return Ok(Looked::Done(Finish::Forget)) };
+        if current.spec.fence != known.spec.fence {
+            return Ok(Looked::Newer(Box::new(current)));
+        }
+        let order = Order::of(&current);
+        let finish = match plan(&order, live.as_ref()) {
+            Step::Withdraw => self.withdraw(&api, &order, current).await,
+            Step::Answer(answer) => self.answer(&api, &order, current, answer).await,
+            Step::Apply(images) => match live {
+                Some(live) => self.apply(&api, &order, current, &live, images).await,
+                // What is not there is never planned to be changed.
+                None => Ok(Finish::Failed),
+            },
+        };
+        finish.map(Looked::Done)
+    }
+
+    async fn withdraw(
+        &self,
+        api: &Api<RolloutAssignment>,
+        order: &Order,
+        current: RolloutAssignment,
+    ) -> Result<Finish, Error> {
+        self.check_lease()?;
+        let name = &order.spec.rollout.name;
+        let parameters = DeleteParams::default().preconditions(Preconditions {
+            uid: current.metadata.uid,
+            resource_version: current.metadata.resource_version,
+        });
+        match call("delete the assignment", api.delete(name, &parameters)).await {
+            Ok(_) => {}
+            Err(error) if error.is_missing() => {}
+            Err(error) => return Err(error.into()),
+        }
+        tracing::info!(rollout = name, fence = %order.spec.fence, "withdrew the assignment");
+        let answer = plan::answer(order, None, Outcome::Withdrawn, "the assignment is withdrawn".to_owned());
+        if let Some(status) = status::next(order, answer, now()) {
+            self.outbox.put(status::report(order, status));
+        }
+        Ok(Finish::Forget)
+    }
+
+    async fn apply(
+        &self,
+        api: &Api<RolloutAssignment>,
+        order: &Order,
+        current: RolloutAssignment,
+        live: &Workload,
+        images: Images,
+    ) -> Result<Finish, Error> {
+        self.check_mark(order).await?;
+        let target = &order.spec.workload;
+        let manager = apply::manager(&order.spec.rollout.name);
+        let body = apply::body(target, live, &images.images, &manager);
+        self.check_lease()?;
+        let applied = match apply::apply(&self.client, target, &body, &manager).await {
+            Ok(applied) => applied,
+            Err(error) => return self.not_applied(api, order, current, live, error).await,
+        };
+        self.metrics.applied(if images.drifted { "repaired" } else { "applied" });
+        let (rollout, intent) = (&order.spec.rollout.name, order.spec.intent.as_str());
+        tracing::info!(rollout, intent, fence = %order.spec.fence, drifted = images.drifted, "set the images");
+        if applied.runs(&images.images) {
+            let Step::Answer(answer) = plan(order, Some(&applied)) else { return Ok(Finish::Failed) };
+            return self.answer(api, order, current, answer).await;
+        }
+        let message = "something in the member changes the images while they are set: look at its mutating webhooks";
+        let mut answer = plan::answer(order, Some(&applied), Outcome::Refused, message.to_owned());
+        answer.applied_hash = Some(images.hash());
+        self.answer(api, order, current, answer).await?;
+        Err(Error::Refused(message.to_owned()))
+    }
+
+    /// What the API server refuses as such is reported; everything else starts over.
+    async fn not_applied(
+        &self,
+        api: &Api<RolloutAssignment>,
+        order: &Order,
+        current: RolloutAssignment,
+        live: &Workload,
+        error: cluster::Error,
+    ) -> Result<Finish, Error> {
+        let Some(message) = error.refusal().filter(|_| !error.is_missing()).map(ToOwned::to_owned) else {
+            self.metrics.applied(if error.is_conflict() { "conflict" } else { "failed" });
+            return Err(error.into());
+        };
+        self.metrics.applied("refused");
+        let answer = plan::answer(order, Some(live), Outcome::Refused, message.clone());
+        self.answer(api, order, current, answer).await?;
+        Err(Error::Refused(message))
+    }
+
+    /// Writes the status, if it is new, and then reports it.
+    async fn answer(
+        &self,
+        api: &Api<RolloutAssignment>,
+        order: &Order,
+        mut current: RolloutAssignment,
+        answer: Answer,
+    ) -> Result<Finish, Error> {
+        let Some(status) = status::next(order, answer, now()) else { return Ok(Finish::Fine) };
+        self.check_lease()?;
+        let name = order.spec.rollout.name.clone();
+        current.status = Some(status.clone());
+        let parameters = PostParams { field_manager: Some(AGENT_MANAGER.to_owned()), ..PostParams::default() };
+        // With the resourceVersion that was read: a sequence is never given twice.
+        call("write the status", api.replace_status(&name, &parameters, &current)).await?;
+        if order.answered() != Some(status.outcome) {
+            let (outcome, message) = (status.outcome.as_str(), &status.message);
+            tracing::info!(rollout = name, fence = %order.spec.fence, outcome, message, "answered");
+        }
+        self.outbox.put(status::report(order, status));
+        Ok(Finish::Fine)
+    }
+
+    /// Two rollouts may have assignments for one object for a moment, and a pod that was paused may have written an old
+    /// one: only the highest acts. Without marks (they were lost, and the hub is away) the last known state goes on.
+    async fn check_mark(&self, order: &Order) -> Result<(), Error> {
+        let marks = self.fences.read().await?.marks.unwrap_or_default();
+        let mark = marks.of(&Target::from(&order.spec.workload)).filter(|mark| mark.fence > order.spec.fence);
+        let Some(mark) = mark else { return Ok(()) };
+        if mark.rollout == order.spec.rollout.name {
+            self.resync.notify_one();
+        }
+        Err(Error::Superseded(mark.fence))
+    }
+
+    fn check_lease(&self) -> Result<(), Error> {
+        if self.held.now() { Ok(()) } else { Err(Error::NotHeld) }
+    }
+}
+
+fn now() -> k8s_openapi::apimachinery::pkg::apis::meta::v1::Time {
+    crds::time_from_millis(Timestamp::now().as_millisecond())
+}
