@@ -172,6 +172,7 @@ impl Acceptor {
             None if source == Source::List => Marks::default(),
             _ => return Err(Error::Unsynced),
         };
+        let was_synced = marks.synced;
         let current = call("read the assignment", self.api.get_opt(&spec.rollout.name)).await?;
         let verdict = marks.judge(spec, current.as_ref().map(|current| current.spec.fence));
         match verdict {
@@ -184,7 +185,8 @@ impl Acceptor {
             None if spec.intent == Intent::Withdraw => Ok(Accepted::Gone(Box::new(gone(assignment)))),
             _ => {
                 // Something may have been reported under this fence before: about an object that a person deleted.
-                let base = (verdict == Verdict::Known).then(|| Timestamp::now().as_second());
+                let again = verdict == Verdict::Known || !was_synced;
+                let base = again.then(|| Timestamp::now().as_second());
                 self.write(assignment, current.as_ref(), base).await
             }
         }

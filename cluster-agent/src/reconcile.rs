@@ -226,8 +226,8 @@ impl Reconciler {
         // With the resourceVersion that was read: a sequence is never given twice.
         call("write the status", api.replace_status(&name, &parameters, &current)).await?;
         if order.answered() != Some(status.outcome) {
-            let (outcome, message) = (status.outcome.as_str(), &status.message);
-            tracing::info!(rollout = name, fence = %order.spec.fence, outcome, message, "answered");
+            let (outcome, said) = (status.outcome.as_str(), &status.message);
+            tracing::info!(rollout = name, fence = %order.spec.fence, outcome, said, "answered");
         }
         self.outbox.put(status::report(order, status));
         Ok(Finish::Fine)

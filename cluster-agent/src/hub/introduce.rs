@@ -60,7 +60,10 @@ pub async fn register(member: String, client: Client, hub: Arc<Hub>, connected: 
                 }
                 Err(error) => {
                     tracing::warn!(error = with_causes(&error), "failed to register, trying again");
-                    tokio::time::sleep(backoff.next(chance())).await;
+                    tokio::select! {
+                        () = tokio::time::sleep(backoff.next(chance())) => {}
+                        () = connected.notified() => {}
+                    }
                     continue;
                 }
             }
