@@ -1,6 +1,7 @@
 # What one types here. `make verify` only reads; `make fix` rewrites.
 
 CARGO ?= cargo
+TARGET := $(or $(CARGO_TARGET_DIR),target)
 # More arguments for demo, test and bench, as in `make demo ARGS="--members 10"`.
 ARGS ?=
 
@@ -12,13 +13,14 @@ help: ## This list
 
 demo: ## A fleet of real clusters on this machine and a rollout over it, live; ONCE=1 ends after it
 	@echo "Building the demo; the first time takes minutes, and then again for the clusters' programs, which say so."
-	$(if $(ONCE),ONCE='$(ONCE)') $(CARGO) run --release --locked --package e2e --bin demo -- $(ARGS)
+	$(CARGO) build --release --workspace --bins --locked
+	$(if $(ONCE),ONCE='$(ONCE)') $(TARGET)/release/demo $(ARGS)
 
 # The programs first, so that no test's own deadline has to bear their building.
 test: ## The whole suite, on real clusters and in a real browser
 	scripts/browser
-	$(CARGO) run --release --locked --package e2e --bin assets >/dev/null
-	$(CARGO) build --release --locked --package global-controller --package cluster-agent
+	$(CARGO) build --release --workspace --bins --locked
+	$(TARGET)/release/assets >/dev/null
 	$(CARGO) test --release --workspace --locked $(ARGS)
 
 verify: ## Format, lints, generated files and the purity of crates; changes nothing

@@ -70,6 +70,17 @@ impl Launch {
         self
     }
 
+    /// Takes away what cargo tells the programs that it runs about themselves. A build script that looks at these
+    /// (ring's does) would make a cargo that we start build everything again, and the next one by hand once more.
+    #[must_use]
+    pub fn outside_of_cargo(mut self) -> Self {
+        const OURS: [&str; 4] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_", "CARGO_BIN_"];
+        let told = std::env::vars_os().filter_map(|(key, _)| key.into_string().ok());
+        let told = told.filter(|key| OURS.iter().any(|prefix| key.starts_with(prefix)) || key == "OUT_DIR");
+        self.environment.extend(told.map(|key| (key, None)));
+        self
+    }
+
     /// Sets the working directory.
     #[must_use]
     pub fn dir(mut self, directory: impl Into<PathBuf>) -> Self {

@@ -17,12 +17,15 @@ pub(super) struct Programs {
     pub(super) agent: PathBuf,
 }
 
-/// Builds both, in the release profile; when nothing changed, cargo only says where they are.
+/// Builds both, in the release profile; when nothing changed, cargo only says where they are. The whole workspace is
+/// named, as in the Makefile: features are unified over what is named, and another choice would be another build of
+/// half the dependencies.
 pub(super) async fn build(logs: &Path, progress: &Progress) -> Result<Programs> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let launch = Launch::new(cargo)
-        .args(["build", "--release", "-p", "global-controller", "-p", "cluster-agent"])
+        .args(["build", "--release", "--workspace", "--bins"])
         .args(["--message-format", "json-render-diagnostics"])
+        .outside_of_cargo()
         .dir(repository());
     let log = logs.join("build.log");
     progress.line("building global-controller and cluster-agent");

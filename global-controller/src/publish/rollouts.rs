@@ -32,12 +32,12 @@ pub(super) async fn publish(
     } else if !has_finalizer(&object) {
         return set_finalizer(&api, &object, true).await;
     }
-    if world.mirror().rollout(uid).is_none() {
-        // Nothing was decided yet; what the hub shows may be of a former life of the store.
+    let before = object.status.clone().unwrap_or_default();
+    if world.mirror().rollout(uid).is_none() && before.run > 0 {
+        // A store that knows nothing of a run that the hub tells of was lost: what the hub knows is not overwritten.
         return Ok(false);
     }
     let summary = world.summary(uid, facts);
-    let before = object.status.clone().unwrap_or_default();
     let mut after = summary.status;
     after.conditions = conditions(&before.conditions, &summary.conditions, after.observed_generation);
     if after == before {
