@@ -144,13 +144,16 @@ async fn an_agent_without_any_controller_keeps_its_workload(playground: &Playgro
 }
 
 async fn a_new_image_in_mid_run_supersedes(playground: &Playground) {
+    apply(playground, &FRAGMENT.replace("checkout:v2", "checkout:v4").replace("pause: 10", "pause: 600")).await;
+    assert!(until_waiting(playground, "fragment", "Pause").await.waiting_on.unwrap().until.is_some());
     apply(playground, &FRAGMENT.replace("checkout:v2", "checkout:never-ready-3").replace("pause: 10", "pause: 1"))
         .await;
-    until_waiting(playground, "fragment", "MemberHealth").await;
+    let health = until_waiting(playground, "fragment", "MemberHealth").await.waiting_on.unwrap();
+    assert_eq!(health.until, None, "nothing of the old reason is left in the status");
     assert_eq!(members_with(playground, V2).await, [WEST], "a member that does not get ready stops the wave");
     apply(playground, &FRAGMENT.replace("checkout:v2", "checkout:v3").replace("pause: 10", "pause: 1")).await;
     let done = until_phase(playground, "fragment", Phase::Succeeded).await;
-    assert_eq!(done.run, 3);
+    assert_eq!(done.run, 4);
     assert_eq!(members_with(playground, V3).await, [EAST, WEST]);
 }
 

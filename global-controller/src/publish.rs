@@ -128,7 +128,12 @@ impl Publisher<'_> {
     }
 }
 
-/// Whether an error says only that the object has changed or gone meanwhile: its next change is told anyway.
-fn is_overtaken(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.code == 404 || status.code == 409)
+/// A write's result: true when it was written. That the object has changed or gone meanwhile is no failure, because
+/// its next change is told anyway.
+fn done(result: kube::Result<()>) -> anyhow::Result<bool> {
+    match result {
+        Ok(()) => Ok(true),
+        Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }

@@ -7,7 +7,7 @@ use kube::{Api, Client, ResourceExt};
 use rollout_core::ConditionFact;
 use serde_json::json;
 
-use super::{is_overtaken, rollouts};
+use super::{done, rollouts};
 use crate::mirror::StoredMember;
 use crate::world::World;
 
@@ -21,7 +21,8 @@ pub(super) async fn publish(world: &World, client: &Client, name: &str) -> Resul
     let labelled = object.labels().get(MEMBER_LABEL).is_some_and(|value| value == name);
     if !labelled {
         let patch = json!({"metadata": {"uid": object.uid(), "labels": {MEMBER_LABEL: name}}});
-        return done(api.patch(name, &parameters(), &Patch::Merge(&patch)).await.map(drop));
+        let parameters = PatchParams { field_manager: Some(CONTROLLER_MANAGER.to_owned()), ..PatchParams::default() };
+        return done(api.patch(name, &parameters, &Patch::Merge(&patch)).await.map(drop));
     }
     let stored = world.mirror().member(name).cloned().unwrap_or_default();
     let before = object.status.clone().unwrap_or_default();
@@ -29,20 +30,9 @@ pub(super) async fn publish(world: &World, client: &Client, name: &str) -> Resul
     if after == before {
         return Ok(false);
     }
-    let patch = json!({"metadata": {"uid": object.uid()}, "status": after});
-    done(api.patch_status(name, &parameters(), &Patch::Merge(&patch)).await.map(drop))
-}
-
-fn parameters() -> PatchParams {
-    PatchParams { field_manager: Some(CONTROLLER_MANAGER.to_owned()), ..PatchParams::default() }
-}
-
-fn done(result: kube::Result<()>) -> Result<bool> {
-    match result {
-        Ok(()) => Ok(true),
-        Err(error) if is_overtaken(&error) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
+    let patch = rollouts::status_patch::<MemberCluster, _>(name, object.uid().as_deref(), &after);
+    let parameters = PatchParams::apply(CONTROLLER_MANAGER).force();
+    done(api.patch_status(name, &parameters, &Patch::Apply(&patch)).await.map(drop))
 }
 
 fn status(before: &MemberClusterStatus, stored: &StoredMember, generation: i64) -> MemberClusterStatus {

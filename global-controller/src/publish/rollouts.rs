@@ -6,11 +6,12 @@ use anyhow::Result;
 use crds::{CONTROLLER_MANAGER, ClusterScopeRollout, ClusterScopeRolloutStatus, FINALIZER, time_from_millis};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{Patch, PatchParams};
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client, Resource, ResourceExt};
 use rollout_core::{ConditionFact, MemberFacts};
+use serde::Serialize;
 use serde_json::json;
 
-use super::is_overtaken;
+use super::done;
 use crate::clock;
 use crate::hub::has_finalizer;
 use crate::world::World;
@@ -46,26 +47,31 @@ pub(super) async fn publish(
     write_status(&api, &object, &after).await
 }
 
+/// Server-side apply: what a status no longer says is taken away at any depth, where a merge patch would keep it. The
+/// uid keeps a recreated object of the same name from getting the old one's status.
 async fn write_status(
     api: &Api<ClusterScopeRollout>,
     object: &ClusterScopeRollout,
     status: &ClusterScopeRolloutStatus,
 ) -> Result<bool> {
-    let mut body = serde_json::to_value(status)?;
-    // A merge patch keeps what it doesn't name: fields that are no longer there are taken away by name.
-    if let (Some(body), Some(old)) = (body.as_object_mut(), serde_json::to_value(&object.status)?.as_object()) {
-        for field in old.keys() {
-            body.entry(field.clone()).or_insert(serde_json::Value::Null);
-        }
-    }
-    // The uid keeps a recreated object of the same name from getting the old one's status.
-    let patch = json!({"metadata": {"uid": object.uid()}, "status": body});
-    let parameters = PatchParams { field_manager: Some(CONTROLLER_MANAGER.to_owned()), ..PatchParams::default() };
-    match api.patch_status(&object.name_any(), &parameters, &Patch::Merge(&patch)).await {
-        Ok(_) => Ok(true),
-        Err(error) if is_overtaken(&error) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
+    let name = object.name_any();
+    let patch = status_patch::<ClusterScopeRollout, _>(&name, object.uid().as_deref(), status);
+    let parameters = PatchParams::apply(CONTROLLER_MANAGER).force();
+    done(api.patch_status(&name, &parameters, &Patch::Apply(&patch)).await.map(drop))
+}
+
+/// The body that applies a whole status.
+pub(super) fn status_patch<K: Resource<DynamicType = ()>, S: Serialize>(
+    name: &str,
+    uid: Option<&str>,
+    status: &S,
+) -> serde_json::Value {
+    json!({
+        "apiVersion": K::api_version(&()),
+        "kind": K::kind(&()),
+        "metadata": {"name": name, "uid": uid},
+        "status": status,
+    })
 }
 
 async fn set_finalizer(api: &Api<ClusterScopeRollout>, object: &ClusterScopeRollout, wanted: bool) -> Result<bool> {
@@ -78,11 +84,7 @@ async fn set_finalizer(api: &Api<ClusterScopeRollout>, object: &ClusterScopeRoll
     let version = object.resource_version();
     let patch = json!({"metadata": {"uid": object.uid(), "resourceVersion": version, "finalizers": finalizers}});
     let parameters = PatchParams { field_manager: Some(CONTROLLER_MANAGER.to_owned()), ..PatchParams::default() };
-    match api.patch(&object.name_any(), &parameters, &Patch::Merge(&patch)).await {
-        Ok(_) => Ok(true),
-        Err(error) if is_overtaken(&error) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
+    done(api.patch(&object.name_any(), &parameters, &Patch::Merge(&patch)).await.map(drop))
 }
 
 /// Conditions with their times: that of the last change of status is kept, as Kubernetes means it.
