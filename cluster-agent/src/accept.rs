@@ -40,6 +40,17 @@ pub enum Source {
     Stream,
 }
 
+impl Source {
+    /// In a word, for figures.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Webhook => "webhook",
+            Self::List => "list",
+            Self::Stream => "stream",
+        }
+    }
+}
+
 /// What became of an assignment.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Accepted {
@@ -76,7 +87,7 @@ pub enum Error {
     /// There is no room for another mark.
     #[error(transparent)]
     Full(#[from] marks::Full),
-    /// The local API server refuses the object as such.
+    /// The local API server finds the object as such unfit. The mark has risen by then.
     #[error("the member's API server refuses the assignment: {message}")]
     Refused {
         /// What it said.
@@ -87,16 +98,7 @@ pub enum Error {
     Busy,
     /// The local API server is not there.
     #[error(transparent)]
-    Cluster(cluster::Error),
-}
-
-impl From<cluster::Error> for Error {
-    fn from(error: cluster::Error) -> Self {
-        match error.refusal() {
-            Some(message) => Self::Refused { message: message.to_owned() },
-            None => Self::Cluster(error),
-        }
-    }
+    Cluster(#[from] cluster::Error),
 }
 
 /// Takes assignments of one member in.
@@ -132,14 +134,19 @@ impl Acceptor {
                     self.metrics.fences_refused.inc();
                     return Err(Error::Stale { fence, seen });
                 }
-                result => return result,
+                Ok(accepted) => {
+                    self.metrics.accepted(source.as_str());
+                    return Ok(accepted);
+                }
+                Err(error) => return Err(error),
             }
         }
         Err(Error::Busy)
     }
 
-    /// Notes that a complete list of the hub was taken in: from now on the marks say what is new.
-    pub async fn confirm(&self) -> Result<(), Error> {
+    /// Notes that a complete list of the hub was taken in: from now on the marks say what is new. `highest` is the
+    /// highest fence of the list, see [`Marks::sync`].
+    pub async fn confirm(&self, highest: Fence) -> Result<(), Error> {
         let _turn = self.turn.lock().await;
         for attempt in 0..ATTEMPTS {
             let loaded = self.fences.read().await?;
@@ -148,7 +155,7 @@ impl Acceptor {
                 Some(marks) => marks.clone(),
                 None => Marks::default(),
             };
-            marks.synced = true;
+            marks.sync(highest);
             match self.fences.write(loaded, &marks).await {
                 Err(error) if error.is_conflict() => {
                     tokio::time::sleep(retry::after(attempt, PAUSE.0, PAUSE.1, retry::chance())).await;
@@ -172,10 +179,8 @@ impl Acceptor {
             None if source == Source::List => Marks::default(),
             _ => return Err(Error::Unsynced),
         };
-        let was_synced = marks.synced;
         let current = call("read the assignment", self.api.get_opt(&spec.rollout.name)).await?;
-        let verdict = marks.judge(spec, current.as_ref().map(|current| current.spec.fence));
-        match verdict {
+        match marks.judge(spec, current.as_ref().map(|current| current.spec.fence)) {
             Verdict::Stale { seen } => return Err(Error::Stale { fence: spec.fence, seen }),
             Verdict::Known => {}
             Verdict::Newer => self.raise(loaded, marks, assignment).await?,
@@ -183,12 +188,7 @@ impl Acceptor {
         match &current {
             Some(current) if current.spec == *spec && Order::of(current).intact => Ok(Accepted::Unchanged),
             None if spec.intent == Intent::Withdraw => Ok(Accepted::Gone(Box::new(gone(assignment)))),
-            _ => {
-                // Something may have been reported under this fence before: about an object that a person deleted.
-                let again = verdict == Verdict::Known || !was_synced;
-                let base = again.then(|| Timestamp::now().as_second());
-                self.write(assignment, current.as_ref(), base).await
-            }
+            _ => self.write(assignment, current.as_ref()).await,
         }
     }
 
@@ -209,13 +209,13 @@ impl Acceptor {
         &self,
         assignment: &RolloutAssignment,
         current: Option<&RolloutAssignment>,
-        sequence_base: Option<i64>,
     ) -> Result<Accepted, Error> {
         let spec = &assignment.spec;
         let (name, fence) = (&spec.rollout.name, spec.fence);
-        let body = manifest(spec, current, sequence_base);
+        let body = manifest(spec, current);
         let parameters = PatchParams::apply(AGENT_MANAGER).force();
-        let written = call("write the assignment", self.api.patch(name, &parameters, &Patch::Apply(body))).await?;
+        let written = call("write the assignment", self.api.patch(name, &parameters, &Patch::Apply(body))).await;
+        let written = written.map_err(not_written)?;
         if Order::of(&written).intact {
             tracing::info!(rollout = name, intent = spec.intent.as_str(), %fence, "took an assignment in");
         } else {
@@ -225,15 +225,22 @@ impl Acceptor {
     }
 }
 
-/// The answer to a withdrawal of what is not there. Nothing is left that would tell the last sequence; seconds are
-/// above any of them, as statuses change less than once a second.
-fn gone(assignment: &RolloutAssignment) -> Report {
-    direct(assignment, Outcome::Withdrawn, "there was no assignment any more")
+/// Only what the API server says about the object as it was sent is told to the hub as a refusal.
+fn not_written(error: cluster::Error) -> Error {
+    match error.unfit() {
+        Some(message) => Error::Refused { message: message.to_owned() },
+        None => Error::Cluster(error),
+    }
 }
 
-/// An answer that no local object holds.
-pub(crate) fn direct(assignment: &RolloutAssignment, outcome: Outcome, message: &str) -> Report {
-    let now = Timestamp::now();
+/// The answer to a withdrawal of what is not there.
+fn gone(assignment: &RolloutAssignment) -> Report {
+    direct(assignment, Outcome::Withdrawn, "there was no assignment any more", Timestamp::now())
+}
+
+/// An answer that no local object holds. Nothing tells the last sequence, but the time in milliseconds is above those
+/// of all statuses before, and below those of all to come: see [`Order::next_sequence`].
+pub(crate) fn direct(assignment: &RolloutAssignment, outcome: Outcome, message: &str, now: Timestamp) -> Report {
     let spec = &assignment.spec;
     Report {
         member: spec.member.clone(),
@@ -241,11 +248,33 @@ pub(crate) fn direct(assignment: &RolloutAssignment, outcome: Outcome, message: 
         rollout_uid: spec.rollout.uid.clone(),
         status: RolloutAssignmentStatus {
             fence: spec.fence,
-            sequence: now.as_second(),
+            sequence: now.as_millisecond(),
             outcome,
             message: crate::reconcile::status::bounded(message),
             changed_at: Some(crds::time_from_millis(now.as_millisecond())),
             ..RolloutAssignmentStatus::default()
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(code: u16) -> cluster::Error {
+        cluster::Error::Answer { what: "write the assignment", code, message: "no".to_owned() }
+    }
+
+    #[test]
+    fn only_an_unfit_object_is_refused_and_only_when_it_is_written() {
+        for code in [400, 413, 422] {
+            assert!(matches!(not_written(answer(code)), Error::Refused { message } if message == "no"), "{code}");
+        }
+        for code in [401, 403, 404, 408, 409, 429, 500, 503] {
+            assert!(matches!(not_written(answer(code)), Error::Cluster(_)), "{code}");
+        }
+        for code in [400, 401, 403, 404, 413, 422, 500] {
+            assert!(matches!(Error::from(answer(code)), Error::Cluster(_)), "{code}");
+        }
     }
 }

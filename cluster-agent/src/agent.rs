@@ -14,6 +14,7 @@ use crate::accept::fences::Fences;
 use crate::accept::{Acceptor, webhook};
 use crate::cluster;
 use crate::hub::outbox::Outbox;
+use crate::hub::resync::Resync;
 use crate::hub::stream::Stream;
 use crate::hub::{Hub, introduce};
 use crate::lease::{Held, Keeper};
@@ -21,6 +22,7 @@ use crate::metrics::Metrics;
 use crate::operations::{self, Operations, Vitals};
 use crate::options::Settings;
 use crate::reconcile::Reconciler;
+use crate::reconcile::said::Said;
 use crate::work::cache::{self, Cache, Writer};
 use crate::work::queue::Queue;
 use crate::work::{self, watches};
@@ -75,8 +77,9 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> Result<(), Erro
     let mut forever: JoinSet<&'static str> = JoinSet::new();
     agent.serve(&mut forever, listeners, credentials, &stop);
     let keeper = Arc::new(keeper);
-    let (cache, queue, metrics) = (Arc::clone(&agent.cache), Arc::clone(&agent.queue), Arc::clone(&agent.metrics));
-    let follow = cache::follow(agent.client.clone(), cache, writer, queue, metrics);
+    let (cache, queue) = (Arc::clone(&agent.cache), Arc::clone(&agent.queue));
+    let (resync, metrics) = (Arc::clone(&agent.resync), Arc::clone(&agent.metrics));
+    let follow = cache::follow(agent.client.clone(), cache, writer, queue, resync, metrics);
     forever.spawn(async move {
         follow.await;
         "the watch of assignments"
@@ -139,7 +142,7 @@ struct Agent {
     outbox: Arc<Outbox>,
     held: Held,
     reconciler: Arc<Reconciler>,
-    resync: Arc<Notify>,
+    resync: Arc<Resync>,
     vitals: Arc<Vitals>,
     metrics: Arc<Metrics>,
 }
@@ -151,7 +154,7 @@ impl Agent {
         let (keeper, held) = Keeper::new(client.clone(), &settings.namespace, &settings.identity, Arc::clone(&vitals));
         let fences = Fences::new(client.clone(), &settings.namespace);
         let outbox = Arc::new(Outbox::new(Arc::clone(&metrics)));
-        let resync = Arc::new(Notify::new());
+        let resync = Arc::new(Resync::default());
         let (known, figures) = (Arc::clone(&cache), Arc::clone(&metrics));
         let acceptor = Acceptor::new(&settings.member, client.clone(), fences.clone(), known, figures);
         let reconciler = Reconciler {
@@ -161,6 +164,7 @@ impl Agent {
             outbox: Arc::clone(&outbox),
             held: held.clone(),
             resync: Arc::clone(&resync),
+            said: Said::default(),
             metrics: Arc::clone(&metrics),
         };
         let agent = Self {

@@ -1,6 +1,6 @@
 //! The local `RolloutAssignment`: how it is written when the hub speaks, and how it is read when the agent acts.
 //!
-//! Three annotations beside the spec hold what a later reader can't know otherwise; they are written in the same
+//! Two annotations beside the spec hold what a later reader can't know otherwise; they are written in the same
 //! request as the spec, so they are never out of step with it.
 
 use std::collections::BTreeMap;
@@ -20,9 +20,6 @@ const SPEC_HASH: &str = "rollout.example.com/spec-hash";
 /// Fence at which rollout uid and revision came to be what they are: what was applied under a lower one was
 /// another revision.
 const REVISION_SINCE: &str = "rollout.example.com/revision-since";
-/// Where the status's sequence starts at least; set when the object is made again under a fence that may have been
-/// reported about before.
-const SEQUENCE_BASE: &str = "rollout.example.com/sequence-base";
 
 /// The object that an assignment is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,7 +54,6 @@ pub struct Order {
     /// Whether the spec is what the hub sent.
     pub intact: bool,
     revision_since: Fence,
-    sequence_base: i64,
 }
 
 impl Order {
@@ -69,7 +65,6 @@ impl Order {
             intact: annotations.get(SPEC_HASH) == Some(&spec_hash(&spec)),
             // Unknown: nothing that was applied before counts.
             revision_since: since(annotations).unwrap_or(spec.fence),
-            sequence_base: annotations.get(SEQUENCE_BASE).and_then(|text| text.parse().ok()).unwrap_or(0),
             status: assignment.status.clone(),
             spec,
         }
@@ -86,25 +81,22 @@ impl Order {
         self.status.as_ref().filter(|status| status.fence == self.spec.fence).map(|status| status.outcome)
     }
 
-    /// Sequence of the next status.
-    pub fn next_sequence(&self) -> i64 {
-        self.status.as_ref().map_or(0, |status| status.sequence).max(self.sequence_base) + 1
+    /// Sequence of the next status: above the last one, and above the time, in Unix milliseconds. Something may have
+    /// been reported under this fence that the object does not tell of: before it was deleted and made again, or
+    /// directly, with the time then as sequence.
+    pub fn next_sequence(&self, now_millis: i64) -> i64 {
+        self.status.as_ref().map_or(0, |status| status.sequence).max(now_millis).saturating_add(1)
     }
 }
 
 /// The body that writes an assignment over what is there, by server-side apply. With `current`, the write fails
 /// when the object has changed since it was read.
-pub fn manifest(
-    spec: &RolloutAssignmentSpec,
-    current: Option<&RolloutAssignment>,
-    sequence_base: Option<i64>,
-) -> serde_json::Value {
+pub fn manifest(spec: &RolloutAssignmentSpec, current: Option<&RolloutAssignment>) -> serde_json::Value {
     let same_revision = |current: &&RolloutAssignment| {
         current.spec.rollout.uid == spec.rollout.uid && current.spec.revision == spec.revision
     };
     let since = current.filter(same_revision).and_then(|current| since(current.annotations())).unwrap_or(spec.fence);
-    let mut annotations = BTreeMap::from([(SPEC_HASH, spec_hash(spec)), (REVISION_SINCE, since.to_string())]);
-    annotations.extend(sequence_base.map(|base| (SEQUENCE_BASE, base.to_string())));
+    let annotations = BTreeMap::from([(SPEC_HASH, spec_hash(spec)), (REVISION_SINCE, since.to_string())]);
     let mut metadata = serde_json::json!({"name": spec.rollout.name, "annotations": annotations});
     if let Some(current) = current {
         metadata["uid"] = serde_json::json!(current.metadata.uid);
@@ -162,25 +154,21 @@ spec:
     }
 
     /// The object that is there after `spec` was accepted over `current`.
-    pub(crate) fn accepted(
-        spec: &RolloutAssignmentSpec,
-        current: Option<&RolloutAssignment>,
-        sequence_base: Option<i64>,
-    ) -> RolloutAssignment {
-        let mut object: RolloutAssignment = serde_json::from_value(manifest(spec, current, sequence_base)).unwrap();
+    pub(crate) fn accepted(spec: &RolloutAssignmentSpec, current: Option<&RolloutAssignment>) -> RolloutAssignment {
+        let mut object: RolloutAssignment = serde_json::from_value(manifest(spec, current)).unwrap();
         object.status = current.and_then(|current| current.status.clone());
         object
     }
 
     /// What the agent works on after `assignment` arrived first.
     pub(crate) fn order(assignment: &RolloutAssignment) -> Order {
-        Order::of(&accepted(&assignment.spec, None, None))
+        Order::of(&accepted(&assignment.spec, None))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::fixtures::{accepted, assignment};
+    use super::fixtures::{accepted, assignment, order};
     use super::*;
 
     fn with_status(mut object: RolloutAssignment) -> RolloutAssignment {
@@ -196,33 +184,33 @@ mod tests {
 
     #[test]
     fn what_was_applied_counts_under_later_fences_of_the_same_revision() {
-        let first = with_status(accepted(&assignment(5).spec, None, None));
+        let first = with_status(accepted(&assignment(5).spec, None));
         assert_eq!(Order::of(&first).applied_hash(), Some("hash"));
-        let second = Order::of(&accepted(&assignment(6).spec, Some(&first), None));
+        let second = Order::of(&accepted(&assignment(6).spec, Some(&first)));
         assert_eq!(second.applied_hash(), Some("hash"));
         assert_eq!(second.answered(), None);
-        assert_eq!(second.next_sequence(), 5);
+        assert_eq!(second.next_sequence(0), 5);
     }
 
     #[test]
     fn what_was_applied_never_counts_for_another_revision_or_rollout() {
-        let first = with_status(accepted(&assignment(5).spec, None, None));
+        let first = with_status(accepted(&assignment(5).spec, None));
         let mut revision = assignment(6).spec;
         revision.revision.0 = "bbbb".to_owned();
         let mut rollout = assignment(6).spec;
         rollout.rollout.uid = "uid-2".to_owned();
         for spec in [revision, rollout] {
-            let second = accepted(&spec, Some(&first), None);
+            let second = accepted(&spec, Some(&first));
             assert_eq!(Order::of(&second).applied_hash(), None);
             // Nor when the old revision comes back.
-            let third = accepted(&assignment(7).spec, Some(&second), None);
+            let third = accepted(&assignment(7).spec, Some(&second));
             assert_eq!(Order::of(&third).applied_hash(), None);
         }
     }
 
     #[test]
     fn a_pruned_or_edited_spec_is_not_intact() {
-        let mut object = accepted(&assignment(5).spec, None, None);
+        let mut object = accepted(&assignment(5).spec, None);
         assert!(Order::of(&object).intact);
         object.spec.previous = None;
         assert!(!Order::of(&object).intact);
@@ -232,18 +220,26 @@ mod tests {
 
     #[test]
     fn an_object_made_again_starts_above_what_was_reported() {
-        let object = accepted(&assignment(5).spec, None, Some(1_000));
-        assert_eq!(Order::of(&object).next_sequence(), 1_001);
+        let order = order(&assignment(5));
+        assert_eq!(order.next_sequence(1_000), 1_001);
+    }
+
+    #[test]
+    fn a_sequence_rises_also_when_the_clock_goes_back() {
+        let mut order = order(&assignment(5));
+        order.status = Some(RolloutAssignmentStatus { sequence: 2_000, ..RolloutAssignmentStatus::default() });
+        assert_eq!(order.next_sequence(1_000), 2_001);
+        assert_eq!(order.next_sequence(2_000), 2_001);
     }
 
     #[test]
     fn the_write_fails_when_the_object_has_changed() {
-        let mut current = accepted(&assignment(5).spec, None, None);
+        let mut current = accepted(&assignment(5).spec, None);
         current.metadata.uid = Some("u".to_owned());
         current.metadata.resource_version = Some("17".to_owned());
-        let body = manifest(&assignment(6).spec, Some(&current), None);
+        let body = manifest(&assignment(6).spec, Some(&current));
         assert_eq!(body["metadata"]["resourceVersion"], "17");
         assert_eq!(body["metadata"]["uid"], "u");
-        assert!(manifest(&assignment(6).spec, None, None)["metadata"].get("resourceVersion").is_none());
+        assert!(manifest(&assignment(6).spec, None)["metadata"].get("resourceVersion").is_none());
     }
 }

@@ -77,6 +77,13 @@ impl Error {
             _ => None,
         }
     }
+
+    /// What the API server said when it finds the object itself unfit: malformed, too large or invalid. What else it
+    /// may refuse for a while (a role that is not bound yet, a CRD that is being replaced, an admission webhook) does
+    /// not count.
+    pub fn unfit(&self) -> Option<&str> {
+        self.refusal().filter(|_| matches!(self, Self::Answer { code: 400 | 413 | 422, .. }))
+    }
 }
 
 /// Waits for one call, at most [`DEADLINE`].
@@ -124,6 +131,12 @@ mod tests {
         }
         for code in [408, 409, 429, 500, 503] {
             assert_eq!(answer(code).refusal(), None, "{code}");
+        }
+        for code in [400, 413, 422] {
+            assert_eq!(answer(code).unfit(), Some("no"), "{code}");
+        }
+        for code in [401, 403, 404, 408, 409, 429, 500, 503] {
+            assert_eq!(answer(code).unfit(), None, "{code}");
         }
         assert!(answer(409).is_conflict());
         assert!(answer(404).is_missing());

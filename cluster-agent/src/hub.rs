@@ -3,6 +3,8 @@
 pub mod introduce;
 pub mod lines;
 pub mod outbox;
+mod progress;
+pub mod resync;
 pub mod stream;
 
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -21,6 +21,11 @@ struct Outcome {
     result: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Accepted {
+    source: &'static str,
+}
+
 /// Figures about this process.
 #[derive(Debug)]
 pub struct Metrics {
@@ -28,6 +33,7 @@ pub struct Metrics {
     reconciles: Family<Reconciled, Histogram, fn() -> Histogram>,
     applies: Family<Outcome, Counter>,
     reports: Family<Outcome, Counter>,
+    accepted: Family<Accepted, Counter>,
     /// 1 while the stream of assignments is open.
     pub stream_connected: Gauge,
     /// 1 while this pod holds the Lease.
@@ -49,7 +55,7 @@ impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("cluster_agent");
         let reconciles = Family::<Reconciled, Histogram>::new_with_constructor(durations as fn() -> Histogram);
-        let (applies, reports) = (Family::default(), Family::default());
+        let (applies, reports, accepted) = (Family::default(), Family::default(), Family::default());
         let (stream_connected, lease_held) = (Gauge::default(), Gauge::default());
         let (fences_refused, fences_dropped) = (Counter::default(), Counter::default());
         let wakes_dropped = Counter::default();
@@ -57,6 +63,8 @@ impl Default for Metrics {
         registry.register_with_unit("reconcile_duration", help, Unit::Seconds, reconciles.clone());
         registry.register("applies", "Writes of images to workloads, by result", applies.clone());
         registry.register("reports", "Reports to the hub, by result", reports.clone());
+        let help = "Assignments that were taken in or were there already, by the way they came";
+        registry.register("assignments_accepted", help, accepted.clone());
         registry.register("stream_connected", "1 while the stream of assignments is open", stream_connected.clone());
         registry.register("lease_held", "1 while this pod holds the Lease", lease_held.clone());
         registry.register("fences_refused", "Assignments with a fence below one seen", fences_refused.clone());
@@ -67,6 +75,7 @@ impl Default for Metrics {
             reconciles,
             applies,
             reports,
+            accepted,
             stream_connected,
             lease_held,
             fences_refused,
@@ -92,6 +101,12 @@ impl Metrics {
         self.reports.get_or_create(&Outcome { result }).inc_by(count as u64);
     }
 
+    /// Notes an assignment that is durable here: from the "webhook", from the "list" at the start of a stream, or from
+    /// the "stream" later.
+    pub fn accepted(&self, source: &'static str) {
+        self.accepted.get_or_create(&Accepted { source }).inc();
+    }
+
     /// The text that Prometheus reads.
     pub fn encode(&self) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
@@ -104,6 +119,7 @@ impl Metrics {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::accept::Source;
 
     #[test]
     fn every_figure_has_its_name() {
@@ -111,12 +127,14 @@ mod tests {
         metrics.reconciled("Apply", "ok", Duration::from_millis(5));
         metrics.applied("applied");
         metrics.report("sent", 2);
+        metrics.accepted(Source::Webhook.as_str());
         metrics.lease_held.set(1);
         let text = metrics.encode().unwrap();
         for line in [
             "cluster_agent_reconcile_duration_seconds_count{intent=\"Apply\",result=\"ok\"} 1",
             "cluster_agent_applies_total{result=\"applied\"} 1",
             "cluster_agent_reports_total{result=\"sent\"} 2",
+            "cluster_agent_assignments_accepted_total{source=\"webhook\"} 1",
             "cluster_agent_lease_held 1",
             "cluster_agent_stream_connected 0",
             "cluster_agent_fences_refused_total 0",

@@ -4,6 +4,7 @@
 pub mod apply;
 pub mod health;
 pub mod plan;
+pub mod said;
 pub mod status;
 pub mod workload;
 
@@ -13,15 +14,16 @@ use std::time::Instant;
 use crds::{AGENT_MANAGER, Intent, Outcome, RolloutAssignment};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{DeleteParams, PostParams, Preconditions};
-use kube::{Api, Client};
-use tokio::sync::Notify;
+use kube::{Api, Client, ResourceExt as _};
 
 use self::plan::{Answer, Images, Step, plan};
+use self::said::Said;
 use self::workload::Workload;
 use crate::accept::fences::Fences;
 use crate::assignment::{Order, Target};
 use crate::cluster::{self, call};
 use crate::hub::outbox::Outbox;
+use crate::hub::resync::Resync;
 use crate::lease::Held;
 use crate::metrics::Metrics;
 use crate::work::cache::Cache;
@@ -82,7 +84,9 @@ pub struct Reconciler {
     /// Only the holder acts.
     pub held: Held,
     /// Asks for the hub's complete list.
-    pub resync: Arc<Notify>,
+    pub resync: Arc<Resync>,
+    /// What this term of the Lease has told the hub.
+    pub said: Said,
     /// Figures.
     pub metrics: Arc<Metrics>,
 }
@@ -90,7 +94,10 @@ pub struct Reconciler {
 impl Reconciler {
     /// Looks at the assignment of one rollout.
     pub async fn reconcile(&self, rollout: &str) -> Result<Finish, Error> {
-        let Some(known) = self.cache.get(rollout) else { return Ok(Finish::Forget) };
+        let Some(known) = self.cache.get(rollout) else {
+            self.said.forget(rollout);
+            return Ok(Finish::Forget);
+        };
         let started = Instant::now();
         let mut result = self.look(&known).await;
         for _ in 1..LOOKS {
@@ -103,6 +110,9 @@ impl Reconciler {
             Ok(Looked::Newer(_)) => Err(Error::Restless),
             Err(error) => Err(error),
         };
+        if matches!(result, Ok(Finish::Forget)) {
+            self.said.forget(rollout);
+        }
         let word = result.as_ref().map_or_else(Error::as_str, |_| "ok");
         self.metrics.reconciled(known.spec.intent.as_str(), word, started.elapsed());
         result
@@ -117,12 +127,17 @@ impl Reconciler {
             Intent::Observe | Intent::Apply | Intent::Return => workload::read(&self.client, &target).await?,
         };
         let api: Api<RolloutAssignment> = Api::all(self.client.clone());
-        let found = call("read the assignment", api.get_opt(&known.spec.rollout.name)).await?;
+        // By the object's own name: somebody may have edited the rollout's.
+        let found = call("read the assignment", api.get_opt(&known.name_any())).await?;
         let Some(current) = found else { return Ok(Looked::Done(Finish::Forget)) };
         if current.spec.fence != known.spec.fence {
             return Ok(Looked::Newer(Box::new(current)));
         }
         let order = Order::of(&current);
+        if !order.intact {
+            // The hub's list writes it anew.
+            self.resync.ask();
+        }
         let finish = match plan(&order, live.as_ref()) {
             Step::Withdraw => self.withdraw(&api, &order, current).await,
             Step::Answer(answer) => self.answer(&api, &order, current, answer).await,
@@ -150,7 +165,12 @@ impl Reconciler {
         match call("delete the assignment", api.delete(name, &parameters)).await {
             Ok(_) => {}
             Err(error) if error.is_missing() => {}
-            Err(error) => return Err(error.into()),
+            Err(error) if error.is_conflict() => return Err(error.into()),
+            Err(error) => {
+                // It may be gone all the same, and then nobody would say so.
+                self.resync.ask();
+                return Err(error.into());
+            }
         }
         tracing::info!(rollout = name, fence = %order.spec.fence, "withdrew the assignment");
         let answer = plan::answer(order, None, Outcome::Withdrawn, "the assignment is withdrawn".to_owned());
@@ -218,9 +238,11 @@ impl Reconciler {
         mut current: RolloutAssignment,
         answer: Answer,
     ) -> Result<Finish, Error> {
-        let Some(status) = status::next(order, answer, now()) else { return Ok(Finish::Fine) };
+        let Some(status) = status::next(order, answer, now()) else { return self.repeat(order) };
         self.check_lease()?;
         let name = order.spec.rollout.name.clone();
+        // Without an answer from the API server it may be written and never told.
+        self.said.forget(&name);
         current.status = Some(status.clone());
         let parameters = PostParams { field_manager: Some(AGENT_MANAGER.to_owned()), ..PostParams::default() };
         // With the resourceVersion that was read: a sequence is never given twice.
@@ -230,6 +252,19 @@ impl Reconciler {
             tracing::info!(rollout = name, fence = %order.spec.fence, outcome, said, "answered");
         }
         self.outbox.put(status::report(order, status));
+        self.said.note(&name);
+        Ok(Finish::Fine)
+    }
+
+    /// Says once in each term what is there: a holder before may have written it and not lived to tell the hub. Twice
+    /// does no harm, as the hub knows the sequence.
+    fn repeat(&self, order: &Order) -> Result<Finish, Error> {
+        let name = &order.spec.rollout.name;
+        if let Some(status) = order.status.clone().filter(|_| !self.said.knows(name)) {
+            self.check_lease()?;
+            self.outbox.put(status::report(order, status));
+            self.said.note(name);
+        }
         Ok(Finish::Fine)
     }
 
@@ -240,7 +275,7 @@ impl Reconciler {
         let mark = marks.of(&Target::from(&order.spec.workload)).filter(|mark| mark.fence > order.spec.fence);
         let Some(mark) = mark else { return Ok(()) };
         if mark.rollout == order.spec.rollout.name {
-            self.resync.notify_one();
+            self.resync.ask();
         }
         Err(Error::Superseded(mark.fence))
     }

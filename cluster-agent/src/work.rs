@@ -19,7 +19,8 @@ const AT_ONCE: usize = 16;
 
 /// Works for ever. What is under way ends when this future is dropped.
 pub async fn run(cache: Arc<Cache>, queue: Arc<Queue>, reconciler: Arc<Reconciler>) {
-    queue.restart(cache.all().iter().map(|assignment| assignment.spec.rollout.name.clone()));
+    reconciler.said.restart();
+    queue.restart(|| cache.names());
     let mut running = JoinSet::new();
     let mut names: HashMap<Id, String> = HashMap::new();
     loop {

@@ -152,7 +152,7 @@ pub struct RolloutAssignmentStatus {
     /// Fence of the assignment that this answers.
     #[serde(default)]
     pub fence: Fence,
-    /// Rises by one with each status under any fence, so that a late report never hides a newer one.
+    /// Rises with each status under any fence, not by one, so that a late report never hides a newer one.
     #[serde(default)]
     pub sequence: i64,
     /// The agent's answer.

@@ -117,6 +117,8 @@ fn look_further(playground: &Playground, screen: &Screen) {
         screen.line(&format!("  a member    {kubectl} --kubeconfig {file} get deployments,pods -n shop"));
     }
     screen.line(&format!("  logs        {dir}/logs"));
-    screen.line(&format!("  play on     cargo run --release -p e2e --bin playground -- stop controller-1 --dir {dir}"));
+    // Beside this very program; naming it saves another build.
+    let program = std::env::current_exe().map(|demo| demo.with_file_name("playground")).unwrap_or_default();
+    screen.line(&format!("  play on     {} stop controller-1 --dir {dir}", program.display()));
     screen.line("");
 }

@@ -1,6 +1,6 @@
 //! What end-to-end tests share: waiting for conditions, sampling a fleet's images, folders that explain failures.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -117,8 +117,10 @@ pub async fn views(clients: &BTreeMap<String, Client>, watched: Watched<'_>) -> 
 /// One look at all members.
 #[derive(Clone, Debug)]
 pub struct Sample {
-    /// Since the sampler was started.
-    pub at: Duration,
+    /// When the first member was read, since the sampler was started.
+    pub from: Duration,
+    /// When the last one was.
+    pub to: Duration,
     /// The workload on each member.
     pub views: BTreeMap<String, WorkloadView>,
 }
@@ -130,8 +132,9 @@ impl Sample {
     }
 
     /// Members that were told to run this image and are not there yet.
-    pub fn in_flux(&self, image: &str) -> usize {
-        self.views.values().filter(|view| view.image == image && !view.is_rolled_out()).count()
+    pub fn in_flux(&self, image: &str) -> BTreeSet<&str> {
+        let flux = self.views.iter().filter(|(_, view)| view.image == image && !view.is_rolled_out());
+        flux.map(|(member, _)| member.as_str()).collect()
     }
 }
 
@@ -155,11 +158,11 @@ impl Sampler {
         let task = tokio::spawn(async move {
             let started = Instant::now();
             loop {
-                let at = started.elapsed();
+                let from = started.elapsed();
                 if let Ok(views) = views(&clients, watched).await {
                     let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
                     if kept.len() < MAX_SAMPLES {
-                        kept.push(Sample { at, views });
+                        kept.push(Sample { from, to: started.elapsed(), views });
                     }
                 }
                 sleep(SAMPLE_EVERY).await;

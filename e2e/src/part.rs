@@ -67,6 +67,13 @@ impl Part {
         &self.name
     }
 
+    /// What it says at `/metrics`, beside where it says that it is ready.
+    pub async fn metrics(&self) -> Result<String> {
+        let Ready::Http { url, ca } = &self.ready else { bail!("{} has no metrics", self.name) };
+        let url = url.replace("/readyz", "/metrics");
+        Ok(http_client(ca.as_deref())?.get(url).send().await?.error_for_status()?.text().await?)
+    }
+
     /// Its log.
     pub fn log(&self) -> &Path {
         &self.log

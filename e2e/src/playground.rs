@@ -138,6 +138,11 @@ impl Playground {
         Ok(self.fleet.part(name)?.pid())
     }
 
+    /// What a controller or an agent says at `/metrics`.
+    pub async fn metrics(&self, name: &str) -> Result<String> {
+        self.fleet.part(name)?.metrics().await
+    }
+
     /// Names of all parts.
     pub fn part_names(&self) -> Vec<String> {
         self.fleet.parts().iter().map(|part| part.name().to_owned()).collect()

@@ -73,6 +73,19 @@ async fn parts_come_and_go_and_the_state_follows() {
     assert!(nobody.contains("no playground runs"), "{nobody}");
 }
 
+/// The demo as a person runs it: it ends with 0 only if every member runs the new image.
+#[test]
+fn the_demo_succeeds_and_leaves_nothing_behind() {
+    let folder = TestFolder::new("demo").unwrap();
+    let mut demo = std::process::Command::new(env!("CARGO_BIN_EXE_demo"));
+    demo.args(["--once", "--members", "2", "--controllers", "1", "--dir"]).arg(folder.path());
+    let output = demo.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains("checkout ended as it should: Succeeded"), "{text}");
+    assert!(text.contains("all processes have ended, none is left"), "{text}");
+}
+
 fn read(folder: &Path) -> State {
     // No retry: the file is replaced in one rename, so it is whole at every instant.
     serde_json::from_str(&std::fs::read_to_string(folder.join("state.json")).unwrap()).unwrap()

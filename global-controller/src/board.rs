@@ -25,8 +25,9 @@ const GATHER: Duration = Duration::from_millis(100);
 const TIME_EVERY: Duration = Duration::from_secs(1);
 /// Updates that a page may fall behind before it is sent everything again.
 const UPDATES: usize = 1_024;
-/// How often everything is computed again: reasons for waiting may change by time alone.
-const RESYNC_EVERY: Duration = Duration::from_secs(5);
+/// How often everything is computed again, whatever was told: heals what a lost notice left behind. What changes by
+/// time alone is decided by the leader and so told.
+const RESYNC_EVERY: Duration = Duration::from_secs(30);
 
 /// One server-sent event: its name and its JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]

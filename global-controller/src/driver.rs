@@ -16,45 +16,68 @@ use tokio_util::sync::CancellationToken;
 use crate::bus::{Dirty, Subscription};
 use crate::clock;
 use crate::hub::has_finalizer;
-use crate::leader::Tools;
 use crate::world::World;
+pub(crate) use epoch::EpochKeeper;
+
 use commit::{Before, Commit};
 
 /// After a commit that failed, or a decision that panicked.
 const RETRY_PAUSE: Duration = Duration::from_millis(300);
 /// How often everything is looked at, whatever was told: heals what a lost notice left behind.
 const RESYNC_EVERY: Duration = Duration::from_secs(30);
+/// How old the members' facts may get within a pass.
+const FACTS_FOR: Duration = Duration::from_millis(100);
+/// How long a new leader waits for the hub's fresh lists.
+const LIST_PATIENCE: Duration = Duration::from_secs(5);
 /// While the pictures of hub and store are not complete.
 const INCOMPLETE_PAUSE: Duration = Duration::from_millis(100);
 
 /// Decides while this replica leads.
-pub(crate) async fn run(world: Arc<World>, tools: Tools, fence: Fence, stop: CancellationToken) {
+pub(crate) async fn run(world: Arc<World>, keeper: EpochKeeper, fence: Fence, stop: CancellationToken) {
     tokio::select! {
         () = stop.cancelled() => {}
-        () = drive(&world, &tools, fence) => {}
+        () = drive(&world, &keeper, fence) => {}
     }
 }
 
-async fn drive(world: &World, tools: &Tools, fence: Fence) {
-    let epoch = epoch::ensure(world, tools, fence).await;
+async fn drive(world: &World, keeper: &EpochKeeper, fence: Fence) {
+    let epoch = epoch::ensure(world, keeper, fence).await;
     tracing::info!(epoch, term = fence.0, "deciding");
     let mut driver = Driver { world, fence, epoch, due: BTreeMap::new() };
     let mut changes = world.bus.subscribe();
     let mut dirty = BTreeSet::new();
     let mut resync_at = Instant::now();
+    await_pictures(world).await;
     loop {
-        while !world.hub().is_complete() || !world.is_mirrored() {
-            tokio::time::sleep(INCOMPLETE_PAUSE).await;
-        }
         dirty.extend(driver.gather(&mut changes, &mut resync_at, dirty.is_empty()).await);
-        let members = world.member_facts();
+        let (mut members, mut looked_at) = (world.member_facts(), Instant::now());
         for uid in std::mem::take(&mut dirty) {
+            // A pass commits and so takes a while; a rollout must not be held against members of long ago.
+            if looked_at.elapsed() > FACTS_FOR {
+                (members, looked_at) = (world.member_facts(), Instant::now());
+            }
             match driver.turn(&uid, &members).await {
                 Turn::Again => drop(dirty.insert(uid)),
                 Turn::Done => {}
                 Turn::Fenced => return,
             }
         }
+    }
+}
+
+/// Waits until the pictures of hub and store are complete and as new as this term. A hub that is away doesn't keep
+/// the driver from what may go on without it, but a short wait keeps it from calling a hub silent that only was not
+/// listed yet.
+async fn await_pictures(world: &World) {
+    world.catch_up().await;
+    let patience = Instant::now() + LIST_PATIENCE;
+    loop {
+        let complete = world.hub().is_complete() && world.is_mirrored();
+        let fresh = world.hub().is_fresh(Instant::now());
+        if complete && (fresh || Instant::now() > patience) {
+            return;
+        }
+        tokio::time::sleep(INCOMPLETE_PAUSE).await;
     }
 }
 
@@ -102,10 +125,7 @@ impl Driver<'_> {
             return rollouts;
         }
         // A member may belong to any rollout that selects by label; its reports come as their rollout's changes.
-        let mirror = self.world.mirror();
-        let present: BTreeSet<_> = self.world.hub().uids().cloned().collect();
-        let stored = mirror.rollouts().cloned();
-        rollouts.into_iter().chain(present).chain(stored).collect()
+        rollouts.into_iter().chain(all(self.world)).collect()
     }
 
     async fn turn(&mut self, uid: &str, members: &BTreeMap<String, MemberFacts>) -> Turn {
@@ -116,6 +136,7 @@ impl Driver<'_> {
         let now = clock::now_millis();
         let started = std::time::Instant::now();
         let Some((before, decision)) = self.decide(uid, members, now) else {
+            self.world.metrics.observe("decide", "broken", started);
             self.due.insert(uid.to_owned(), Instant::now() + RETRY_PAUSE * 100);
             return Turn::Done;
         };
@@ -140,23 +161,32 @@ impl Driver<'_> {
 
     /// Without our finalizer a rollout could vanish unnoticed, so nothing is decided before it is there.
     fn is_ours(&self, uid: &str) -> bool {
+        let stored = self.world.mirror().rollout(uid).is_some();
         let hub = self.world.hub();
         match hub.rollout_by_uid(uid) {
-            Some(object) => object.metadata.deletion_timestamp.is_some() || has_finalizer(object),
-            None => self.world.mirror().rollout(uid).is_some(),
+            Some(object) if object.metadata.deletion_timestamp.is_some() => true,
+            // A store that knows nothing of a run that the hub tells of was lost. Starting over would take what the
+            // members run now for their previous state, so it stands still.
+            Some(object) if object.status.as_ref().is_some_and(|status| status.run > 0) && !stored => {
+                tracing::error!(uid, "the hub tells of a run that the store does not know: was the store lost?");
+                false
+            }
+            Some(object) => has_finalizer(object),
+            None => stored,
         }
     }
 
     /// Decides. A panic concerns this rollout alone: the others go on, and it is tried again later.
     fn decide(&self, uid: &str, members: &BTreeMap<String, MemberFacts>, now: Millis) -> Option<(Before, Decision)> {
         let decided = catch_unwind(AssertUnwindSafe(|| {
-            self.world.look(uid, members, |state, desired, observations| {
-                let decision = decide(state, desired, observations, now);
+            self.world.look(uid, members, |known, desired, observations| {
+                let decision = decide(&known.state, desired, observations, now);
                 let broken = lint(&decision.state, desired, observations);
-                (state.clone(), decision, broken)
+                let before = Before { state: known.state.clone(), header_revision: known.header_revision };
+                (before, decision, broken)
             })
         }));
-        let Ok((state, decision, broken)) = decided else {
+        let Ok((before, decision, broken)) = decided else {
             tracing::error!(uid, "deciding panicked: this rollout stands still, the others go on");
             self.world.metrics.invariant_violations.inc();
             return None;
@@ -166,15 +196,15 @@ impl Driver<'_> {
             self.world.metrics.invariant_violations.inc();
             return None;
         }
-        let header_revision = self.world.mirror().rollout(uid).map(|stored| stored.header_revision);
-        Some((Before { state, header_revision }, decision))
+        Some((before, decision))
     }
 }
 
+/// One lock after the other: nobody holds two of them in the other order.
 fn all(world: &World) -> BTreeSet<String> {
-    let present: BTreeSet<_> = world.hub().uids().cloned().collect();
-    let mirror = world.mirror();
-    present.into_iter().chain(mirror.rollouts().cloned()).collect()
+    let mut uids: BTreeSet<_> = world.hub().uids().cloned().collect();
+    uids.extend(world.mirror().rollouts().cloned());
+    uids
 }
 
 /// The instant of a wall-clock time, a little late rather than early.

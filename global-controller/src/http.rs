@@ -5,6 +5,7 @@ mod dashboard;
 mod events;
 pub(crate) mod operations;
 pub(crate) mod people;
+mod refusal;
 mod reports;
 
 use std::time::Duration;

@@ -22,26 +22,42 @@ pub(crate) struct HubCache {
     members: BTreeMap<String, Arc<MemberCluster>>,
     /// uid to name.
     names: BTreeMap<String, String>,
-    rollouts_heard: Option<Instant>,
-    members_heard: Option<Instant>,
+    rollouts_heard: Heard,
+    members_heard: Heard,
+    /// When this replica last began to lead.
+    term_began: Option<Instant>,
+}
+
+/// When one kind was heard of.
+#[derive(Clone, Copy, Debug, Default)]
+struct Heard {
+    /// When it was last listed.
+    listed: Option<Instant>,
+    /// When its list or watch last gave any sign of life.
+    at: Option<Instant>,
 }
 
 impl HubCache {
     /// Whether both lists were read completely at least once.
     pub fn is_complete(&self) -> bool {
-        self.rollouts_heard.is_some() && self.members_heard.is_some()
+        [self.rollouts_heard, self.members_heard].iter().all(|heard| heard.listed.is_some())
     }
 
-    /// Whether both watches were heard lately.
+    /// Whether both watches were heard lately, and both lists read since this replica began to lead.
     pub fn is_fresh(&self, now: Instant) -> bool {
-        [self.rollouts_heard, self.members_heard]
-            .iter()
-            .all(|heard| heard.is_some_and(|heard| now.duration_since(heard) < FRESH_FOR))
+        [self.rollouts_heard, self.members_heard].iter().all(|heard| {
+            heard.at.is_some_and(|at| now.duration_since(at) < FRESH_FOR)
+                && self.term_began.is_none_or(|began| heard.listed.is_some_and(|listed| listed >= began))
+        })
     }
 
     /// When it stops being fresh unless something is heard.
     pub fn fresh_until(&self) -> Option<Instant> {
-        Some(self.rollouts_heard?.min(self.members_heard?) + FRESH_FOR)
+        Some(self.rollouts_heard.at?.min(self.members_heard.at?) + FRESH_FOR)
+    }
+
+    pub fn begin_term(&mut self, now: Instant) {
+        self.term_began = Some(now);
     }
 
     pub fn rollouts(&self) -> impl Iterator<Item = (&String, &Arc<ClusterScopeRollout>)> {
@@ -98,4 +114,37 @@ impl Wanted {
 /// Whether the object carries our finalizer, without which nothing is assigned: it could vanish unnoticed.
 pub(crate) fn has_finalizer(object: &ClusterScopeRollout) -> bool {
     object.metadata.finalizers.iter().flatten().any(|name| name == FINALIZER)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heard_at(listed: Instant, at: Instant) -> HubCache {
+        let heard = Heard { listed: Some(listed), at: Some(at) };
+        HubCache { rollouts_heard: heard, members_heard: heard, ..HubCache::default() }
+    }
+
+    #[test]
+    fn semantics_40_a_hub_that_was_not_heard_for_30_seconds_is_not_fresh() {
+        let start = Instant::now();
+        let cache = heard_at(start, start);
+        assert!(cache.is_fresh(start + Duration::from_secs(29)));
+        assert!(!cache.is_fresh(start + Duration::from_secs(30)));
+        assert_eq!(cache.fresh_until(), Some(start + Duration::from_secs(30)));
+        assert!(!HubCache::default().is_fresh(start), "never heard");
+    }
+
+    #[test]
+    fn semantics_38_a_new_leader_goes_by_lists_of_its_own_term_only() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut cache = heard_at(start, at(9));
+        cache.begin_term(at(10));
+        assert!(!cache.is_fresh(at(10)), "what the watch said before may be old news");
+        cache.rollouts_heard.listed = Some(at(11));
+        assert!(!cache.is_fresh(at(11)), "only one of the two lists is new");
+        cache.members_heard = Heard { listed: Some(at(11)), at: Some(at(11)) };
+        assert!(cache.is_fresh(at(12)));
+    }
 }

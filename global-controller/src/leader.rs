@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::Change;
+use crate::driver::EpochKeeper;
 use crate::world::World;
 use crate::{act, driver, presence, publish};
 
@@ -20,8 +21,8 @@ const RESTART_PAUSE: Duration = Duration::from_millis(500);
 pub(crate) struct Tools {
     /// The hub.
     pub hub: Client,
-    /// Namespace of the epoch's `ConfigMap`.
-    pub namespace: String,
+    /// Where the hub keeps the epoch.
+    pub epoch: EpochKeeper,
     /// Client for agents' webhooks.
     pub agents: reqwest::Client,
 }
@@ -37,6 +38,7 @@ pub(crate) async fn run(world: Arc<World>, tools: Tools, stop: CancellationToken
         if let Some(fence) = view.fence {
             tracing::info!(term = fence.0, "this replica leads");
             world.metrics.leading.set(1);
+            world.begin_term();
             start(&mut tasks, &world, &tools, fence, &term);
         }
         let stopped = tokio::select! {
@@ -73,7 +75,7 @@ async fn changed(leadership: &mut tokio::sync::watch::Receiver<federated_store::
 
 fn start(tasks: &mut JoinSet<()>, world: &Arc<World>, tools: &Tools, fence: Fence, term: &CancellationToken) {
     tasks.spawn(presence::judge(Arc::clone(world), fence, term.clone()));
-    tasks.spawn(driver::run(Arc::clone(world), tools.clone(), fence, term.clone()));
+    tasks.spawn(driver::run(Arc::clone(world), tools.epoch.clone(), fence, term.clone()));
     tasks.spawn(act::webhook::run(Arc::clone(world), tools.agents.clone(), term.clone()));
     tasks.spawn(publish::run(Arc::clone(world), tools.hub.clone(), term.clone()));
 }

@@ -27,6 +27,8 @@ pub(crate) struct Metrics {
     pub hub_watch_failures: Counter,
     /// Changed configurations that did not fit.
     pub config_reload_failures: Counter,
+    /// Events that found no room in the queue.
+    pub events_dropped: Counter,
     /// Reports of agents that were written.
     pub reports: Counter,
     /// Open streams of agents.
@@ -49,6 +51,7 @@ impl Metrics {
             invariant_violations: Counter::default(),
             hub_watch_failures: Counter::default(),
             config_reload_failures: Counter::default(),
+            events_dropped: Counter::default(),
             reports: Counter::default(),
             streams: Gauge::default(),
             leading: Gauge::default(),
@@ -60,6 +63,7 @@ impl Metrics {
             ("invariant_violations", "Decisions that broke an invariant or panicked", &metrics.invariant_violations),
             ("hub_watch_failures", "Broken lists and watches of the hub", &metrics.hub_watch_failures),
             ("config_reload_failures", "Changed configurations that did not fit", &metrics.config_reload_failures),
+            ("events_dropped", "Events that found no room in the queue", &metrics.events_dropped),
             ("reports", "Reports of agents written to the store", &metrics.reports),
         ];
         for (name, help, counter) in counters {

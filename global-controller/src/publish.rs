@@ -13,7 +13,7 @@ use kube::Client;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use events::{Queue as EventQueue, announce, queue as event_queue, run as publish_events};
+pub(crate) use events::run as events;
 
 use crate::bus::{Dirty, Subscription};
 use crate::world::World;
@@ -60,6 +60,8 @@ struct Publisher<'a> {
 impl Publisher<'_> {
     async fn run(mut self, mut changes: Subscription) {
         let mut resync_at = Instant::now();
+        // An older state must not overwrite what the leader before has published.
+        self.world.catch_up().await;
         loop {
             let next = self.retries.values().map(|(at, _)| *at).chain([resync_at]).min();
             let dirty = changes.next(GATHER, next).await;

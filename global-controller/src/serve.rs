@@ -13,9 +13,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::board::Board;
 use crate::config::Config;
+use crate::driver::EpochKeeper;
 use crate::leader::Tools;
 use crate::world::World;
-use crate::{http, hub, leader, mirror, presence, publish, reload};
+use crate::{http, hub, leader, mirror, notices, presence, publish, quorum, reload};
 
 /// Deadlines of requests to the hub that have none of their own.
 const HUB_CONNECT_DEADLINE: Duration = Duration::from_secs(5);
@@ -78,7 +79,7 @@ pub async fn serve(config: Config, config_path: PathBuf, stop: CancellationToken
     let client = hub_client(&config).await?;
     let listeners = Listeners::bind(&config).await?;
     let (store, raft) = Store::open(store_config(&config, replicas.clone())).await?;
-    let (events, notices) = publish::event_queue();
+    let (events, notices) = notices::queue();
     let world = Arc::new(World::new(config.id.clone(), store.clone(), config.settings, events));
     let board = Board::new(Arc::clone(&world), config.store.cluster.clone());
 
@@ -87,11 +88,13 @@ pub async fn serve(config: Config, config_path: PathBuf, stop: CancellationToken
     // The store's routes must outlive the tasks: leadership is handed over through them.
     let serving = CancellationToken::new();
     listeners.serve(&mut servers, credentials, raft, &world, &board, &serving);
-    let tools = Tools { hub: client.clone(), namespace: config.hub.namespace.clone(), agents };
+    let epoch = EpochKeeper { client: client.clone(), namespace: config.hub.namespace.clone() };
+    let tools = Tools { hub: client.clone(), epoch, agents };
     tasks.spawn(mirror::follow(Arc::clone(&world), stop.clone()));
     tasks.spawn(hub::follow(Arc::clone(&world), client.clone(), stop.clone()));
+    tasks.spawn(quorum::run(Arc::clone(&world), stop.clone()));
     tasks.spawn(presence::forward(Arc::clone(&world), replicas, stop.clone()));
-    tasks.spawn(publish::publish_events(Arc::clone(&world), client, notices, stop.clone()));
+    tasks.spawn(publish::events(Arc::clone(&world), client, notices, stop.clone()));
     tasks.spawn(Arc::clone(&board).run(stop.clone()));
     tasks.spawn(reload::run(Arc::clone(&world), config_path, config, stop.clone()));
     tasks.spawn(leader::run(Arc::clone(&world), tools, stop.clone()));

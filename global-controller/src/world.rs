@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use federated_store::{Change as StoreChange, Store};
@@ -13,10 +14,20 @@ use crate::bus::{Bus, Change};
 use crate::config::Settings;
 use crate::hub::{HubCache, Wanted};
 use crate::metrics::Metrics;
-use crate::mirror::Mirror;
+use crate::mirror::{Mirror, Stored};
+use crate::notices::Queue;
 use crate::presence::Presence;
-use crate::publish::EventQueue;
 use crate::{clock, records::ReachRecord};
+
+/// Before reading the store again after a failure.
+const RETRY_PAUSE: Duration = Duration::from_millis(300);
+
+/// What the store knows of a rollout.
+pub(crate) struct Known {
+    pub state: RolloutState,
+    /// Revision of the header; `None`: nothing is stored yet.
+    pub header_revision: Option<u64>,
+}
 
 /// What every task of the controller shares.
 pub(crate) struct World {
@@ -28,8 +39,10 @@ pub(crate) struct World {
     pub bus: Bus,
     /// Figures about this process.
     pub metrics: Metrics,
+    /// Whether no leader was known for a while.
+    pub cut_off: watch::Sender<bool>,
     /// Events that wait for the hub.
-    pub events: EventQueue,
+    pub events: Queue,
     settings: ArcSwap<Settings>,
     mirror: RwLock<Mirror>,
     /// Revision of the mirror; 0 while it was never filled.
@@ -37,22 +50,26 @@ pub(crate) struct World {
     /// Member to the latest revision of its assignments, for its streams.
     streams: Mutex<BTreeMap<String, watch::Sender<u64>>>,
     hub: RwLock<HubCache>,
+    /// Rises when the hub is to be listed afresh.
+    pub relist: watch::Sender<u64>,
     presence: Mutex<Presence>,
 }
 
 impl World {
-    pub fn new(id: String, store: Store, settings: Settings, events: EventQueue) -> Self {
+    pub fn new(id: String, store: Store, settings: Settings, events: Queue) -> Self {
         Self {
             id,
             store,
             bus: Bus::new(),
             metrics: Metrics::new(),
+            cut_off: watch::Sender::new(false),
             events,
             settings: ArcSwap::from_pointee(settings),
             mirror: RwLock::default(),
             mirrored: watch::Sender::new(0),
             streams: Mutex::default(),
             hub: RwLock::default(),
+            relist: watch::Sender::new(0),
             presence: Mutex::default(),
         }
     }
@@ -106,6 +123,19 @@ impl World {
         let _ = mirrored.wait_for(|reached| *reached >= revision).await;
     }
 
+    /// Waits until the mirror shows everything that was committed before the call. A new leader's may be far behind.
+    pub async fn catch_up(&self) {
+        loop {
+            match self.store.range("", None, 1).await {
+                Ok(page) => return self.await_mirror(page.revision).await,
+                Err(error) => {
+                    tracing::warn!(%error, "the store can't be read; trying again");
+                    tokio::time::sleep(RETRY_PAUSE).await;
+                }
+            }
+        }
+    }
+
     /// Wakes when a member's assignments may have changed.
     pub fn subscribe_assignments(&self, member: &str) -> watch::Receiver<u64> {
         let mut streams = lock(&self.streams);
@@ -126,6 +156,13 @@ impl World {
 
     pub fn hub_mut(&self) -> RwLockWriteGuard<'_, HubCache> {
         self.hub.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// This replica leads from now on: what the hub said before may be old news, so it is listed afresh, and until then
+    /// nothing goes forward (SEMANTICS 38).
+    pub fn begin_term(&self) {
+        self.hub_mut().begin_term(Instant::now());
+        self.relist.send_modify(|asked| *asked += 1);
     }
 
     pub fn presence(&self) -> MutexGuard<'_, Presence> {
@@ -162,12 +199,13 @@ impl World {
     }
 
     /// Looks at one rollout with everything that a decision about it depends on. The same look feeds decisions,
-    /// the hub's status and the dashboard, so they can't disagree.
+    /// the hub's status and the dashboard, so they can't disagree. The state comes with the revision that it was read
+    /// at, under one lock: a decision on it commits only while that is still the present one.
     pub fn look<T>(
         &self,
         uid: &str,
         members: &BTreeMap<String, MemberFacts>,
-        look: impl FnOnce(&RolloutState, Desired<'_>, &Observations<'_>) -> T,
+        look: impl FnOnce(&Known, Desired<'_>, &Observations<'_>) -> T,
     ) -> T {
         let (name, wanted, hub_fresh) = {
             let hub = self.hub();
@@ -177,14 +215,17 @@ impl World {
         };
         let (stored, assigned, reported) = {
             let mirror = self.mirror();
-            let stored = mirror.rollout(uid).map(|stored| stored.state.clone());
+            let stored = mirror.rollout(uid).cloned();
             (
                 stored,
                 mirror.assigned(uid).cloned().unwrap_or_default(),
                 mirror.reported(uid).cloned().unwrap_or_default(),
             )
         };
-        let state = stored.unwrap_or_else(|| RolloutState::new(&name.unwrap_or_default(), uid));
+        let known = match stored {
+            Some(Stored { state, header_revision }) => Known { state, header_revision: Some(header_revision) },
+            None => Known { state: RolloutState::new(&name.unwrap_or_default(), uid), header_revision: None },
+        };
         let observations = Observations {
             members,
             assignments: &assigned,
@@ -192,13 +233,13 @@ impl World {
             gates: self.settings().gates,
             hub_fresh,
         };
-        look(&state, wanted.desired(), &observations)
+        look(&known, wanted.desired(), &observations)
     }
 
     /// A rollout in words.
     pub fn summary(&self, uid: &str, members: &BTreeMap<String, MemberFacts>) -> Summary {
-        self.look(uid, members, |state, desired, observations| {
-            summarize(state, desired, observations, clock::now_millis())
+        self.look(uid, members, |known, desired, observations| {
+            summarize(&known.state, desired, observations, clock::now_millis())
         })
     }
 }

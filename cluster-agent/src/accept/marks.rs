@@ -29,7 +29,7 @@ pub struct Marks {
     /// something, and a webhook can't be trusted to be new.
     #[serde(default)]
     pub synced: bool,
-    /// The highest fence of all marks that were dropped: for an object without mark nothing lower is taken.
+    /// The highest fence of all marks that were dropped or lost: for an object without mark nothing lower is taken.
     #[serde(default)]
     pub floor: Fence,
     /// By object, as "kind/namespace/name".
@@ -73,6 +73,14 @@ impl Marks {
             None if self.floor > fence => Verdict::Known,
             Some(_) | None => Verdict::Newer,
         }
+    }
+
+    /// A complete list of the hub was taken in, with this as its `highest` fence: all that is alive has its mark now.
+    /// What has none was withdrawn, and its tombstone is lost, or comes later, and then higher, as the hub counts all
+    /// assignments together.
+    pub fn sync(&mut self, highest: Fence) {
+        self.synced = true;
+        self.floor = self.floor.max(highest);
     }
 
     /// The mark of an object.
@@ -189,6 +197,26 @@ mod tests {
         let mut replayed = named(2);
         replayed.fence.generation = 1;
         assert_eq!(marks.judge(&replayed, None), Verdict::Stale { seen: fence(2) });
+    }
+
+    #[test]
+    fn semantics_16_lost_marks_come_back_with_a_floor() {
+        let named = |name: &str, generation: i64| {
+            let mut spec = spec(generation);
+            spec.workload.name = name.to_owned();
+            spec
+        };
+        let mut marks = Marks::default();
+        marks.raise(&named("old", 3), &BTreeSet::new()).unwrap();
+        marks.raise(&named("new", 9), &BTreeSet::new()).unwrap();
+        marks.sync(fence(9));
+        assert_eq!((marks.synced, marks.floor), (true, fence(9)));
+        assert_eq!(marks.judge(&named("withdrawn", 7), None), Verdict::Stale { seen: fence(9) });
+        assert_eq!(marks.judge(&named("old", 3), Some(fence(3))), Verdict::Known);
+        assert_eq!(marks.judge(&named("old", 3), None), Verdict::Known);
+        assert_eq!(marks.judge(&named("later", 10), None), Verdict::Newer);
+        marks.sync(Fence::default());
+        assert_eq!(marks.floor, fence(9));
     }
 
     #[test]

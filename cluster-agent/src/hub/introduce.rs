@@ -17,9 +17,12 @@ use crate::retry::{Backoff, chance};
 
 /// The hub calls a member unreachable after 15 s of silence: two may be lost.
 const HEARTBEAT: Duration = Duration::from_secs(5);
-/// Between looks at version and nodes; they are for people.
-const LOOK: Duration = Duration::from_mins(1);
-/// Nodes of one page: each has some 10 KiB.
+/// Between looks at version and nodes: they are for people, and reading 5,000 nodes is some 50 MB from a quorum.
+const LOOK: Duration = Duration::from_mins(10);
+/// Between looks while they fail, when something is known from before.
+const LOOK_AGAIN: Duration = Duration::from_mins(1);
+/// Nodes of one page: each has some 10 KiB. Pages are read from a quorum: from its cache (resourceVersion 0) the API
+/// server gives all nodes at once, whatever the limit.
 const PAGE: u32 = 250;
 /// Pages of one look: 50,000 nodes, ten times what Kubernetes bears.
 const MAX_PAGES: usize = 200;
@@ -47,7 +50,7 @@ pub async fn register(member: String, client: Client, hub: Arc<Hub>, connected: 
                 Ok(info) => (known, next_look) = (Some(info), Instant::now() + LOOK),
                 Err(error) => {
                     tracing::warn!(error = with_causes(&error), "failed to look at version and nodes");
-                    next_look = Instant::now() + if known.is_some() { LOOK } else { backoff.next(chance()) };
+                    next_look = Instant::now() + if known.is_some() { LOOK_AGAIN } else { backoff.next(chance()) };
                 }
             }
         }

@@ -1,14 +1,17 @@
 //! The stream of assignments: opened by the agent, so it works from behind NAT.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crds::{AssignmentEvent, Outcome, Report, RolloutAssignment};
+use k8s_openapi::jiff::Timestamp;
 use reqwest::{Response, StatusCode};
 use tokio::sync::Notify;
 
 use super::lines::{Lines, TooLong};
 use super::outbox::Outbox;
+use super::progress::{Progress, Taken};
+use super::resync::Resync;
 use super::{DEADLINE, Hub, refused};
 use crate::accept::{self, Accepted, Acceptor, Source, direct};
 use crate::logging::with_causes;
@@ -18,6 +21,8 @@ use crate::work::cache::Cache;
 
 /// The hub says something at least every 10 s; three missed signs mean that nobody is there.
 const SILENCE: Duration = Duration::from_secs(30);
+/// Nobody reads the stream meanwhile; a list of the local API server takes less, or there is none for a while.
+const LISTED_WITHIN: Duration = Duration::from_secs(5);
 
 /// Why a stream ended.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +45,8 @@ enum Error {
     Accept(#[from] accept::Error),
     #[error("the hub's complete list is wanted again")]
     Resync,
+    #[error("what could not be taken in is tried again")]
+    Again,
 }
 
 /// What the stream works with.
@@ -54,7 +61,7 @@ pub struct Stream {
     /// The local assignments, whose statuses are sent again after connecting.
     pub cache: Arc<Cache>,
     /// Somebody wants the complete list again.
-    pub resync: Arc<Notify>,
+    pub resync: Arc<Resync>,
     /// Told after each connection: the agent introduces itself.
     pub connected: Arc<Notify>,
     /// Figures.
@@ -76,21 +83,26 @@ impl Stream {
     }
 
     async fn follow(&self, index: usize, backoff: &mut Backoff) -> Result<std::convert::Infallible, Error> {
+        // Before the hub reads: the list answers only what was asked until then.
+        self.resync.begin();
         let mut response = self.open(index).await?;
         self.hub.prefer(index);
         self.metrics.stream_connected.set(1);
         tracing::info!(url = %response.url(), "the stream of assignments is open");
         let mut lines = Lines::default();
-        let mut source = Source::List;
+        let mut progress = Progress::new();
         loop {
-            for line in lines.push(&self.chunk(&mut response).await?)? {
+            for line in lines.push(&self.chunk(&mut response, &progress).await?)? {
                 match serde_json::from_slice(&line).map_err(Error::Malformed)? {
-                    AssignmentEvent::Assign(assignment) => self.assign(&assignment, source).await?,
-                    AssignmentEvent::Synced if source == Source::List => {
-                        self.acceptor.confirm().await?;
-                        source = Source::Stream;
+                    AssignmentEvent::Assign(assignment) => {
+                        let taken = self.assign(&assignment, progress.source()).await?;
+                        progress.note(assignment.spec.fence, taken, Instant::now());
+                    }
+                    AssignmentEvent::Synced if !progress.is_synced() => {
+                        self.acceptor.confirm(progress.highest()).await?;
+                        progress.synced(Instant::now());
                         backoff.reset();
-                        self.greet();
+                        self.greet().await;
                     }
                     // Somebody has deleted them: the webhooks of all pods wait for a complete list.
                     AssignmentEvent::Synced if !self.acceptor.is_synced().await? => return Err(Error::Resync),
@@ -108,44 +120,54 @@ impl Stream {
         if answer.status() == StatusCode::OK { Ok(answer) } else { Err(refused(url, answer).await.into()) }
     }
 
-    async fn chunk(&self, response: &mut Response) -> Result<Vec<u8>, Error> {
+    async fn chunk(&self, response: &mut Response, progress: &Progress) -> Result<Vec<u8>, Error> {
         tokio::select! {
             chunk = tokio::time::timeout(SILENCE, response.chunk()) => {
                 Ok(chunk.map_err(|_| Error::Silent)??.ok_or(Error::Closed)?.to_vec())
             }
-            () = self.resync.notified() => Err(Error::Resync),
+            () = self.resync.due(), if progress.is_synced() => Err(Error::Resync),
+            () = at(progress.again()) => Err(Error::Again),
         }
     }
 
-    /// Takes one in. What is refused for good is passed over; anything else ends the stream, and the next one begins
-    /// with the complete list.
-    async fn assign(&self, assignment: &RolloutAssignment, source: Source) -> Result<(), Error> {
-        let accepted = self.acceptor.accept(assignment, source).await;
-        match accepted {
-            Ok(Accepted::Written | Accepted::Unchanged) => return Ok(()),
+    /// Takes one in. What the agent or its API server refuses as such is passed over; anything else ends the stream, and
+    /// the next one begins with the complete list.
+    async fn assign(&self, assignment: &RolloutAssignment, source: Source) -> Result<Taken, Error> {
+        let (error, taken) = match self.acceptor.accept(assignment, source).await {
+            Ok(Accepted::Written | Accepted::Unchanged) => return Ok(Taken::Settled),
             Ok(Accepted::Gone(report)) => {
                 self.outbox.put(*report);
-                return Ok(());
+                return Ok(Taken::Settled);
             }
-            Err(accept::Error::Foreign { .. } | accept::Error::Stale { .. } | accept::Error::Full(_)) => {}
-            Err(accept::Error::Refused { ref message }) => {
-                self.outbox.put(direct(assignment, Outcome::Refused, message));
+            Err(error @ (accept::Error::Foreign { .. } | accept::Error::Stale { .. })) => (error, Taken::Settled),
+            Err(error @ accept::Error::Full(_)) => (error, Taken::NoRoom),
+            Err(accept::Error::Refused { message }) => {
+                self.outbox.put(direct(assignment, Outcome::Refused, &message, Timestamp::now()));
+                (accept::Error::Refused { message }, Taken::Refused)
             }
             Err(error) => return Err(error.into()),
-        }
-        if let Err(error) = accepted {
-            let fence = assignment.spec.fence;
-            tracing::warn!(rollout = assignment.spec.rollout.name, %fence, %error, "refused an assignment");
-        }
-        Ok(())
+        };
+        let fence = assignment.spec.fence;
+        tracing::warn!(rollout = assignment.spec.rollout.name, %fence, %error, "refused an assignment");
+        Ok(taken)
     }
 
     /// A replica may have lost what was told to another one: everything is said once more.
-    fn greet(&self) {
+    async fn greet(&self) {
+        self.connected.notify_one();
+        // Otherwise the first look at each assignment says it.
+        let _ = tokio::time::timeout(LISTED_WITHIN, self.cache.listed()).await;
         self.cache.all().iter().filter_map(|assignment| current_report(assignment)).for_each(|report| {
             self.outbox.put(report);
         });
-        self.connected.notify_one();
+    }
+}
+
+/// Waits until then; without a time, for ever.
+async fn at(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => tokio::time::sleep_until(instant.into()).await,
+        None => std::future::pending().await,
     }
 }
 

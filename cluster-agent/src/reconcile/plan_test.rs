@@ -30,7 +30,7 @@ fn back() -> RolloutAssignment {
 
 /// The order after `assignment` arrived over `before`.
 fn over(assignment: &RolloutAssignment, before: Option<&RolloutAssignment>) -> Order {
-    Order::of(&accepted(&assignment.spec, before, None))
+    Order::of(&accepted(&assignment.spec, before))
 }
 
 /// The object with a status that says so.
@@ -39,7 +39,7 @@ fn answered(
     outcome: Outcome,
     applied: Option<&BTreeMap<String, String>>,
 ) -> RolloutAssignment {
-    let mut object = accepted(&assignment.spec, None, None);
+    let mut object = accepted(&assignment.spec, None);
     object.status = Some(RolloutAssignmentStatus {
         fence: assignment.spec.fence,
         sequence: 1,
@@ -175,7 +175,7 @@ fn return_without_a_previous_state_is_refused() {
 
 #[test]
 fn semantics_49_a_pruned_assignment_is_refused_and_not_acted_on() {
-    let mut object = accepted(&apply().spec, None, None);
+    let mut object = accepted(&apply().spec, None);
     object.spec.expected_hash = None;
     let said = outcome(plan(&Order::of(&object), Some(&workload(DEPLOYMENT, &[]))));
     assert_eq!(said.0, Outcome::Refused);
@@ -186,7 +186,7 @@ fn semantics_49_a_pruned_assignment_is_refused_and_not_acted_on() {
 fn withdraw_touches_no_workload_even_when_pruned() {
     let mut withdraw = apply();
     withdraw.spec.intent = Intent::Withdraw;
-    let mut object = accepted(&withdraw.spec, None, None);
+    let mut object = accepted(&withdraw.spec, None);
     object.spec.previous = None;
     for live in [None, Some(workload(DEPLOYMENT, &[]))] {
         assert_eq!(plan(&Order::of(&object), live.as_ref()), Step::Withdraw);

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crds::RolloutAssignment;
+use crds::{Intent, RolloutAssignment};
 use futures::StreamExt as _;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::reflector::{self, ObjectRef, Store};
@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use super::queue::Queue;
 use crate::assignment::Target;
+use crate::hub::resync::Resync;
 use crate::logging::with_causes;
 use crate::metrics::Metrics;
 
@@ -50,6 +51,18 @@ impl Cache {
         self.store.state()
     }
 
+    /// Names of all assignments: those of their rollouts.
+    pub fn names(&self) -> Vec<String> {
+        self.all().iter().map(|assignment| assignment.name_any()).collect()
+    }
+
+    /// Waits until all assignments were listed once; for ever when nobody lists them any more.
+    pub async fn listed(&self) {
+        if self.store.wait_until_ready().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// The assignment of a rollout.
     pub fn get(&self, rollout: &str) -> Option<Arc<RolloutAssignment>> {
         self.store.get(&ObjectRef::new(rollout))
@@ -72,8 +85,16 @@ impl Cache {
     }
 }
 
-/// Follows the assignments for ever, and wakes the queue for each one whose spec changes.
-pub async fn follow(client: Client, cache: Arc<Cache>, writer: Writer, queue: Arc<Queue>, metrics: Arc<Metrics>) {
+/// Follows the assignments for ever: wakes the queue for each one whose spec changes, and asks for the hub's list when
+/// one is gone that was not withdrawn.
+pub async fn follow(
+    client: Client,
+    cache: Arc<Cache>,
+    writer: Writer,
+    queue: Arc<Queue>,
+    resync: Arc<Resync>,
+    metrics: Arc<Metrics>,
+) {
     let config = watcher::Config::default().timeout(WATCH_SECONDS);
     let api = Api::<RolloutAssignment>::all(client);
     let events = watcher(api, config).default_backoff().modify(forget_managers).reflect(writer);
@@ -82,13 +103,15 @@ pub async fn follow(client: Client, cache: Arc<Cache>, writer: Writer, queue: Ar
     while let Some(event) = events.next().await {
         match event {
             Ok(event) => {
-                if let Some(name) = seen.changed(&event)
-                    && !queue.wake(&name)
-                {
-                    metrics.wakes_dropped.inc();
+                let News { changed, gone, is_lost } = seen.note(&event);
+                let dropped = changed.iter().filter(|name| !queue.wake(name)).count();
+                metrics.wakes_dropped.inc_by(dropped as u64);
+                for name in gone {
+                    queue.forget(&name);
                 }
-                if let Event::Delete(gone) = &event {
-                    queue.forget(&gone.name_any());
+                if is_lost {
+                    tracing::warn!("an assignment was deleted that was not withdrawn, asking for the hub's list");
+                    resync.ask();
                 }
                 if matches!(event, Event::InitDone) {
                     cache.listed.store(true, Ordering::Relaxed);
@@ -105,28 +128,75 @@ fn forget_managers(assignment: &mut RolloutAssignment) {
     assignment.managed_fields_mut().clear();
 }
 
-/// Which spec of each assignment was seen: the agent's own writes of statuses are no news.
+/// What an event means for the others.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct News {
+    /// To be looked at.
+    changed: Vec<String>,
+    /// Not there any more.
+    gone: Vec<String>,
+    /// Whether one of these was not withdrawn: somebody else deleted it.
+    is_lost: bool,
+}
+
+/// What was seen of one assignment.
+#[derive(Debug, PartialEq, Eq)]
+struct Version {
+    uid: Option<String>,
+    generation: Option<i64>,
+    intent: Intent,
+}
+
+impl Version {
+    fn of(object: &RolloutAssignment) -> Self {
+        let RolloutAssignment { metadata, spec, status: _ } = object;
+        Self { uid: metadata.uid.clone(), generation: metadata.generation, intent: spec.intent }
+    }
+}
+
+/// Which spec of each assignment was seen: the agent's own writes of statuses are no news. Pure.
 #[derive(Debug, Default)]
 struct Seen {
-    generations: BTreeMap<String, (Option<String>, Option<i64>)>,
+    known: BTreeMap<String, Version>,
+    /// Those of a list that is not complete yet.
+    listing: BTreeMap<String, Version>,
 }
 
 impl Seen {
-    /// The name of the assignment whose spec is new.
-    fn changed(&mut self, event: &Event<RolloutAssignment>) -> Option<String> {
+    fn note(&mut self, event: &Event<RolloutAssignment>) -> News {
         match event {
-            Event::Apply(object) | Event::InitApply(object) => {
-                let name = object.name_any();
-                let generation = (object.metadata.uid.clone(), object.metadata.generation);
-                let known = self.generations.insert(name.clone(), generation.clone());
-                (known != Some(generation)).then_some(name)
+            Event::Apply(object) => {
+                let (name, version) = (object.name_any(), Version::of(object));
+                let is_new = self.known.get(&name) != Some(&version);
+                self.known.insert(name.clone(), version);
+                News { changed: is_new.then_some(name).into_iter().collect(), ..News::default() }
             }
             Event::Delete(object) => {
-                self.generations.remove(&object.name_any());
-                None
+                self.known.remove(&object.name_any());
+                // Withdrawn ones are deleted by the agent itself.
+                let is_lost = object.spec.intent != Intent::Withdraw;
+                News { gone: vec![object.name_any()], is_lost, ..News::default() }
             }
-            Event::Init | Event::InitDone => None,
+            Event::Init => {
+                self.listing.clear();
+                News::default()
+            }
+            // The cache has it only when the list is complete.
+            Event::InitApply(object) => {
+                self.listing.insert(object.name_any(), Version::of(object));
+                News::default()
+            }
+            Event::InitDone => self.listed(),
         }
+    }
+
+    /// All are looked at: who was woken before the list was complete was not found in the cache. Deletions may have been
+    /// missed before it.
+    fn listed(&mut self) -> News {
+        let mut before = std::mem::replace(&mut self.known, std::mem::take(&mut self.listing));
+        before.retain(|name, _| !self.known.contains_key(name));
+        let is_lost = before.values().any(|version| version.intent != Intent::Withdraw);
+        News { changed: self.known.keys().cloned().collect(), gone: before.into_keys().collect(), is_lost }
     }
 }
 
@@ -135,17 +205,69 @@ mod tests {
     use super::*;
     use crate::assignment::fixtures::assignment;
 
+    fn named(name: &str, intent: Intent) -> RolloutAssignment {
+        let mut object = assignment(5);
+        object.metadata.name = Some(name.to_owned());
+        object.metadata.generation = Some(1);
+        object.spec.intent = intent;
+        object
+    }
+
+    fn list(seen: &mut Seen, objects: &[&RolloutAssignment]) -> News {
+        assert_eq!(seen.note(&Event::Init), News::default());
+        for object in objects {
+            assert_eq!(seen.note(&Event::InitApply((*object).clone())), News::default());
+        }
+        seen.note(&Event::InitDone)
+    }
+
+    fn changed(names: &[&str]) -> News {
+        News { changed: names.iter().map(|name| (*name).to_owned()).collect(), ..News::default() }
+    }
+
+    fn gone(name: &str, is_lost: bool) -> News {
+        News { gone: vec![name.to_owned()], is_lost, ..News::default() }
+    }
+
     #[test]
     fn only_a_new_spec_wakes_the_agent() {
         let mut seen = Seen::default();
-        let mut object = assignment(5);
-        object.metadata.generation = Some(1);
-        assert_eq!(seen.changed(&Event::InitApply(object.clone())), Some("checkout".to_owned()));
+        let mut object = named("a", Intent::Apply);
+        assert_eq!(list(&mut seen, &[&object]), changed(&["a"]));
         object.metadata.resource_version = Some("2".to_owned());
-        assert_eq!(seen.changed(&Event::Apply(object.clone())), None);
+        assert_eq!(seen.note(&Event::Apply(object.clone())), changed(&[]));
         object.metadata.generation = Some(2);
-        assert_eq!(seen.changed(&Event::Apply(object.clone())), Some("checkout".to_owned()));
-        assert_eq!(seen.changed(&Event::Delete(object.clone())), None);
-        assert_eq!(seen.changed(&Event::Apply(object)), Some("checkout".to_owned()));
+        assert_eq!(seen.note(&Event::Apply(object.clone())), changed(&["a"]));
+        seen.note(&Event::Delete(object.clone()));
+        assert_eq!(seen.note(&Event::Apply(object)), changed(&["a"]));
+    }
+
+    #[test]
+    fn a_complete_list_wakes_all_and_before_it_nobody_is_woken() {
+        let (mut seen, a, b) = (Seen::default(), named("a", Intent::Apply), named("b", Intent::Observe));
+        assert_eq!(list(&mut seen, &[&a, &b]), changed(&["a", "b"]));
+        assert_eq!(list(&mut seen, &[&b, &a]), changed(&["a", "b"]));
+    }
+
+    #[test]
+    fn only_a_deletion_that_is_no_withdrawal_is_a_loss() {
+        let mut seen = Seen::default();
+        for (intent, is_lost) in
+            [(Intent::Observe, true), (Intent::Apply, true), (Intent::Return, true), (Intent::Withdraw, false)]
+        {
+            let object = named("a", intent);
+            seen.note(&Event::Apply(object.clone()));
+            assert_eq!(seen.note(&Event::Delete(object)), gone("a", is_lost), "{intent:?}");
+        }
+    }
+
+    #[test]
+    fn a_deletion_that_the_watch_missed_is_found_by_the_next_list() {
+        for (intent, is_lost) in [(Intent::Apply, true), (Intent::Withdraw, false)] {
+            let mut seen = Seen::default();
+            list(&mut seen, &[&named("a", intent)]);
+            assert_eq!(list(&mut seen, &[]), gone("a", is_lost), "{intent:?}");
+            assert_eq!(list(&mut seen, &[]), News::default());
+        }
     }
 }

@@ -125,12 +125,13 @@ impl Queue {
         self.lock().forget(name);
     }
 
-    /// Starts over with these assignments: whoever worked before is gone.
-    pub fn restart(&self, names: impl Iterator<Item = String>) {
+    /// Starts over with these assignments: whoever worked before is gone. They are listed under the lock, so whoever
+    /// is woken and not among them is woken afterwards.
+    pub fn restart(&self, names: impl FnOnce() -> Vec<String>) {
         let mut schedule = self.lock();
         *schedule = Schedule::default();
         let now = Instant::now();
-        for name in names {
+        for name in names() {
             schedule.wake(&name, now);
         }
         drop(schedule);
@@ -230,6 +231,29 @@ mod tests {
         schedule.wake("a", now + RESYNC);
         assert_eq!(schedule.next(now + RESYNC), name("b"));
         assert_eq!(schedule.next(now + RESYNC), name("a"));
+    }
+
+    #[test]
+    fn nobody_is_woken_between_the_listing_and_the_start() {
+        let queue = Queue::default();
+        queue.wake("gone");
+        queue.restart(|| {
+            assert!(queue.schedule.try_lock().is_err());
+            vec!["a".to_owned()]
+        });
+        let now = Instant::now();
+        assert_eq!(queue.lock().next(now), name("a"));
+        assert_eq!(queue.lock().next(now), Next::Never);
+    }
+
+    #[test]
+    fn an_assignment_that_is_listed_while_it_is_looked_for_is_not_forgotten() {
+        let (mut schedule, now) = (Schedule::default(), Instant::now());
+        schedule.wake("a", now);
+        schedule.next(now);
+        schedule.wake("a", now);
+        schedule.finish("a", Finish::Forget, now, 1.0);
+        assert_eq!(schedule.next(now), name("a"));
     }
 
     #[test]

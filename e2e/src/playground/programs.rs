@@ -23,7 +23,7 @@ pub(super) struct Programs {
 pub(super) async fn build(logs: &Path, progress: &Progress) -> Result<Programs> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let launch = Launch::new(cargo)
-        .args(["build", "--release", "--workspace", "--bins"])
+        .args(["build", "--release", "--workspace", "--bins", "--locked"])
         .args(["--message-format", "json-render-diagnostics"])
         .outside_of_cargo()
         .dir(repository());

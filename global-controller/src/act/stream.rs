@@ -34,7 +34,7 @@ pub(crate) async fn open(world: Arc<World>, member: String) -> Result<Lines, Rea
     tokio::spawn(async move {
         world.metrics.streams.inc();
         let stream = Stream { world: &world, member: &member, sender, sent: BTreeMap::new() };
-        // The agent hung up; it comes back by itself.
+        // The agent comes back by itself, perhaps to another replica.
         let _ = stream.run(initial, &mut wake).await;
         world.metrics.streams.dec();
     });
@@ -60,7 +60,8 @@ async fn current(world: &World, member: &str) -> Result<Vec<(String, RolloutAssi
     }
 }
 
-struct HungUp;
+/// The agent hung up, or should go to another replica.
+struct Ended;
 
 struct Stream<'a> {
     world: &'a World,
@@ -75,12 +76,16 @@ impl Stream<'_> {
         mut self,
         initial: Vec<(String, RolloutAssignment)>,
         wake: &mut tokio::sync::watch::Receiver<u64>,
-    ) -> Result<(), HungUp> {
+    ) -> Result<(), Ended> {
         for (rollout, assignment) in initial {
             self.assign(rollout, assignment).await?;
         }
         let mut next_sign = Instant::now();
+        let mut cut_off = self.world.cut_off.subscribe();
         loop {
+            if *cut_off.borrow_and_update() {
+                return Err(Ended);
+            }
             if Instant::now() >= next_sign {
                 self.line(&AssignmentEvent::Synced).await?;
                 next_sign = Instant::now() + SIGN_OF_LIFE;
@@ -89,8 +94,9 @@ impl Stream<'_> {
                 self.assign(rollout, assignment).await?;
             }
             tokio::select! {
-                () = self.sender.closed() => return Err(HungUp),
-                changed = wake.changed() => changed.map_err(|_| HungUp)?,
+                () = self.sender.closed() => return Err(Ended),
+                changed = wake.changed() => changed.map_err(|_| Ended)?,
+                changed = cut_off.changed() => changed.map_err(|_| Ended)?,
                 () = tokio::time::sleep_until(next_sign) => {}
             }
         }
@@ -105,19 +111,19 @@ impl Stream<'_> {
         newer.map(|(rollout, assignment)| (rollout.clone(), assignment.clone())).collect()
     }
 
-    async fn assign(&mut self, rollout: String, assignment: RolloutAssignment) -> Result<(), HungUp> {
+    async fn assign(&mut self, rollout: String, assignment: RolloutAssignment) -> Result<(), Ended> {
         let generation = assignment.spec.fence.generation;
         self.line(&AssignmentEvent::Assign(assignment)).await?;
         self.sent.insert(rollout, generation);
         Ok(())
     }
 
-    async fn line(&self, event: &AssignmentEvent) -> Result<(), HungUp> {
+    async fn line(&self, event: &AssignmentEvent) -> Result<(), Ended> {
         let mut line = serde_json::to_vec(event).map_err(|error| {
             tracing::error!(%error, "an assignment can't be encoded");
-            HungUp
+            Ended
         })?;
         line.push(b'\n');
-        self.sender.send(Ok(Bytes::from(line))).await.map_err(|_| HungUp)
+        self.sender.send(Ok(Bytes::from(line))).await.map_err(|_| Ended)
     }
 }

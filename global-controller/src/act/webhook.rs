@@ -53,7 +53,7 @@ struct Pusher {
     client: reqwest::Client,
     /// What has to be posted. Bounded by the number of assignments.
     pending: BTreeMap<Target, Pending>,
-    posts: JoinSet<(Target, Fence, Posted)>,
+    posts: JoinSet<(Target, Fence, Posted, std::time::Instant)>,
 }
 
 impl Pusher {
@@ -64,7 +64,11 @@ impl Pusher {
             let next = next.filter(|_| self.posts.len() < AT_ONCE);
             tokio::select! {
                 dirty = changes.next(Duration::ZERO, next) => self.add(dirty),
-                Some(Ok((target, fence, posted))) = self.posts.join_next() => self.settle(&target, fence, posted),
+                Some(Ok((target, fence, posted, started))) = self.posts.join_next() => {
+                    let word = if matches!(posted, Posted::Delivered) { "ok" } else { "error" };
+                    self.world.metrics.observe("webhook", word, started);
+                    self.settle(&target, fence, posted);
+                }
             }
         }
     }
@@ -143,20 +147,22 @@ async fn post(
     target: Target,
     url: String,
     assignment: RolloutAssignment,
-) -> (Target, Fence, Posted) {
+) -> (Target, Fence, Posted, std::time::Instant) {
+    let started = std::time::Instant::now();
     let fence = assignment.spec.fence;
     let posted = match client.post(url).timeout(DEADLINE).json(&assignment).send().await {
         // Conflict: it has seen a higher fence, and so got something newer.
         Ok(answer) if answer.status().is_success() || answer.status() == reqwest::StatusCode::CONFLICT => {
             Posted::Delivered
         }
-        Ok(answer) => {
+        Ok(mut answer) => {
             let status = answer.status();
-            let mut reason = answer.text().await.unwrap_or_default();
-            reason.truncate(reason.floor_char_boundary(MAX_REASON_BYTES));
+            // The first piece is enough of whatever it sends.
+            let first = answer.chunk().await.ok().flatten().unwrap_or_default();
+            let reason = String::from_utf8_lossy(first.get(..MAX_REASON_BYTES).unwrap_or(&first));
             Posted::Failed(format!("it answered {status}: {reason}"))
         }
         Err(error) => Posted::Failed(crate::logging::with_causes(&error)),
     };
-    (target, fence, posted)
+    (target, fence, posted, started)
 }

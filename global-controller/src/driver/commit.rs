@@ -2,14 +2,17 @@
 
 use crds::{Fence as AssignmentFence, RolloutAssignmentSpec};
 use federated_store::{Fence, Op, TxnOutcome, When, WriteError};
+use kube::Resource as _;
 use rollout_core::{Command, Decision, Millis, RolloutState};
 
+use crate::keys;
 use crate::records::{DecisionRecord, RecordedEvent, put};
 use crate::world::World;
-use crate::{keys, publish};
 
 /// Decisions that are kept of a rollout; older ones go.
 const KEPT_DECISIONS: u64 = 200;
+/// Decisions that are removed with each new one: deleting what is not there costs nothing.
+const TRIMMED_AT_ONCE: u64 = 10;
 /// Keys that one transaction removes, of the 100 operations that it bears.
 const REMOVED_AT_ONCE: usize = 90;
 
@@ -68,8 +71,16 @@ impl Commit<'_> {
             for event in &record.events {
                 tracing::info!(rollout = record.rollout, reason = event.reason, message = event.message, "decided");
             }
-            publish::announce(self.world, self.uid, record.events);
-            self.trim(record.number).await?;
+            // One that is gone from the hub has nobody who would read of it.
+            let object = self.world.hub().rollout_by_uid(self.uid).cloned();
+            if let Some(object) = object {
+                let dropped = self.world.events.announce(&object.object_ref(&()), record.events);
+                self.world.metrics.events_dropped.inc_by(dropped);
+            }
+            if let Err(error) = self.trim(record.number).await {
+                // The decision stands; the next one trims what this one left.
+                tracing::debug!(uid = self.uid, error = crate::logging::with_causes(&error), "nothing was trimmed");
+            }
         }
         Ok(outcome)
     }
@@ -134,7 +145,7 @@ impl Commit<'_> {
         let ours = mirror.assignment(member, rollout).is_some_and(|one| one.spec.rollout.uid == self.uid);
         let reported = mirror.report(member, rollout).is_some_and(|report| report.uid == self.uid);
         let assignment = ours.then(|| Op::Delete { key: keys::assignment(member, rollout) });
-        let report = reported.then(|| Op::Delete { key: keys::report(member, rollout) });
+        let report = (ours && reported).then(|| Op::Delete { key: keys::report(member, rollout) });
         assignment.into_iter().chain(report).collect()
     }
 
@@ -162,10 +173,11 @@ impl Commit<'_> {
         }
     }
 
-    /// Removes the decision that is too old, each time one is added.
+    /// Removes the decisions that are too old, each time one is added, and those that a crash left of the last few.
     async fn trim(&self, newest: u64) -> Result<(), Error> {
-        let Some(old) = newest.checked_sub(KEPT_DECISIONS) else { return Ok(()) };
-        let then = vec![Op::Delete { key: keys::decision(self.uid, old) }];
+        let Some(oldest) = newest.checked_sub(KEPT_DECISIONS) else { return Ok(()) };
+        let numbers = oldest.saturating_sub(TRIMMED_AT_ONCE - 1)..=oldest;
+        let then = numbers.map(|number| Op::Delete { key: keys::decision(self.uid, number) }).collect();
         self.write(Vec::new(), then).await.map(drop)
     }
 

@@ -8,12 +8,11 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use federated_store::{Fence, TxnOutcome, When};
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::Api;
 use kube::api::{ObjectMeta, Patch, PatchParams};
+use kube::{Api, Client};
 use serde_json::json;
 use tokio::time::timeout;
 
-use crate::leader::Tools;
 use crate::records::put;
 use crate::world::World;
 use crate::{clock, keys};
@@ -26,10 +25,19 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// Before trying again: nothing can be decided without an epoch, and the hub may be away for a while.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
+/// Where the hub keeps the highest epoch that it has known.
+#[derive(Clone)]
+pub(crate) struct EpochKeeper {
+    /// The hub.
+    pub client: Client,
+    /// Namespace of the `ConfigMap`.
+    pub namespace: String,
+}
+
 /// The epoch; tries until there is one.
-pub(super) async fn ensure(world: &World, tools: &Tools, fence: Fence) -> i64 {
+pub(super) async fn ensure(world: &World, keeper: &EpochKeeper, fence: Fence) -> i64 {
     loop {
-        match establish(world, tools, fence).await {
+        match establish(world, keeper, fence).await {
             Ok(epoch) => return epoch,
             Err(error) => {
                 tracing::warn!(error = format!("{error:#}"), "the store has no epoch yet; nothing is decided");
@@ -39,12 +47,12 @@ pub(super) async fn ensure(world: &World, tools: &Tools, fence: Fence) -> i64 {
     }
 }
 
-async fn establish(world: &World, tools: &Tools, fence: Fence) -> Result<i64> {
+async fn establish(world: &World, keeper: &EpochKeeper, fence: Fence) -> Result<i64> {
     let stored = world.store.get(keys::EPOCH).await.context("failed to read the epoch")?;
     if let Some(stored) = stored {
         return serde_json::from_slice(&stored.value).context("the stored epoch is no number");
     }
-    let maps: Api<ConfigMap> = Api::namespaced(tools.hub.clone(), &tools.namespace);
+    let maps: Api<ConfigMap> = Api::namespaced(keeper.client.clone(), &keeper.namespace);
     let known = timeout(DEADLINE, maps.get_opt(CONFIG_MAP)).await.context("the hub did not answer")??;
     let known = known.and_then(|map| map.data).and_then(|data| data.get(ENTRY)?.parse::<i64>().ok());
     let epoch = next(clock::now_millis().div_euclid(1000), known);

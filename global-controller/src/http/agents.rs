@@ -20,6 +20,7 @@ use tokio::time::Instant;
 
 use crate::act::stream;
 use crate::bus::Change;
+use crate::http::refusal::Refusal;
 use crate::http::reports;
 use crate::keys;
 use crate::presence::{Ages, MAX_HEARTBEATS, millis};
@@ -30,28 +31,6 @@ use crate::world::World;
 const MAX_BODY_BYTES: usize = 2 * 1024 * 1024;
 /// Characters of a version that are kept; the schema of `MemberCluster` allows as many.
 const MAX_VERSION_CHARS: usize = 64;
-
-/// Why a request was refused.
-pub(crate) enum Refusal {
-    /// The caller may not do this.
-    Forbidden(String),
-    /// It asks for what it can't have.
-    Unfit(String),
-    /// It may be tried again, here or at another replica.
-    Unavailable(String),
-}
-
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        let (status, reason) = match self {
-            Self::Forbidden(reason) => (StatusCode::FORBIDDEN, reason),
-            Self::Unfit(reason) => (StatusCode::UNPROCESSABLE_ENTITY, reason),
-            Self::Unavailable(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason),
-        };
-        tracing::debug!(status = status.as_u16(), reason, "refused a request under /v1");
-        (status, reason).into_response()
-    }
-}
 
 /// Routes for agents and peers.
 pub(crate) fn router(world: Arc<World>) -> Router {
@@ -106,6 +85,9 @@ async fn heartbeats(
     Extension(peer): Extension<Peer>,
     Json(Heartbeats { heartbeats }): Json<Heartbeats>,
 ) -> Result<Response, Refusal> {
+    if *world.cut_off.borrow() {
+        return Err(Refusal::Unavailable("this replica is cut off from the others; go to another one".to_owned()));
+    }
     if heartbeats.len() > MAX_HEARTBEATS {
         return Err(Refusal::Unfit(format!("{} heartbeats, at most {MAX_HEARTBEATS}", heartbeats.len())));
     }

@@ -12,11 +12,23 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::people::People;
 use crate::board::{Board, Update};
 
 /// Pages that are open at once; each costs a task and what it falls behind.
-pub(super) const MAX_PAGES: usize = 500;
+const MAX_PAGES: usize = 500;
+
+/// What pages need.
+#[derive(Clone)]
+pub(super) struct Pages {
+    pub(super) board: Arc<Board>,
+    open: Arc<Semaphore>,
+}
+
+impl Pages {
+    pub(super) fn new(board: Arc<Board>) -> Self {
+        Self { board, open: Arc::new(Semaphore::new(MAX_PAGES)) }
+    }
+}
 
 struct Follower {
     board: Arc<Board>,
@@ -26,8 +38,8 @@ struct Follower {
 }
 
 /// Serves one page.
-pub(super) async fn serve(State(People { board, pages }): State<People>) -> Response {
-    let Ok(permit) = Semaphore::try_acquire_owned(pages) else {
+pub(super) async fn serve(State(Pages { board, open }): State<Pages>) -> Response {
+    let Ok(permit) = Semaphore::try_acquire_owned(open) else {
         return (StatusCode::SERVICE_UNAVAILABLE, format!("{MAX_PAGES} pages are open already")).into_response();
     };
     let (snapshot, receiver) = board.subscribe();

@@ -8,10 +8,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use crds::Leader;
+use federated_store::ReadError;
 use serde::Deserialize;
-use tokio::sync::Semaphore;
 
-use super::{dashboard, events};
+use super::dashboard;
+use super::events::{self, Pages};
 use crate::board::{Board, ClusterView, RolloutView};
 use crate::keys;
 use crate::records::{DecisionRecord, read};
@@ -20,17 +21,14 @@ use crate::world::World;
 /// Decisions of one answer unless the question says otherwise, and at most.
 const DECISIONS: (usize, usize) = (100, 1_000);
 
+/// Records of one page, and of one answer to be sorted.
+const PAGE: usize = 500;
+const MAX_READ: usize = 20_000;
+
 #[derive(Clone)]
 struct Shared {
     world: Arc<World>,
-    people: People,
-}
-
-/// What pages need.
-#[derive(Clone)]
-pub(super) struct People {
-    pub(super) board: Arc<Board>,
-    pub(super) pages: Arc<Semaphore>,
+    pages: Pages,
 }
 
 impl FromRef<Shared> for Arc<World> {
@@ -39,15 +37,15 @@ impl FromRef<Shared> for Arc<World> {
     }
 }
 
-impl FromRef<Shared> for People {
+impl FromRef<Shared> for Pages {
     fn from_ref(shared: &Shared) -> Self {
-        shared.people.clone()
+        shared.pages.clone()
     }
 }
 
 /// Routes for people.
 pub(crate) fn router(world: Arc<World>, board: Arc<Board>) -> Router {
-    let people = People { board, pages: Arc::new(Semaphore::new(events::MAX_PAGES)) };
+    let pages = Pages::new(board);
     Router::new()
         .route("/api/v1/leader", get(leader))
         .route("/api/v1/rollouts", get(rollouts))
@@ -55,18 +53,18 @@ pub(crate) fn router(world: Arc<World>, board: Arc<Board>) -> Router {
         .route("/api/v1/decisions", get(decisions))
         .route("/api/v1/events", get(events::serve))
         .merge(dashboard::router())
-        .with_state(Shared { world, people })
+        .with_state(Shared { world, pages })
 }
 
-async fn leader(State(People { board, .. }): State<People>) -> Json<Leader> {
+async fn leader(State(Pages { board, .. }): State<Pages>) -> Json<Leader> {
     Json(board.leader())
 }
 
-async fn rollouts(State(People { board, .. }): State<People>) -> Json<Vec<RolloutView>> {
+async fn rollouts(State(Pages { board, .. }): State<Pages>) -> Json<Vec<RolloutView>> {
     Json(board.rollouts())
 }
 
-async fn clusters(State(People { board, .. }): State<People>) -> Json<Vec<ClusterView>> {
+async fn clusters(State(Pages { board, .. }): State<Pages>) -> Json<Vec<ClusterView>> {
     Json(board.clusters())
 }
 
@@ -78,7 +76,7 @@ struct DecisionsQuery {
     limit: Option<usize>,
 }
 
-/// Decisions in order, the oldest that are kept first; read from the store, linearizable.
+/// The latest decisions of a rollout, or those of all, by time; read from the store, linearizable.
 async fn decisions(State(world): State<Arc<World>>, Query(query): Query<DecisionsQuery>) -> Response {
     let limit = query.limit.unwrap_or(DECISIONS.0).clamp(1, DECISIONS.1);
     let prefix = match &query.rollout {
@@ -88,11 +86,25 @@ async fn decisions(State(world): State<Arc<World>>, Query(query): Query<Decision
             None => return (StatusCode::NOT_FOUND, format!("there is no rollout '{name}'")).into_response(),
         },
     };
-    match world.store.range(&prefix, None, limit).await {
-        Ok(page) => {
-            let records = page.items.iter().filter_map(|item| read::<DecisionRecord>(&item.key, &item.value));
-            Json(records.collect::<Vec<_>>()).into_response()
+    match read_all(&world, &prefix).await {
+        Ok(mut records) => {
+            records.sort_by_key(|record| (record.at, record.number));
+            let latest = records.split_off(records.len().saturating_sub(limit));
+            Json(latest).into_response()
         }
         Err(error) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()).into_response(),
+    }
+}
+
+async fn read_all(world: &World, prefix: &str) -> Result<Vec<DecisionRecord>, ReadError> {
+    let (mut records, mut after) = (Vec::new(), None::<String>);
+    loop {
+        let page = world.store.range(prefix, after.as_deref(), PAGE).await?;
+        records.extend(page.items.iter().filter_map(|item| read::<DecisionRecord>(&item.key, &item.value)));
+        after = page.items.last().map(|item| item.key.clone());
+        // Each rollout keeps 200, so a question about all of many rollouts reads the first ones only.
+        if !page.more || records.len() >= MAX_READ {
+            return Ok(records);
+        }
     }
 }

@@ -1,9 +1,9 @@
 //! Reports of agents, written into the store in order: an older one never hides a newer one.
 
-use crds::Report;
+use crds::{MAX_NAME_BYTES, Report};
 use federated_store::{Op, TxnOutcome, When};
 
-use super::agents::Refusal;
+use super::refusal::Refusal;
 use crate::keys;
 use crate::records::{put, read};
 use crate::world::World;
@@ -12,8 +12,14 @@ use crate::world::World;
 const MAX_REPORTS: usize = 256;
 /// Writers of one member's report may meet: its old connection and its new one.
 const ATTEMPTS: usize = 4;
-/// Longest message of a report, in characters; the schema of `RolloutAssignment` allows as many.
+/// Longest message of a report, in characters; the schema of `RolloutAssignment` allows as many, and as much of the rest.
 const MAX_MESSAGE_CHARS: usize = 1024;
+/// Longest uid or hash.
+const MAX_HASH_BYTES: usize = 64;
+/// Most containers of a workload.
+const MAX_IMAGES: usize = 64;
+/// Longest image reference.
+const MAX_IMAGE_BYTES: usize = 512;
 
 /// Writes the reports; returns once they are committed, or known to be obsolete.
 pub(super) async fn accept(world: &World, reports: Vec<Report>) -> Result<(), Refusal> {
@@ -23,28 +29,29 @@ pub(super) async fn accept(world: &World, reports: Vec<Report>) -> Result<(), Re
     futures::future::try_join_all(reports.into_iter().map(|report| one(world, report))).await.map(drop)
 }
 
-async fn one(world: &World, mut report: Report) -> Result<(), Refusal> {
-    if report.status.message.chars().count() > MAX_MESSAGE_CHARS {
-        report.status.message = report.status.message.chars().take(MAX_MESSAGE_CHARS).collect();
-    }
+async fn one(world: &World, report: Report) -> Result<(), Refusal> {
+    check(&report)?;
     let unavailable = |error: &dyn std::fmt::Display| Refusal::Unavailable(error.to_string());
     for attempt in 0..ATTEMPTS {
-        if !is_assigned(world, &report).await? {
+        let Some(assigned_at) = assigned_at(world, &report, attempt > 0).await? else {
             tracing::debug!(member = report.member, rollout = report.rollout, "a report about no assignment");
             return Ok(());
-        }
+        };
         let key = keys::report(&report.member, &report.rollout);
         // The mirror is right nearly always; after a conflict the store is asked.
         let before = if attempt == 0 { known(world, &report) } else { stored(world, &key).await? };
         if before.as_ref().is_some_and(|(old, _)| is_obsolete(old, &report)) {
             return Ok(());
         }
-        let when = match before {
+        let unchanged = match before {
             Some((_, revision)) => When::At { key: key.clone(), revision },
             None => When::Absent { key: key.clone() },
         };
+        // A report about what was forgotten meanwhile would stay for ever.
+        let assignment = keys::assignment(&report.member, &report.rollout);
+        let when = vec![unchanged, When::At { key: assignment, revision: assigned_at }];
         let put: Op = put(key, &report).map_err(|error| unavailable(&error))?;
-        match world.store.txn(None, vec![when], vec![put]).await {
+        match world.store.txn(None, when, vec![put]).await {
             Ok(TxnOutcome::Committed { .. }) => {
                 world.metrics.reports.inc();
                 return Ok(());
@@ -56,20 +63,47 @@ async fn one(world: &World, mut report: Report) -> Result<(), Refusal> {
     Err(Refusal::Unavailable("the report met others; try again".to_owned()))
 }
 
-/// Only what was assigned can be reported about, or strangers' names would pile up. The mirror may not have heard of
-/// an assignment that the agent got from another replica, so the store is asked before a report is dropped.
-async fn is_assigned(world: &World, report: &Report) -> Result<bool, Refusal> {
+/// The bounds of the schema, which an agent's own API server enforces: one member's report must not be able to make a
+/// decision about all members too large.
+fn check(report: &Report) -> Result<(), Refusal> {
+    let Report { member: _, rollout, rollout_uid, status } = report;
+    let mut sound = status.message.chars().count() <= MAX_MESSAGE_CHARS
+        && rollout.len() <= MAX_NAME_BYTES
+        && rollout_uid.len() <= MAX_HASH_BYTES
+        && status.applied_hash.as_ref().is_none_or(|hash| hash.len() <= MAX_HASH_BYTES);
+    if let Some(workload) = &status.workload {
+        sound &= workload.uid.len() <= MAX_HASH_BYTES
+            && workload.images.len() <= MAX_IMAGES
+            && workload
+                .images
+                .iter()
+                .all(|(name, image)| name.len() <= MAX_NAME_BYTES && image.len() <= MAX_IMAGE_BYTES);
+    }
+    if sound {
+        Ok(())
+    } else {
+        Err(Refusal::Unfit("the report exceeds the bounds of a RolloutAssignment's status".to_owned()))
+    }
+}
+
+/// Revision of the assignment that the report is about. Only what was assigned can be reported about, or strangers'
+/// names would pile up. The mirror may not have heard of an assignment that the agent got from another replica, so the
+/// store is asked before a report is dropped.
+async fn assigned_at(world: &World, report: &Report, ask: bool) -> Result<Option<u64>, Refusal> {
     let mirrored = world
         .mirror()
         .assignment(&report.member, &report.rollout)
-        .is_some_and(|assignment| assignment.spec.rollout.uid == report.rollout_uid);
-    if mirrored {
-        return Ok(true);
+        .filter(|assignment| assignment.spec.rollout.uid == report.rollout_uid)
+        .and_then(|assignment| u64::try_from(assignment.spec.fence.generation).ok());
+    if mirrored.is_some() && !ask {
+        return Ok(mirrored);
     }
     let key = keys::assignment(&report.member, &report.rollout);
     let stored = world.store.get(&key).await.map_err(|error| Refusal::Unavailable(error.to_string()))?;
-    let spec = stored.and_then(|stored| read::<crds::RolloutAssignmentSpec>(&key, &stored.value));
-    Ok(spec.is_some_and(|spec| spec.rollout.uid == report.rollout_uid))
+    Ok(stored.and_then(|stored| {
+        let spec = read::<crds::RolloutAssignmentSpec>(&key, &stored.value)?;
+        (spec.rollout.uid == report.rollout_uid).then_some(stored.revision)
+    }))
 }
 
 fn known(world: &World, report: &Report) -> Option<(Report, u64)> {
@@ -108,6 +142,18 @@ mod tests {
                 ..RolloutAssignmentStatus::default()
             },
         }
+    }
+
+    #[test]
+    fn a_report_beyond_the_bounds_of_the_schema_is_refused() {
+        assert!(check(&report(1, 1, 1)).is_ok());
+        let mut long = report(1, 1, 1);
+        long.status.message = "x".repeat(MAX_MESSAGE_CHARS + 1);
+        assert!(check(&long).is_err());
+        let mut large = report(1, 1, 1);
+        let images = [("app".to_owned(), "x".repeat(MAX_IMAGE_BYTES + 1))].into();
+        large.status.workload = Some(crds::WorkloadObservation { images, ..crds::WorkloadObservation::default() });
+        assert!(check(&large).is_err());
     }
 
     #[test]

@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::HubCache;
+use super::{Heard, HubCache};
 use crate::bus::Change;
 use crate::world::World;
 
@@ -50,8 +50,8 @@ trait Cached: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Se
     fn put(cache: &mut HubCache, object: Self) -> Vec<Change>;
     /// Takes one object away.
     fn remove(cache: &mut HubCache, object: &Self) -> Vec<Change>;
-    /// Notes that this kind's watch was heard.
-    fn heard(cache: &mut HubCache, at: Instant);
+    /// When this kind was heard of.
+    fn heard(cache: &mut HubCache) -> &mut Heard;
 }
 
 impl Cached for ClusterScopeRollout {
@@ -83,8 +83,8 @@ impl Cached for ClusterScopeRollout {
         vec![Change::Rollout { uid }]
     }
 
-    fn heard(cache: &mut HubCache, at: Instant) {
-        cache.rollouts_heard = Some(at);
+    fn heard(cache: &mut HubCache) -> &mut Heard {
+        &mut cache.rollouts_heard
     }
 }
 
@@ -106,36 +106,48 @@ impl Cached for MemberCluster {
         vec![Change::Member { name }]
     }
 
-    fn heard(cache: &mut HubCache, at: Instant) {
-        cache.members_heard = Some(at);
+    fn heard(cache: &mut HubCache) -> &mut Heard {
+        &mut cache.members_heard
     }
 }
 
 async fn follow<K: Cached>(world: &World, api: Api<K>) {
     let kind = K::kind(&());
     let mut pause = PAUSES.0;
+    let mut relist = world.relist.subscribe();
     loop {
-        match list(world, &api).await {
-            Ok(mut version) => {
+        relist.mark_unchanged();
+        let failure = match list(world, &api).await {
+            Ok(version) => {
                 pause = PAUSES.0;
-                let error = loop {
-                    match watch_once(world, &api, &version).await {
-                        Ok(reached) => version = reached,
-                        Err(error) => break error,
-                    }
-                };
-                tracing::warn!(%kind, error = format!("{error:#}"), "the hub's watch broke; listing again");
+                tokio::select! {
+                    error = watch(world, &api, version) => format!("the hub's watch broke: {error:#}"),
+                    // The sender lives as long as the world.
+                    _ = relist.changed() => continue,
+                }
             }
-            Err(error) => tracing::warn!(%kind, error = format!("{error:#}"), "the hub's list failed; trying again"),
-        }
+            Err(error) => format!("the hub's list failed: {error:#}"),
+        };
+        tracing::warn!(%kind, failure, "listing again");
         world.metrics.hub_watch_failures.inc();
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(PAUSES.1);
     }
 }
 
+/// Watches on and on; answers why that came to an end.
+async fn watch<K: Cached>(world: &World, api: &Api<K>, mut version: String) -> anyhow::Error {
+    loop {
+        match watch_once(world, api, &version).await {
+            Ok(reached) => version = reached,
+            Err(error) => return error,
+        }
+    }
+}
+
 /// Reads all objects, from a quorum (never resourceVersion 0), and answers the version to watch from.
 async fn list<K: Cached>(world: &World, api: &Api<K>) -> Result<String> {
+    let asked_at = Instant::now();
     let mut objects = Vec::new();
     let mut parameters = ListParams::default().limit(PAGE);
     loop {
@@ -148,7 +160,8 @@ async fn list<K: Cached>(world: &World, api: &Api<K>) -> Result<String> {
         let version = page.metadata.resource_version.context("the list has no resourceVersion")?;
         let mut cache = world.hub_mut();
         let changes = K::replace(&mut cache, objects);
-        K::heard(&mut cache, Instant::now());
+        // When it was asked for: what happened since may be missing in it.
+        *K::heard(&mut cache) = Heard { listed: Some(asked_at), at: Some(Instant::now()) };
         drop(cache);
         tell(world, changes);
         return Ok(version);
@@ -165,7 +178,7 @@ async fn watch_once<K: Cached>(world: &World, api: &Api<K>, from: &str) -> Resul
     while let Some(event) = timeout(QUIET_DEADLINE, stream.next()).await.context("the watch went quiet")? {
         let event = event?;
         let mut cache = world.hub_mut();
-        K::heard(&mut cache, Instant::now());
+        K::heard(&mut cache).at = Some(Instant::now());
         let changes = match event {
             WatchEvent::Added(object) | WatchEvent::Modified(object) => {
                 version = object.resource_version().unwrap_or(version);
@@ -192,7 +205,7 @@ fn hear<K: Cached>(world: &World) {
     let now = Instant::now();
     let mut cache = world.hub_mut();
     let stale = !cache.is_fresh(now);
-    K::heard(&mut cache, now);
+    K::heard(&mut cache).at = Some(now);
     let back = stale && cache.is_fresh(now);
     drop(cache);
     if back {

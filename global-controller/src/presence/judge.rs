@@ -9,6 +9,7 @@ use rollout_core::Reachability;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::SILENT_AFTER;
 use super::forward::millis;
 use crate::bus::{Change, Subscription};
 use crate::records::{ReachRecord, put};
@@ -89,6 +90,11 @@ async fn write(world: &World, fence: Fence, names: &[String]) -> bool {
 
 fn operations(world: &World, name: &str) -> Vec<Op> {
     if world.hub().member(name).is_none() {
+        // Still heard: kept until it falls silent, for its MemberCluster may come (again), and agents introduce
+        // themselves once. Its silence brings us back here.
+        if world.presence().age(name, Instant::now()).is_some_and(|age| age < SILENT_AFTER) {
+            return Vec::new();
+        }
         let known = world.mirror().member(name).is_some();
         world.presence().forget(name);
         let gone = [keys::info(name), keys::reach(name)].map(|key| Op::Delete { key });

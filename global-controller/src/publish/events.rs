@@ -7,59 +7,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
-use k8s_openapi::jiff::Timestamp;
 use kube::api::{ObjectMeta, PostParams};
-use kube::{Api, Client, Resource as _};
+use kube::{Api, Client};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::notices::Notice;
 use crate::records::RecordedEvent;
 use crate::world::World;
 
+/// Events of cluster-scoped objects lie in this namespace.
 const NAMESPACE: &str = "default";
-/// Events that may wait for the hub.
-const QUEUE: usize = 1_000;
 /// Deadline of one attempt.
 const DEADLINE: Duration = Duration::from_secs(5);
 /// Attempts at one event, a second apart at first.
 const ATTEMPTS: u32 = 5;
 /// Characters that the API allows a note, in bytes.
 const MAX_NOTE_BYTES: usize = 1024;
-
-/// An event about one rollout.
-pub(crate) struct Notice {
-    reference: ObjectReference,
-    event: RecordedEvent,
-    at: Timestamp,
-    /// Place among the events of one decision.
-    number: usize,
-}
-
-/// The queue of events.
-#[derive(Clone)]
-pub(crate) struct Queue(mpsc::Sender<Notice>);
-
-/// Makes the queue and the task that empties it.
-pub(crate) fn queue() -> (Queue, mpsc::Receiver<Notice>) {
-    let (sender, receiver) = mpsc::channel(QUEUE);
-    (Queue(sender), receiver)
-}
-
-/// Queues events about a rollout that is still on the hub.
-pub(crate) fn announce(world: &World, uid: &str, events: Vec<RecordedEvent>) {
-    let Some(object) = world.hub().rollout_by_uid(uid).cloned() else { return };
-    let reference = object.object_ref(&());
-    let at = Timestamp::now();
-    for (number, event) in events.into_iter().enumerate() {
-        let notice = Notice { reference: reference.clone(), event, at, number };
-        if world.events.0.try_send(notice).is_err() {
-            tracing::warn!(uid, "too many events wait for the hub; one is dropped");
-        }
-    }
-}
 
 /// Publishes what is queued until told to stop.
 pub(crate) async fn run(
@@ -68,15 +34,20 @@ pub(crate) async fn run(
     mut notices: mpsc::Receiver<Notice>,
     stop: CancellationToken,
 ) {
-    // Events of cluster-scoped objects lie in this namespace.
     let events: Api<Event> = Api::namespaced(client, NAMESPACE);
     loop {
         let notice = tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             notice = notices.recv() => notice,
         };
         let Some(notice) = notice else { return };
-        publish(&events, &object(&world.id, notice)).await;
+        let event = object(&world.id, notice);
+        // A hub that is away must not keep this replica from handing leadership over in time.
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = publish(&events, &event) => {}
+        }
     }
 }
 
