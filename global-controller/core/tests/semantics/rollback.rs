@@ -88,6 +88,26 @@ fn semantics_29_members_touched_by_superseded_runs_return_too() {
 }
 
 #[test]
+fn semantics_29_a_return_sets_back_the_containers_of_all_runs_and_no_others() {
+    let mut world = World::of(&["m1"], "[{setWeight: 100, pause: 60}]");
+    let runs = world.agents.get_mut("m1").unwrap().runs.as_mut().unwrap();
+    runs.extend(
+        [("proxy", "proxy:v7"), ("cache", "cache:v3")].map(|(name, image)| (name.to_owned(), image.to_owned())),
+    );
+    world.edit(|spec| {
+        spec.deadline_seconds = Some(30);
+        spec.image = Some("v2', proxy: 'proxy:v8".to_owned());
+    });
+    world.rest();
+    world.edit(|spec| spec.image = Some("bad".to_owned()));
+    world.rest();
+    world.advance(30);
+    world.decide();
+    let named: Vec<String> = world.assignments["m1"].spec.workload.images.values().cloned().collect();
+    assert_eq!(named, ["shop:v1", "proxy:v7"]);
+}
+
+#[test]
 fn semantics_29_a_member_relabelled_away_returns_too_and_is_forgotten_then() {
     let spec = Spec::selecting("[{setWeight: 50, pause: 60}]").with(|spec| spec.deadline_seconds = Some(30));
     let mut world = World::fleet(4, spec);

@@ -17,6 +17,8 @@ pub struct Agent {
     pub uid: String,
     /// Whether the workload is healthy by its own status.
     pub healthy: bool,
+    /// Whether nothing that is applied here ever becomes healthy.
+    pub cursed: bool,
     /// Fence under which it has applied, and the hash of what.
     applied: Option<(Fence, String)>,
     sequence: i64,
@@ -24,7 +26,14 @@ pub struct Agent {
 
 impl Default for Agent {
     fn default() -> Self {
-        Self { runs: Some(images("v1")), uid: "w1".to_owned(), healthy: true, applied: None, sequence: 0 }
+        Self {
+            runs: Some(images("v1")),
+            uid: "w1".to_owned(),
+            healthy: true,
+            cursed: false,
+            applied: None,
+            sequence: 0,
+        }
     }
 }
 
@@ -116,6 +125,7 @@ impl Agent {
             Intent::Observe => Outcome::Observed,
             Intent::Withdraw => Outcome::Withdrawn,
             Intent::Apply if !(begun || there || expected) => Outcome::PreviousChanged,
+            Intent::Apply if self.cursed => Outcome::Progressing,
             Intent::Apply | Intent::Return if is_bad(&wanted) => Outcome::Progressing,
             Intent::Apply | Intent::Return => Outcome::Healthy,
         }

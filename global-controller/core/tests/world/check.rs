@@ -21,6 +21,7 @@ impl World {
         assert!(broken.is_empty(), "{broken:#?} after {:#?}", self.render(&decision.commands));
         self.check_changes(decision);
         self.check_limits(decision);
+        self.check_quarantine(decision);
         self.check_repetition(decision);
         self.check_words(decision);
     }
@@ -78,6 +79,18 @@ impl World {
             let stage = state.stage_of(member);
             let untold = matches!(stage, MemberStage::Planned | MemberStage::Withdrawing) || stage.is_given_back();
             assert!(untold, "{member} is {stage:?} beyond its wave");
+        }
+    }
+
+    /// Nobody is told to run, or even to prepare for, a revision that was rolled back.
+    fn check_quarantine(&self, decision: &Decision) {
+        for command in &decision.commands {
+            if let Command::Assign { member, spec } = command
+                && matches!(spec.intent, Intent::Apply | Intent::Observe)
+            {
+                let quarantined = decision.state.header.quarantine.contains(&spec.revision);
+                assert!(!quarantined, "{member} was assigned a revision that was rolled back");
+            }
         }
     }
 
