@@ -11,6 +11,7 @@ mod order;
 mod reports;
 mod rollback;
 mod run;
+mod silence;
 
 use std::collections::BTreeSet;
 
@@ -132,6 +133,7 @@ pub fn decide(state: &RolloutState, desired: Desired<'_>, observations: &Observa
 /// What nothing stops: reports are taken up, members that fail return, a rollback goes on.
 fn watch(change: &mut Change<'_>) {
     reports::absorb(change);
+    silence::heed(change);
     failure::judge(change);
     rollback::proceed(change);
 }

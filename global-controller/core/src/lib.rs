@@ -29,7 +29,9 @@ pub use lint::lint;
 pub use observations::{MemberFacts, Observations, Reachability};
 pub use plan::{Order, order};
 pub use rollout::{FailureRules, Payload, Rollout, Step, Weight, WeightError};
-pub use state::{Clock, Header, MemberRecord, MemberStage, Plan, RolloutState, Run, STATE_VERSION, Stage, Touched};
+pub use state::{
+    Clock, Header, MemberRecord, MemberStage, Plan, RolloutState, Run, STATE_VERSION, Silence, Stage, Touched,
+};
 pub use summary::{ConditionFact, MAX_CLUSTERS_IN_STATUS, Summary, summarize};
 pub use validate::{Problem, validate};
 pub use waiting::{MemberTrouble, WaitingOn, waiting_on};

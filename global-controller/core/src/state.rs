@@ -177,6 +177,25 @@ pub struct MemberRecord {
     /// Containers whose images were to be set since `previous` was observed: those that a return sets back.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub containers: BTreeSet<String>,
+    /// Whether it was silent while in flux.
+    #[serde(default)]
+    pub silence: Silence,
+}
+
+/// Whether a member in flux was silent, so that its report may be old.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "name")]
+pub enum Silence {
+    /// It was heard all the time.
+    #[default]
+    None,
+    /// It is silent, or a new leader has not heard it yet.
+    Lasting,
+    /// It is heard again.
+    Ended {
+        /// Since when.
+        at: Millis,
+    },
 }
 
 /// Whether this rollout has changed a member since it last succeeded or was rolled back.
@@ -289,7 +308,14 @@ impl RolloutState {
 impl MemberRecord {
     /// A member that was never told anything.
     pub fn new(run: i64) -> Self {
-        Self { run, stage: MemberStage::Planned, previous: None, touched: Touched::No, containers: BTreeSet::new() }
+        Self {
+            run,
+            stage: MemberStage::Planned,
+            previous: None,
+            touched: Touched::No,
+            containers: BTreeSet::new(),
+            silence: Silence::None,
+        }
     }
 }
 

@@ -5,10 +5,13 @@
 use crds::{Intent, Outcome, RolloutAssignment, RolloutAssignmentStatus, images_hash};
 
 use crate::returns::return_answer;
-use crate::{MemberStage, MemberTrouble, Millis, Observations, Reachability, RolloutState, Run};
+use crate::{MemberStage, MemberTrouble, Millis, Observations, Reachability, RolloutState, Run, Silence};
 
 /// A member that was healthy has failed after being unhealthy for so long without a break.
 const UNHEALTHY_MILLIS: Millis = 60_000;
+
+/// Its report arrives so long after its first sign of life: as long as it takes to be called silent.
+const REPORT_MILLIS: Millis = 15_000;
 
 /// Members of the waves begun, each in one of the lists or counted as healthy.
 #[derive(Debug, Default)]
@@ -55,7 +58,8 @@ impl Tally {
         let mut tally = Self::default();
         let Some(run) = &state.header.run else { return tally };
         for name in state.begun() {
-            tally.add(run, name, state.stage_of(name), observations, now);
+            let silence = state.members.get(name).map_or(Silence::None, |record| record.silence);
+            tally.add(run, name, (state.stage_of(name), silence), observations, now);
         }
         tally
     }
@@ -71,7 +75,14 @@ impl Tally {
             && self.silent_assigned.is_empty())
     }
 
-    fn add(&mut self, run: &Run, name: &str, stage: MemberStage, observations: &Observations<'_>, now: Millis) {
+    fn add(
+        &mut self,
+        run: &Run,
+        name: &str,
+        (stage, silence): (MemberStage, Silence),
+        observations: &Observations<'_>,
+        now: Millis,
+    ) {
         if stage.is_given_back() {
             return self.add_given_back(run, name, stage, observations, now);
         }
@@ -86,11 +97,7 @@ impl Tally {
         let answer = current_answer(run, name, stage, observations);
         let outcome = answer.map(|(_, report)| report.outcome);
         let trouble = || trouble(name, answer.map(|(_, report)| report));
-        let fails_at = match stage {
-            MemberStage::Applying { since } => Some(since + run.failure_rules.deadline_millis()),
-            MemberStage::Unhealthy { since } => Some(since + UNHEALTHY_MILLIS),
-            _ => None,
-        };
+        let fails_at = fails_at(run, stage, silence);
         // Without its workload a member has nothing that could fail or return.
         let fails_at = fails_at.filter(|_| outcome != Some(Outcome::WorkloadMissing));
         let failed = fails_at.is_some_and(|at| at <= now);
@@ -123,6 +130,20 @@ impl Tally {
             self.returning.push(trouble(name, return_answer(name, observations).map(|(_, report)| report)));
             self.next_deadline = self.next_deadline.into_iter().chain([deadline]).min();
         }
+    }
+}
+
+/// When a member fails, unless it becomes healthy before. One that was silent gets the time for its report to arrive.
+fn fails_at(run: &Run, stage: MemberStage, silence: Silence) -> Option<Millis> {
+    let at = match stage {
+        MemberStage::Applying { since } => since + run.failure_rules.deadline_millis(),
+        MemberStage::Unhealthy { since } => since + UNHEALTHY_MILLIS,
+        _ => return None,
+    };
+    match silence {
+        Silence::None => Some(at),
+        Silence::Lasting => None,
+        Silence::Ended { at: heard_at } => Some(at.max(heard_at + REPORT_MILLIS)),
     }
 }
 

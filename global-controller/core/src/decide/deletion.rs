@@ -3,7 +3,7 @@
 
 use crds::Intent;
 
-use super::{Command, EventKind, change::Change, membership, reports, rollback};
+use super::{Command, EventKind, change::Change, membership, reports, rollback, silence};
 use crate::words;
 
 /// Withdraws from all members; lets the object go as soon as the withdrawals are durable, and forgets each
@@ -16,6 +16,7 @@ pub(super) fn proceed(change: &mut Change<'_>) {
     }
     if change.state.rolling_back().is_some() {
         reports::absorb(change);
+        silence::heed(change);
         return rollback::proceed(change);
     }
     for name in change.state.members.keys().cloned().collect::<Vec<_>>() {

@@ -6,7 +6,7 @@ use crds::{
 
 use super::{Command, change::Change};
 use crate::returns::images_before;
-use crate::{MemberStage, Run, Touched};
+use crate::{MemberStage, Run, Silence, Touched};
 
 /// Tells a member to report what it runs. The answer becomes its previous state, unless something was applied before.
 pub(super) fn observe(change: &mut Change<'_>, run: &Run, name: &str) {
@@ -25,6 +25,7 @@ pub(super) fn apply(change: &mut Change<'_>, run: &Run, name: &str, observed: &W
     let since = change.now;
     let record = change.record(name);
     record.stage = MemberStage::Applying { since };
+    record.silence = Silence::None;
     if record.touched == Touched::No {
         record.touched = Touched::Perhaps;
     }

@@ -5,7 +5,7 @@ use crds::{Outcome, Previous, RolloutAssignment, RolloutAssignmentStatus};
 use super::{EventKind, change::Change};
 use crate::returns::{proves_return, return_answer};
 use crate::tally::{current_answer, proves_health};
-use crate::{MemberRecord, MemberStage, Millis, Touched, words};
+use crate::{MemberRecord, MemberStage, Millis, Silence, Touched, words};
 
 /// Takes up the answers of all members whose waves have begun, and of all that are on their way back.
 pub(super) fn absorb(change: &mut Change<'_>) {
@@ -74,6 +74,7 @@ fn next_record(
         // `Accepted` says only that an agent has started; it is no news about health.
         (MemberStage::Healthy { .. }, outcome) if !healthy && outcome != Outcome::Accepted => {
             next.stage = MemberStage::Unhealthy { since: now };
+            next.silence = Silence::None;
         }
         _ => {}
     }

@@ -6,33 +6,9 @@ use crate::{MemberStage, Reachability, Stage, words};
 
 /// Goes on with a rollback under way. Neither a pause nor a silent hub keeps it, and it needs no valid object.
 pub(super) fn proceed(change: &mut Change<'_>) {
-    heed_silence(change);
     if change.state.rolling_back().is_some() {
         give_back(change);
         end(change);
-    }
-}
-
-/// A member that falls silent on its way back is owed its return, and has its whole deadline when it is heard again.
-fn heed_silence(change: &mut Change<'_>) {
-    let now = change.now;
-    let next = |stage, reachability| match (stage, reachability) {
-        (MemberStage::Returning { .. }, Reachability::Unreachable) => Some(MemberStage::Owed),
-        (MemberStage::Owed, Reachability::Reachable) => Some(MemberStage::Returning { since: now }),
-        _ => None,
-    };
-    let observations = change.observations;
-    let moved = change
-        .state
-        .members
-        .iter()
-        .filter_map(|(name, record)| Some((name.clone(), next(record.stage, observations.reachability(name))?)));
-    for (name, stage) in moved.collect::<Vec<_>>() {
-        if change.claim(&name)
-            && let Some(record) = change.state.members.get_mut(&name)
-        {
-            record.stage = stage;
-        }
     }
 }
 
