@@ -77,16 +77,18 @@ async fn the_same_payload_waits_in_quarantine(playground: &Playground) {
     until(playground, "checkout", "to run the third time", |status| status.run == 3).await;
     let done = until_phase(playground, "checkout", Phase::Succeeded).await;
     assert_eq!(done.run, 3, "the payload in quarantine had no run");
-    for ((member, _, old), (_, image, new)) in before.iter().zip(checkouts(playground).await) {
-        assert_eq!((image.as_str(), new), (V1, old + 1), "{member}");
+    let after = checkouts(playground).await;
+    for ((member, _, old), (_, image, new)) in before.iter().zip(&after) {
+        assert_eq!((image.as_str(), *new), (V1, old + 1), "{member}");
     }
 }
 
 async fn until_rolled_out(playground: &Playground, member: &str) {
     let clients = playground.member_clients().await.unwrap();
-    let healthy = wait_for(&format!("{member} to be healthy"), PATIENCE, || async {
-        let views = views(&clients, CHECKOUT).await?;
-        let view = &views[member];
+    let what = format!("{member} to be healthy");
+    let healthy = wait_for(&what, PATIENCE, || async {
+        let seen = views(&clients, CHECKOUT).await?;
+        let view = &seen[member];
         Ok(if view.is_rolled_out() { Ok(()) } else { Err(format!("{view:?}")) })
     });
     healthy.await.unwrap();

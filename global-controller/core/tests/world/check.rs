@@ -21,7 +21,7 @@ impl World {
         assert!(broken.is_empty(), "{broken:#?} after {:#?}", self.render(&decision.commands));
         self.check_changes(decision);
         self.check_limits(decision);
-        self.check_quarantine(decision);
+        check_quarantine(decision);
         self.check_repetition(decision);
         self.check_words(decision);
     }
@@ -82,18 +82,6 @@ impl World {
         }
     }
 
-    /// Nobody is told to run, or even to prepare for, a revision that was rolled back.
-    fn check_quarantine(&self, decision: &Decision) {
-        for command in &decision.commands {
-            if let Command::Assign { member, spec } = command
-                && matches!(spec.intent, Intent::Apply | Intent::Observe)
-            {
-                let quarantined = decision.state.header.quarantine.contains(&spec.revision);
-                assert!(!quarantined, "{member} was assigned a revision that was rolled back");
-            }
-        }
-    }
-
     /// The same inputs give the same bytes. Unless there is more to do, deciding again changes nothing, neither
     /// at once nor at any time before `wake_at`.
     fn check_repetition(&self, decision: &Decision) {
@@ -133,6 +121,18 @@ impl World {
         check_summary(&decision.state, self.desired(), &summary);
         // Also while the state is older than what is observed.
         check_summary(&self.state, self.desired(), &self.summary());
+    }
+}
+
+/// Nobody is told to run, or even to prepare for, a revision that was rolled back.
+fn check_quarantine(decision: &Decision) {
+    for command in &decision.commands {
+        if let Command::Assign { member, spec } = command
+            && matches!(spec.intent, Intent::Apply | Intent::Observe)
+        {
+            let quarantined = decision.state.header.quarantine.contains(&spec.revision);
+            assert!(!quarantined, "{member} was assigned a revision that was rolled back");
+        }
     }
 }
 
