@@ -85,8 +85,9 @@ pub struct AssignedWorkload {
     /// Name.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
-    /// Container name to image: what Apply sets.
-    #[schemars(extend("maxProperties" = 32))]
+    /// Container name to image: what Apply sets. For Return: the containers that this rollout has set, and their
+    /// images before.
+    #[schemars(extend("maxProperties" = 64))]
     pub images: BTreeMap<String, String>,
 }
 

@@ -23,6 +23,14 @@ impl IntOrPercent {
             Self::Percent(percent) => (total * usize::from(percent)).div_ceil(100),
         }
     }
+
+    /// Resolves against `total` members and rounds down: for budgets, of which a share that is no whole member is none.
+    pub fn of_rounded_down(self, total: usize) -> usize {
+        match self {
+            Self::Count(count) => count as usize,
+            Self::Percent(percent) => total * usize::from(percent) / 100,
+        }
+    }
 }
 
 /// Why a string is not a percentage.
@@ -123,6 +131,13 @@ mod tests {
         assert_eq!(IntOrPercent::Percent(10).of_rounded_up(11), 2);
         assert_eq!(IntOrPercent::Percent(0).of_rounded_up(11), 0);
         assert_eq!(IntOrPercent::Count(7).of_rounded_up(3), 7);
+    }
+
+    #[test]
+    fn a_budget_rounds_down() {
+        assert_eq!(IntOrPercent::Percent(10).of_rounded_down(9), 0);
+        assert_eq!(IntOrPercent::Percent(10).of_rounded_down(29), 2);
+        assert_eq!(IntOrPercent::Count(7).of_rounded_down(3), 7);
     }
 
     #[test]

@@ -32,7 +32,9 @@ pub use member::{Connection, ConnectionType, MemberCluster, MemberClusterSpec, M
 pub use names::*;
 pub use payload::{Revision, WorkloadKind, WorkloadPayload, images_hash};
 pub use report::{AgentInfo, AssignmentEvent, Heartbeat, Heartbeats, Leader, Register, Report, Reports};
-pub use rollout::{Canary, ClusterScopeRollout, ClusterScopeRolloutSpec, RolloutStrategy, Step};
+pub use rollout::{
+    Canary, ClusterScopeRollout, ClusterScopeRolloutSpec, Rollback, RollbackMode, RolloutStrategy, Step,
+};
 pub use selector::{ClusterSelector, SelectorOperator, SelectorRequirement};
 pub use status::{
     ClusterScopeRolloutStatus, ClusterStatus, Counts, GateMode, GateStatus, Phase, WaitingOn as WaitingOnStatus,

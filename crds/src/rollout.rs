@@ -1,6 +1,7 @@
 //! `ClusterScopeRollout`: one change, rolled out over a fleet.
 
 use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{ClusterScopeRolloutStatus, ClusterSelector, IntOrPercent, WorkloadPayload};
@@ -47,7 +48,10 @@ pub struct ClusterScopeRolloutSpec {
     pub workload: Option<WorkloadPayload>,
     /// How the change spreads.
     pub rollout_strategy: RolloutStrategy,
-    /// Stops new work and the clock of a pause, which keeps its remaining time. Repair of drift goes on.
+    /// What is done about members that fail.
+    #[serde(default)]
+    pub rollback: Rollback,
+    /// Stops new work and the clock of a pause, which keeps its remaining time. Repair of drift and rollback go on.
     /// Set at creation, the rollout is planned and observed only. Default false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
@@ -63,11 +67,49 @@ pub struct RolloutStrategy {
     /// least 1, or a percentage of the members planned up to the current step, rounded up. Default "10%".
     #[serde(default = "default_max_concurrency")]
     pub max_concurrency: IntOrPercent,
-    /// Seconds that one member may take from its assignment until it is healthy. A run in which a member
-    /// takes longer holds until that member is healthy, or the payload changes. 1 to 86400, default 600.
+    /// How many members may fail before all of the rollout rolls back: a number, or a percentage of the members
+    /// planned up to the current step, rounded down. A member that fails goes back to what it ran before, at once
+    /// and alone; one failure more than this, or none healthy, and every touched member goes back. Default 0: the
+    /// first failure rolls back.
+    #[serde(default = "default_max_failures")]
+    #[schemars(extend("minimum" = 0, "pattern" = "^(100|[1-9]?[0-9])%$"))]
+    pub max_failures: IntOrPercent,
+    /// Seconds that one member may take from its assignment until it is healthy. A member that takes longer has
+    /// failed; its return may take as long again. 1 to 86400, default 600.
     #[serde(default = "default_progress_deadline")]
     #[schemars(range(min = 1, max = 86_400))]
     pub progress_deadline_seconds: i64,
+}
+
+/// What is done about members that fail.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Rollback {
+    /// Automatic: a member that fails, that is passes its deadline or is unhealthy for 60 seconds after having been
+    /// healthy, goes back to what it ran before, and past maxFailures every touched member does. Manual: nothing goes
+    /// back; the run holds until the members are healthy or the payload changes. Default Automatic.
+    #[serde(default)]
+    pub mode: RollbackMode,
+    /// How many members may be going back at once in a rollback: a number of at least 1, or a percentage of the members
+    /// that were touched, rounded up. Default "100%".
+    #[serde(default = "default_return_concurrency")]
+    pub max_concurrency: IntOrPercent,
+}
+
+/// Who takes members back to what they ran before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RollbackMode {
+    /// The controller, as soon as members fail.
+    #[default]
+    Automatic,
+    /// Nobody: the run holds.
+    Manual,
+}
+
+impl Default for Rollback {
+    fn default() -> Self {
+        Self { mode: RollbackMode::default(), max_concurrency: default_return_concurrency() }
+    }
 }
 
 /// Canary steps, and what follows the last one.
@@ -103,6 +145,14 @@ pub struct Step {
 
 fn default_max_concurrency() -> IntOrPercent {
     IntOrPercent::Percent(10)
+}
+
+fn default_max_failures() -> IntOrPercent {
+    IntOrPercent::Count(0)
+}
+
+fn default_return_concurrency() -> IntOrPercent {
+    IntOrPercent::Percent(100)
 }
 
 fn default_progress_deadline() -> i64 {

@@ -13,7 +13,7 @@ pub struct ClusterScopeRolloutStatus {
     /// metadata.generation that this status speaks of.
     #[serde(default)]
     pub observed_generation: i64,
-    /// Accepted, Ready, Reconciling, Stalled and Complete, in the meaning of kstatus.
+    /// Accepted, Ready, Reconciling, Stalled, Degraded and Complete, in the meaning of kstatus.
     #[serde(default)]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -46,6 +46,10 @@ pub struct ClusterScopeRolloutStatus {
     /// Hash of the payload of the last run that succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accepted_revision: Option<Revision>,
+    /// Hashes of payloads that were rolled back, at most 64, the latest last. This rollout never rolls them out again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
+    pub quarantined_revisions: Vec<Revision>,
     /// What the rollout waits for; absent when it is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_on: Option<WaitingOn>,
@@ -77,8 +81,14 @@ pub enum Phase {
     Paused,
     /// It does not go on by itself; waitingOn says why.
     Holding,
-    /// Every member is healthy at the revision.
+    /// Too many members failed: every touched member goes back to what it ran before.
+    RollingBack,
+    /// Every touched member whose agent is heard runs what it ran before, and is as healthy as then.
+    RolledBack,
+    /// Every member is healthy at the revision, but for failures within maxFailures.
     Succeeded,
+    /// Rolled back, and members are not back to what they ran before; waitingOn names them.
+    Failed,
 }
 
 impl Phase {
@@ -90,12 +100,16 @@ impl Phase {
             Self::Verifying => "Verifying",
             Self::Paused => "Paused",
             Self::Holding => "Holding",
+            Self::RollingBack => "RollingBack",
+            Self::RolledBack => "RolledBack",
             Self::Succeeded => "Succeeded",
+            Self::Failed => "Failed",
         }
     }
 }
 
-/// Members by state. `total` counts all planned members; `healthy`, `inFlux` and `notStarted` add up to it.
+/// Members by state. `total` counts all planned members; `healthy`, `inFlux`, `returning`, `returned` and
+/// `notStarted` add up to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Counts {
@@ -111,6 +125,15 @@ pub struct Counts {
     /// Told to run the revision and not (or no longer) healthy.
     #[serde(default)]
     pub in_flux: i32,
+    /// Told to go back to what they ran before, and not back yet.
+    #[serde(default)]
+    pub returning: i32,
+    /// Back to what they ran before.
+    #[serde(default)]
+    pub returned: i32,
+    /// Failures in this run. Each member among them is also counted where it stands now, unless it has left.
+    #[serde(default)]
+    pub failed: i32,
     /// Not told yet.
     #[serde(default)]
     pub not_started: i32,

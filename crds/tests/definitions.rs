@@ -129,6 +129,14 @@ fn a_number_or_percentage_is_int_or_string_with_its_range_beside_it() {
 }
 
 #[test]
+fn semantics_12_a_budget_may_be_none() {
+    let node = nodes().into_iter().find(|(path, _)| path.ends_with("rolloutStrategy.maxFailures")).unwrap().1;
+    assert_eq!((node["minimum"].as_f64(), node["maximum"].as_f64()), (Some(0.0), Some(100_000.0)));
+    assert_eq!(node["pattern"], "^(100|[1-9]?[0-9])%$");
+    assert_eq!(node["default"], 0);
+}
+
+#[test]
 fn semantics_01_kind_namespace_and_name_of_the_workload_are_immutable() {
     for field in ["kind", "namespace", "name"] {
         let (_, node) =

@@ -1,4 +1,4 @@
-//! `make demo`: a playground, a rollout, and what a person would like to see of it.
+//! `make demo`: a playground, rollouts, and what a person would like to see of them.
 
 mod scenario;
 mod screen;
@@ -100,11 +100,11 @@ async fn sum_up(
     screen.line("$ kubectl get csro");
     screen.line(table.stdout.trim_end());
     screen.line(table.stderr.trim_end());
-    look_further(playground, screen);
     Ok(())
 }
 
-fn look_further(playground: &Playground, screen: &Screen) {
+/// Says where to find out more, while the playground is up.
+pub fn look_further(playground: &Playground, screen: &Screen) {
     let state = playground.state();
     let dir = playground.dir().display();
     let member = state.members.first();

@@ -1,4 +1,4 @@
-//! Brings a fleet up, rolls a good image out over it, shows it live, and sums up.
+//! Brings a fleet up, rolls a good image out over it and then a bad one, shows it live, and sums up.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -6,13 +6,13 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 use clap::builder::FalseyValueParser;
-use e2e::demo::{Scenario, Screen, play};
+use e2e::demo::{Scenario, Screen, look_further, play};
 use e2e::playground::{Options, Playground};
 use e2e::progress::Progress;
 use e2e::repository;
 use e2e::signals::Signals;
 
-/// A rollout over real clusters, on this machine.
+/// Rollouts over real clusters, on this machine: a good one, and a bad one that goes back by itself.
 #[derive(Parser)]
 struct Arguments {
     /// Number of members.
@@ -24,7 +24,7 @@ struct Arguments {
     /// Folder for data, logs and state.json; default: .playground in the repository.
     #[arg(long)]
     dir: Option<PathBuf>,
-    /// End after the rollout, with exit code 0 only if it succeeded on every member.
+    /// End after the rollouts, with exit code 0 only if both ended on every member as they should.
     #[arg(long, env = "ONCE", value_parser = FalseyValueParser::new())]
     once: bool,
 }
@@ -48,20 +48,29 @@ async fn run() -> Result<ExitCode> {
             return Ok(ExitCode::FAILURE);
         }
     };
-    let scenario = Scenario::good();
     let outcome = tokio::select! {
-        outcome = play(&playground, &scenario, &screen) => Some(outcome),
+        outcome = play_all(&playground, &screen) => Some(outcome),
         () = signals.any() => None,
     };
     screen.finish();
     if let Some(Err(error)) = &outcome {
         screen.line(&format!("the demo failed: {error:#}"));
     }
+    look_further(&playground, &screen);
     if !once && outcome.is_some() {
         screen.line("The playground stays up; Ctrl-C ends it.");
         signals.any().await;
     }
     playground.stop().await;
-    let succeeded = matches!(outcome, Some(Ok(outcome)) if outcome.as_expected);
-    Ok(if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let as_expected = matches!(outcome, Some(Ok(true)));
+    Ok(if as_expected { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Plays one after the other, each on what the one before has left; whether all ended as they should.
+async fn play_all(playground: &Playground, screen: &Screen) -> Result<bool> {
+    let mut as_expected = true;
+    for scenario in [Scenario::good(), Scenario::bad()] {
+        as_expected &= play(playground, &scenario, screen).await?.as_expected;
+    }
+    Ok(as_expected)
 }

@@ -104,9 +104,9 @@ impl Observer {
                 left: waiting.until.map(|until| seconds_left(millis_from_time(&until))),
             }),
             gate: status.gate.map(|gate| gate.message),
-            image: self.scenario.image.clone(),
+            image: self.scenario.brings.clone(),
             rows,
-            over: known && status.phase == Some(Phase::Succeeded) && Some(status.observed_generation) == generation,
+            over: known && status.phase.is_some_and(ends) && Some(status.observed_generation) == generation,
         }
     }
 
@@ -115,6 +115,11 @@ impl Observer {
         let workload = timeout(LOOK_DEADLINE, read).await.ok().and_then(Result::ok);
         Row { member: name.to_owned(), workload }
     }
+}
+
+/// Whether nothing more comes of it by itself.
+fn ends(phase: Phase) -> bool {
+    matches!(phase, Phase::Succeeded | Phase::RolledBack | Phase::Failed)
 }
 
 fn seconds_left(until_millis: i64) -> i64 {

@@ -79,7 +79,7 @@ pub(super) fn summary(last: &Snapshot, scenario: &Scenario) -> Vec<String> {
             Some(view) if view.image == scenario.image => {
                 format!("runs {}, {} of {} pods ready", short(&view.image), view.ready, view.desired)
             }
-            Some(view) => format!("still runs {}", short(&view.image)),
+            Some(view) => format!("runs {}, and not {}", short(&view.image), short(&scenario.image)),
         };
         lines.push(format!("  {}: {text}", row.member));
     }
@@ -95,7 +95,7 @@ pub(super) fn summary(last: &Snapshot, scenario: &Scenario) -> Vec<String> {
 fn headline(snapshot: &Snapshot, colours: Colours) -> String {
     let colour = match snapshot.phase.as_str() {
         "Succeeded" => "1;32",
-        "Holding" => "1;31",
+        "Holding" | "RollingBack" | "RolledBack" | "Failed" => "1;31",
         _ => "1;36",
     };
     let phase = colours.paint(colour, &snapshot.phase);

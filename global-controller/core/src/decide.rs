@@ -4,10 +4,14 @@
 mod advance;
 mod change;
 mod deletion;
+mod failure;
 mod forward;
 mod membership;
+mod order;
 mod reports;
+mod rollback;
 mod run;
+mod silence;
 
 use std::collections::BTreeSet;
 
@@ -28,14 +32,15 @@ pub enum Desired<'a> {
     /// It is there and valid.
     Present(&'a Rollout),
     /// It is there and invalid, which only an object can be that was stored before a schema change. A run
-    /// goes on being watched and takes no step forward.
+    /// goes on being watched, members that fail return, and it takes no step forward.
     Invalid {
         /// All that is wrong with it; not empty.
         problems: &'a [Problem],
         /// metadata.generation.
         generation: i64,
     },
-    /// Its deletion was asked for: it is withdrawn from every member, and no workload changes. To be passed
+    /// Its deletion was asked for: a rollback under way is finished, then it is withdrawn from every member, and no
+    /// other workload changes. To be passed
     /// also when the object is gone, until [`RolloutState::is_spent`].
     Deleted {
         /// metadata.generation.
@@ -113,14 +118,22 @@ pub fn decide(state: &RolloutState, desired: Desired<'_>, observations: &Observa
     let mut change = Change::new(state, observations, now);
     match desired {
         Desired::Deleted { .. } => deletion::proceed(&mut change),
-        Desired::Invalid { .. } => reports::absorb(&mut change),
+        Desired::Invalid { .. } => watch(&mut change),
         Desired::Present(rollout) => {
             run::follow(&mut change, rollout);
-            membership::withdraw_leavers(&mut change);
-            reports::absorb(&mut change);
+            watch(&mut change);
             advance::proceed(&mut change, rollout);
+            membership::withdraw_leavers(&mut change);
             forward::assign(&mut change, rollout);
         }
     }
     change.finish(state, desired)
+}
+
+/// What nothing stops: reports are taken up, members that fail return, a rollback goes on.
+fn watch(change: &mut Change<'_>) {
+    reports::absorb(change);
+    silence::heed(change);
+    failure::judge(change);
+    rollback::proceed(change);
 }

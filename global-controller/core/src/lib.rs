@@ -14,6 +14,7 @@ mod decide;
 mod lint;
 mod observations;
 mod plan;
+mod returns;
 mod rollout;
 mod state;
 mod summary;
@@ -27,8 +28,10 @@ pub use decide::{Command, Decision, Desired, Event, EventKind, MAX_MEMBERS_PER_D
 pub use lint::lint;
 pub use observations::{MemberFacts, Observations, Reachability};
 pub use plan::{Order, order};
-pub use rollout::{Payload, Rollout, Step, Weight, WeightError};
-pub use state::{Clock, Header, MemberRecord, MemberStage, Plan, RolloutState, Run, STATE_VERSION, Stage, Touched};
+pub use rollout::{FailureRules, Payload, Rollout, Step, Weight, WeightError};
+pub use state::{
+    Clock, Header, MemberRecord, MemberStage, Plan, RolloutState, Run, STATE_VERSION, Silence, Stage, Touched,
+};
 pub use summary::{ConditionFact, MAX_CLUSTERS_IN_STATUS, Summary, summarize};
 pub use validate::{Problem, validate};
 pub use waiting::{MemberTrouble, WaitingOn, waiting_on};

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use crds::{Intent, RollbackMode};
+
 use crate::{Desired, MemberStage, Observations, RolloutState, Run, Stage, Touched, Weight};
 
 /// Every invariant that the state breaks, in words; empty when it is sound.
@@ -28,7 +30,7 @@ fn lint_plan(state: &RolloutState, broken: &mut Vec<String>) {
     let begun: BTreeSet<&String> = state.begun().iter().collect();
     for name in state.members.keys().filter(|name| distinct.contains(name) && !begun.contains(name)) {
         let stage = state.stage_of(name);
-        let untold = matches!(stage, MemberStage::Planned | MemberStage::Withdrawing);
+        let untold = matches!(stage, MemberStage::Planned | MemberStage::Withdrawing) || stage.is_given_back();
         require(untold, broken, || format!("{name} is {stage:?}, but its wave has not begun"));
     }
 }
@@ -41,7 +43,7 @@ fn lint_run(state: &RolloutState, run: &Run, broken: &mut Vec<String>) {
         "a run has an end if and only if it is over".to_owned()
     });
     let placed = match stage {
-        Stage::Updating => true,
+        Stage::Updating | Stage::RollingBack | Stage::RolledBack | Stage::Failed => true,
         Stage::Pausing(_) => !run.in_last_step(),
         Stage::Soaking(_) | Stage::Succeeded => run.in_last_step(),
     };
@@ -49,14 +51,22 @@ fn lint_run(state: &RolloutState, run: &Run, broken: &mut Vec<String>) {
     let weights: Vec<Weight> = run.steps.iter().map(|step| step.weight).collect();
     require(weights.is_sorted(), broken, || "weights decrease".to_owned());
     // A deletion takes the assignments away again, wherever the run stands.
-    if *stage != Stage::Updating && !state.header.deleting {
+    let settled = matches!(stage, Stage::Pausing(_) | Stage::Soaking(_) | Stage::Succeeded);
+    if settled && !state.header.deleting {
         for name in state.begun() {
             let stage = state.stage_of(name);
-            let updated = matches!(stage, MemberStage::Healthy { .. } | MemberStage::Unhealthy { .. });
+            let updated =
+                matches!(stage, MemberStage::Healthy { .. } | MemberStage::Unhealthy { .. }) || stage.is_given_back();
             require(updated, broken, || format!("{name} is {stage:?} after its wave was healthy"));
         }
     }
-    if run.is_over() {
+    require(run.is_rolled_back() == state.header.quarantine.contains(&run.revision), broken, || {
+        "a run is rolled back if and only if its revision is in quarantine".to_owned()
+    });
+    require(!run.goes_forward() || run.failures <= run.failure_limit || is_manual(run), broken, || {
+        format!("{} failed, {} allowed, and the run goes on", run.failures, run.failure_limit)
+    });
+    if *stage == Stage::Succeeded {
         require(state.plan.wave_end == state.plan.members.len(), broken, || {
             "the run ended before its waves".to_owned()
         });
@@ -66,20 +76,30 @@ fn lint_run(state: &RolloutState, run: &Run, broken: &mut Vec<String>) {
     }
 }
 
+fn is_manual(run: &Run) -> bool {
+    run.failure_rules.mode == RollbackMode::Manual
+}
+
 fn lint_members(state: &RolloutState, run: &Run, observations: &Observations<'_>, broken: &mut Vec<String>) {
     for (name, record) in &state.members {
         require(record.run <= run.number, broken, || format!("{name} speaks of run {} of {}", record.run, run.number));
-        let told = record.run == run.number && record.stage.is_assigned();
+        let assigned = record.run == run.number && record.stage.is_assigned();
+        let told = assigned || record.stage.is_given_back();
         if told {
             require(record.previous.is_some(), broken, || {
                 format!("{name} was touched with no previous state recorded")
             });
             require(record.touched != Touched::No, broken, || {
-                format!("{name} was told to apply and counts as untouched")
+                format!("{name} was told to apply or to return and counts as untouched")
             });
         }
+        require(!(assigned && run.is_over() && run.is_rolled_back()), broken, || {
+            format!("{name} is {:?} after the rollback", record.stage)
+        });
         let assignment = observations.assignments.get(name).filter(|assignment| {
-            told && assignment.spec.rollout.run == run.number && assignment.spec.intent == crds::Intent::Apply
+            let spec = &assignment.spec;
+            let meant = if assigned { spec.intent == Intent::Apply } else { spec.intent == Intent::Return };
+            told && meant && spec.rollout.run == run.number && record.run == run.number
         });
         if let Some(assignment) = assignment {
             let spec = &assignment.spec;
@@ -96,7 +116,7 @@ fn lint_members(state: &RolloutState, run: &Run, observations: &Observations<'_>
 fn lint_header(state: &RolloutState, desired: Desired<'_>, broken: &mut Vec<String>) {
     let header = &state.header;
     let deleted = matches!(desired, Desired::Deleted { .. });
-    require(header.settled_run <= header.runs_started, broken, || "a run succeeded that never started".to_owned());
+    require(header.settled_run <= header.runs_started, broken, || "a run was settled that never started".to_owned());
     require(deleted || !header.finalizer_released, broken, || "a rollout that is there was let go".to_owned());
     require(header.deleting || !header.finalizer_released, broken, || "let go without deletion".to_owned());
     let withdrawn = state.members.values().all(|record| record.stage == MemberStage::Withdrawing);

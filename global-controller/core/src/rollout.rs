@@ -1,6 +1,6 @@
 //! A rollout as decisions use it: parsed once, complete, valid.
 
-use crds::{ClusterSelector, IntOrPercent, Revision, WorkloadPayload};
+use crds::{ClusterSelector, IntOrPercent, Revision, RollbackMode, WorkloadPayload};
 use serde::{Deserialize, Serialize};
 
 use crate::Millis;
@@ -28,10 +28,45 @@ pub struct Rollout {
     pub soak_seconds: u32,
     /// Members that may be in flux at once.
     pub max_concurrency: IntOrPercent,
-    /// Seconds from a member's assignment until it must be healthy, 1 to 86400.
-    pub progress_deadline_seconds: i64,
+    /// What counts as failure, how many are borne, and what is done about them.
+    pub failures: FailureRules,
     /// Whether a person has paused it.
     pub paused: bool,
+}
+
+/// What counts as failure, how many are borne, and what is done about them. A run keeps them as last seen: a rollback
+/// goes on while the object is invalid or being deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FailureRules {
+    /// Seconds from a member's assignment until it must be healthy, and from its return until it must be back; 1 to
+    /// 86400.
+    pub progress_deadline_seconds: i64,
+    /// Members that may fail before all roll back.
+    pub max_failures: IntOrPercent,
+    /// Who takes members back.
+    pub mode: RollbackMode,
+    /// Members that may be going back at once in a rollback.
+    pub return_concurrency: IntOrPercent,
+}
+
+/// Those of an object that says nothing about it.
+impl Default for FailureRules {
+    fn default() -> Self {
+        Self {
+            progress_deadline_seconds: 600,
+            max_failures: IntOrPercent::Count(0),
+            mode: RollbackMode::Automatic,
+            return_concurrency: IntOrPercent::Percent(100),
+        }
+    }
+}
+
+impl FailureRules {
+    /// The deadline of a member.
+    pub(crate) fn deadline_millis(&self) -> i64 {
+        self.progress_deadline_seconds * 1000
+    }
 }
 
 /// An immutable payload and its name.

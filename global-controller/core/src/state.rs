@@ -4,15 +4,18 @@
 //! plan, and one record per member. A new run touches none of the member records: each carries the number
 //! of the run that it speaks of, and one that speaks of another run counts as [`MemberStage::Planned`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crds::{IntOrPercent, Previous, Revision, WorkloadPayload};
 use serde::{Deserialize, Serialize};
 
-use crate::{Millis, Step};
+use crate::{FailureRules, Millis, Step};
 
 /// Version of the records' format. A reader refuses a higher one.
 pub const STATE_VERSION: u32 = 1;
+
+/// Revisions that a rollout keeps in quarantine; the oldest gives way to a further one.
+pub(crate) const MAX_QUARANTINED: usize = 64;
 
 /// All that is durable about one rollout.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,12 +44,16 @@ pub struct Header {
     pub run: Option<Run>,
     /// Number of the latest run; 0 before the first.
     pub runs_started: i64,
-    /// Number of the last run that succeeded; 0 before the first. Previous states recorded up to it are void.
+    /// Number of the last run that succeeded or was rolled back; 0 before the first. Previous states recorded up to it
+    /// are void, but for those that members have not returned to yet.
     #[serde(default)]
     pub settled_run: i64,
     /// Revision of the last run that succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accepted_revision: Option<Revision>,
+    /// Revisions that were rolled back, the latest last: never rolled out again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub quarantine: Vec<Revision>,
     /// Decisions taken so far: those that changed something.
     pub decisions: u64,
     /// Time of the latest decision. Time in decisions never runs back behind it.
@@ -91,6 +98,15 @@ pub struct Run {
     pub max_concurrency: IntOrPercent,
     /// `maxConcurrency` as a number of members: rises with the waves, never falls unless the field changes.
     pub flux_limit: usize,
+    /// What counts as failure and what is done about it, as last seen.
+    #[serde(default)]
+    pub failure_rules: FailureRules,
+    /// `maxFailures` as a number of members: rises with the waves, never falls unless the field changes.
+    #[serde(default)]
+    pub failure_limit: usize,
+    /// Failures so far, those of members that have left since included.
+    #[serde(default)]
+    pub failures: usize,
     /// Whether any member ran something else before this run; if none did, it ends with `NothingToDo`.
     pub changed_members: bool,
     /// Whether a person has paused it, as last seen.
@@ -108,8 +124,14 @@ pub enum Stage {
     Pausing(Clock),
     /// All members of the plan were healthy when the soak began.
     Soaking(Clock),
-    /// The run is over: every planned member was healthy at the revision after the soak.
+    /// The run is over: every planned member was healthy at the revision after the soak, or had failed within budget.
     Succeeded,
+    /// Too many have failed: every touched member returns.
+    RollingBack,
+    /// The run is over: every touched member that is heard has returned.
+    RolledBack,
+    /// The run is over: it was rolled back, and a member that is heard has not returned within its deadline.
+    Failed,
 }
 
 /// A durable timer: a crash keeps its end, a person's pause its remaining time.
@@ -146,15 +168,37 @@ pub struct MemberRecord {
     pub run: i64,
     /// Where the member stands in that run.
     pub stage: MemberStage,
-    /// What the member ran when first touched since this rollout last succeeded. Superseding never
+    /// What the member ran when first touched since this rollout last succeeded or was rolled back. Superseding never
     /// overwrites it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<Previous>,
     /// Whether anything was applied since `previous` was observed.
     pub touched: Touched,
+    /// Containers whose images were to be set since `previous` was observed: those that a return sets back.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub containers: BTreeSet<String>,
+    /// Whether it was silent while in flux.
+    #[serde(default)]
+    pub silence: Silence,
 }
 
-/// Whether this rollout has changed a member since it last succeeded.
+/// Whether a member in flux was silent, so that its report may be old.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "name")]
+pub enum Silence {
+    /// It was heard all the time.
+    #[default]
+    None,
+    /// It is silent, or a new leader has not heard it yet.
+    Lasting,
+    /// It is heard again.
+    Ended {
+        /// Since when.
+        at: Millis,
+    },
+}
+
+/// Whether this rollout has changed a member since it last succeeded or was rolled back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Touched {
     /// Certainly not: a newer observation replaces `previous`.
@@ -188,6 +232,18 @@ pub enum MemberStage {
         /// When its report was seen.
         since: Millis,
     },
+    /// Told to go back to its previous state.
+    Returning {
+        /// When it was told, or was heard again.
+        since: Millis,
+    },
+    /// The same, and its agent is silent. The order is in the store and finds it when it is heard again.
+    Owed,
+    /// Back in its previous state, and at least as healthy.
+    Returned {
+        /// When its report was seen.
+        since: Millis,
+    },
     /// Told to forget the assignment.
     Withdrawing,
 }
@@ -203,6 +259,7 @@ impl RolloutState {
             runs_started: 0,
             settled_run: 0,
             accepted_revision: None,
+            quarantine: Vec::new(),
             decisions: 0,
             decided_at: 0,
             deleting: false,
@@ -227,6 +284,21 @@ impl RolloutState {
         self.header.finalizer_released && self.members.is_empty()
     }
 
+    /// Whether a member runs, or may run, something else than it did before this rollout.
+    pub(crate) fn is_touched(&self, record: &MemberRecord) -> bool {
+        record.touched != Touched::No && (record.run > self.header.settled_run || record.stage.owes_return())
+    }
+
+    /// Planned members that failed in the current run and were told to return.
+    pub(crate) fn given_back(&self) -> Vec<&str> {
+        self.plan.members.iter().map(String::as_str).filter(|name| self.stage_of(name).is_given_back()).collect()
+    }
+
+    /// The run, while its members are going back.
+    pub(crate) fn rolling_back(&self) -> Option<&Run> {
+        self.header.run.as_ref().filter(|run| run.stage == Stage::RollingBack)
+    }
+
     /// Members whose waves have begun.
     pub fn begun(&self) -> &[String] {
         self.plan.members.get(..self.plan.wave_end).unwrap_or(&self.plan.members)
@@ -236,7 +308,14 @@ impl RolloutState {
 impl MemberRecord {
     /// A member that was never told anything.
     pub fn new(run: i64) -> Self {
-        Self { run, stage: MemberStage::Planned, previous: None, touched: Touched::No }
+        Self {
+            run,
+            stage: MemberStage::Planned,
+            previous: None,
+            touched: Touched::No,
+            containers: BTreeSet::new(),
+            silence: Silence::None,
+        }
     }
 }
 
@@ -250,6 +329,16 @@ impl MemberStage {
     pub fn is_in_flux(self) -> bool {
         matches!(self, Self::Applying { .. } | Self::Unhealthy { .. })
     }
+
+    /// Told to return, and not back yet.
+    pub fn owes_return(self) -> bool {
+        matches!(self, Self::Returning { .. } | Self::Owed)
+    }
+
+    /// Told to return, back or not.
+    pub fn is_given_back(self) -> bool {
+        self.owes_return() || matches!(self, Self::Returned { .. })
+    }
 }
 
 impl Run {
@@ -260,6 +349,16 @@ impl Run {
 
     /// Whether it is over.
     pub fn is_over(&self) -> bool {
-        self.stage == Stage::Succeeded
+        matches!(self.stage, Stage::Succeeded | Stage::RolledBack | Stage::Failed)
+    }
+
+    /// Whether it is on its way through the steps.
+    pub fn goes_forward(&self) -> bool {
+        matches!(self.stage, Stage::Updating | Stage::Pausing(_) | Stage::Soaking(_))
+    }
+
+    /// Whether it was rolled back, completely or not, or is being.
+    pub fn is_rolled_back(&self) -> bool {
+        matches!(self.stage, Stage::RollingBack | Stage::RolledBack | Stage::Failed)
     }
 }

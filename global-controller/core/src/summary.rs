@@ -6,9 +6,12 @@ mod conditions;
 use crds::{ClusterScopeRolloutStatus, Counts, GateMode, GateStatus, Phase, WaitingOnStatus, time_from_millis};
 
 use crate::plan::order;
+use crate::returns::Returns;
 use crate::tally::Tally;
 use crate::waves::current_weight;
-use crate::{Desired, Millis, Observations, Reachability, RolloutState, Run, Stage, WaitingOn, waiting_on, words};
+use crate::{
+    Desired, MemberStage, Millis, Observations, Reachability, RolloutState, Run, Stage, WaitingOn, waiting_on, words,
+};
 
 /// Most members listed in a status, whatever the size of the fleet.
 pub const MAX_CLUSTERS_IN_STATUS: usize = 50;
@@ -18,7 +21,7 @@ pub const MAX_CLUSTERS_IN_STATUS: usize = 50;
 pub struct Summary {
     /// The status, `conditions` left empty: their transition times are the publisher's to keep.
     pub status: ClusterScopeRolloutStatus,
-    /// Accepted, Ready, Reconciling, Stalled and Complete, in this order.
+    /// Accepted, Ready, Reconciling, Stalled, Degraded and Complete, in this order.
     pub conditions: Vec<ConditionFact>,
 }
 
@@ -42,7 +45,8 @@ pub fn summarize(state: &RolloutState, desired: Desired<'_>, observations: &Obse
         state,
         desired,
         observations,
-        tally: Tally::of(state, desired, observations, now),
+        tally: Tally::of(state, observations, now),
+        returns: Returns::of(state, observations, now),
         waiting: waiting_on(state, desired, observations, now),
     };
     Summary { status: view.status(), conditions: conditions::of(&view) }
@@ -54,6 +58,7 @@ struct View<'a> {
     desired: Desired<'a>,
     observations: &'a Observations<'a>,
     tally: Tally,
+    returns: Returns,
     waiting: Option<WaitingOn>,
 }
 
@@ -78,6 +83,7 @@ impl View<'_> {
             healthy_summary: format!("{}/{}", counts.healthy, counts.total),
             revision: run.map(|run| run.revision.clone()),
             accepted_revision: self.state.header.accepted_revision.clone(),
+            quarantined_revisions: self.state.header.quarantine.clone(),
             waiting_on: self.waiting.as_ref().map(|waiting| WaitingOnStatus {
                 reason: waiting.reason().to_owned(),
                 message: waiting.message(),
@@ -91,16 +97,21 @@ impl View<'_> {
     }
 
     fn phase(&self) -> Phase {
+        if self.state.rolling_back().is_some() {
+            return Phase::RollingBack;
+        }
         let Some(waiting) = &self.waiting else {
             return if self.is_done() { Phase::Succeeded } else { Phase::Pending };
         };
         let stage = self.current_run().map(|run| &run.stage);
         match (waiting, stage) {
             (_, None) | (WaitingOn::NoPayload | WaitingOn::EmptyPlan, _) => Phase::Pending,
+            (_, Some(Stage::RolledBack)) => Phase::RolledBack,
+            (_, Some(Stage::Failed)) => Phase::Failed,
             (WaitingOn::Paused { .. }, _) => Phase::Paused,
             (waiting, _) if waiting.holds() => Phase::Holding,
             (_, Some(Stage::Pausing(_) | Stage::Soaking(_))) => Phase::Verifying,
-            (_, Some(Stage::Updating)) => Phase::Progressing,
+            (_, Some(Stage::Updating | Stage::RollingBack)) => Phase::Progressing,
             // Over and still waiting: only a deletion that some members have not acknowledged.
             (_, Some(Stage::Succeeded)) => Phase::Succeeded,
         }
@@ -119,7 +130,8 @@ impl View<'_> {
 
     /// Whether the wanted revision has arrived.
     fn is_done(&self) -> bool {
-        matches!(self.desired, Desired::Present(_)) && self.current_run().is_some_and(Run::is_over)
+        matches!(self.desired, Desired::Present(_))
+            && self.current_run().is_some_and(|run| run.stage == Stage::Succeeded)
     }
 
     fn counts(&self) -> Counts {
@@ -128,13 +140,21 @@ impl View<'_> {
             _ => self.state.plan.members.clone(),
         };
         let silent = |name: &&String| self.observations.reachability(name) == Reachability::Unreachable;
-        let Tally { assigned, in_flux, .. } = self.tally;
+        // Also those beyond the waves begun, whom a superseded run touched: they return too.
+        let stages: Vec<MemberStage> = planned.iter().map(|name| self.state.stage_of(name)).collect();
+        let number = |is: fn(MemberStage) -> bool| stages.iter().filter(|stage| is(**stage)).count();
+        let (assigned, in_flux) = (number(MemberStage::is_assigned), number(MemberStage::is_in_flux));
+        let (given_back, returning) = (number(MemberStage::is_given_back), number(MemberStage::owes_return));
+        let failures = self.state.header.run.as_ref().map_or(0, |run| run.failures);
         Counts {
             total: words::count(planned.len()),
             assigned: words::count(assigned),
             healthy: words::count(assigned - in_flux),
             in_flux: words::count(in_flux),
-            not_started: words::count(planned.len() - assigned),
+            returning: words::count(returning),
+            returned: words::count(given_back - returning),
+            failed: words::count(failures),
+            not_started: words::count(planned.len() - assigned - given_back),
             unreachable: words::count(planned.iter().filter(silent).count()),
         }
     }

@@ -4,7 +4,14 @@
 
 use crds::{Intent, Outcome, RolloutAssignment, RolloutAssignmentStatus, images_hash};
 
-use crate::{Desired, MemberStage, MemberTrouble, Millis, Observations, Reachability, RolloutState, Run};
+use crate::returns::return_answer;
+use crate::{MemberStage, MemberTrouble, Millis, Observations, Reachability, RolloutState, Run, Silence};
+
+/// A member that was healthy has failed after being unhealthy for so long without a break.
+const UNHEALTHY_MILLIS: Millis = 60_000;
+
+/// Its report arrives so long after its first sign of life: as long as it takes to be called silent.
+const REPORT_MILLIS: Millis = 15_000;
 
 /// Members of the waves begun, each in one of the lists or counted as healthy.
 #[derive(Debug, Default)]
@@ -25,8 +32,14 @@ pub(crate) struct Tally {
     pub refused: Vec<MemberTrouble>,
     /// No longer healthy.
     pub unhealthy: Vec<MemberTrouble>,
-    /// Past their deadline.
+    /// Past their deadline. These and the next have failed, if failures are acted upon.
     pub overdue: Vec<MemberTrouble>,
+    /// No longer healthy for too long.
+    pub sick: Vec<MemberTrouble>,
+    /// Told to return after they failed, back or not.
+    pub given_back: usize,
+    /// Of these, on their way within their deadline.
+    pub returning: Vec<MemberTrouble>,
     /// Becoming healthy, within their deadline.
     pub applying: Vec<MemberTrouble>,
     /// Told to run the revision and silent.
@@ -35,21 +48,18 @@ pub(crate) struct Tally {
     pub silent_unassigned: Vec<String>,
     /// Not heard by a new leader yet.
     pub unheard: Vec<String>,
-    /// The next deadline that can pass.
+    /// When the next deadline passes, if nothing is heard until then.
     pub next_deadline: Option<Millis>,
 }
 
 impl Tally {
     /// Looks at every member whose wave has begun, in the plan's order.
-    pub fn of(state: &RolloutState, desired: Desired<'_>, observations: &Observations<'_>, now: Millis) -> Self {
+    pub fn of(state: &RolloutState, observations: &Observations<'_>, now: Millis) -> Self {
         let mut tally = Self::default();
         let Some(run) = &state.header.run else { return tally };
-        let deadline_millis = match desired {
-            Desired::Present(rollout) => Some(rollout.progress_deadline_seconds * 1000),
-            Desired::Invalid { .. } | Desired::Deleted { .. } => None,
-        };
         for name in state.begun() {
-            tally.add(run, name, state.stage_of(name), observations, deadline_millis, now);
+            let silence = state.members.get(name).map_or(Silence::None, |record| record.silence);
+            tally.add(run, name, (state.stage_of(name), silence), observations, now);
         }
         tally
     }
@@ -61,6 +71,7 @@ impl Tally {
             && self.refused.is_empty()
             && self.unhealthy.is_empty()
             && self.overdue.is_empty()
+            && self.sick.is_empty()
             && self.silent_assigned.is_empty())
     }
 
@@ -68,11 +79,13 @@ impl Tally {
         &mut self,
         run: &Run,
         name: &str,
-        stage: MemberStage,
+        (stage, silence): (MemberStage, Silence),
         observations: &Observations<'_>,
-        deadline_millis: Option<i64>,
         now: Millis,
     ) {
+        if stage.is_given_back() {
+            return self.add_given_back(run, name, stage, observations, now);
+        }
         self.assigned += usize::from(stage.is_assigned());
         self.in_flux += usize::from(stage.is_in_flux());
         match observations.reachability(name) {
@@ -84,25 +97,53 @@ impl Tally {
         let answer = current_answer(run, name, stage, observations);
         let outcome = answer.map(|(_, report)| report.outcome);
         let trouble = || trouble(name, answer.map(|(_, report)| report));
+        let fails_at = fails_at(run, stage, silence);
+        // Without its workload a member has nothing that could fail or return.
+        let fails_at = fails_at.filter(|_| outcome != Some(Outcome::WorkloadMissing));
+        let failed = fails_at.is_some_and(|at| at <= now);
+        self.next_deadline = self.next_deadline.into_iter().chain(fails_at.filter(|_| !failed)).min();
         match (stage, outcome) {
             (MemberStage::Healthy { .. }, _) => self.evident += 1,
             (_, Some(Outcome::WorkloadMissing)) => self.missing.push(trouble()),
+            (MemberStage::Applying { .. }, _) if failed => self.overdue.push(trouble()),
+            (MemberStage::Unhealthy { .. }, _) if failed => self.sick.push(trouble()),
             (_, Some(Outcome::Refused)) => self.refused.push(trouble()),
             (MemberStage::Unhealthy { .. }, _) => self.unhealthy.push(trouble()),
-            (MemberStage::Applying { since }, _) => {
-                let deadline = deadline_millis.map(|millis| since + millis);
-                if deadline.is_some_and(|deadline| deadline <= now) {
-                    self.overdue.push(trouble());
-                } else {
-                    self.applying.push(trouble());
-                    self.next_deadline = self.next_deadline.into_iter().chain(deadline).min();
-                }
-            }
+            (MemberStage::Applying { .. }, _) => self.applying.push(trouble()),
             (MemberStage::Observing, Some(Outcome::Observed)) => self.ready.push(name.to_owned()),
-            (MemberStage::Planned | MemberStage::Observing | MemberStage::Withdrawing, _) => {
-                self.unobserved.push(name.to_owned());
-            }
+            _ => self.unobserved.push(name.to_owned()),
         }
+    }
+
+    fn add_given_back(
+        &mut self,
+        run: &Run,
+        name: &str,
+        stage: MemberStage,
+        observations: &Observations<'_>,
+        now: Millis,
+    ) {
+        self.given_back += 1;
+        let MemberStage::Returning { since } = stage else { return };
+        let deadline = since + run.failure_rules.deadline_millis();
+        if deadline > now && observations.reachability(name) != Reachability::Unreachable {
+            self.returning.push(trouble(name, return_answer(name, observations).map(|(_, report)| report)));
+            self.next_deadline = self.next_deadline.into_iter().chain([deadline]).min();
+        }
+    }
+}
+
+/// When a member fails, unless it becomes healthy before. One that was silent gets the time for its report to arrive.
+fn fails_at(run: &Run, stage: MemberStage, silence: Silence) -> Option<Millis> {
+    let at = match stage {
+        MemberStage::Applying { since } => since + run.failure_rules.deadline_millis(),
+        MemberStage::Unhealthy { since } => since + UNHEALTHY_MILLIS,
+        _ => return None,
+    };
+    match silence {
+        Silence::None => Some(at),
+        Silence::Lasting => None,
+        Silence::Ended { at: heard_at } => Some(at.max(heard_at + REPORT_MILLIS)),
     }
 }
 
@@ -135,7 +176,7 @@ pub(crate) fn proves_health(assignment: &RolloutAssignment, report: &RolloutAssi
         })
 }
 
-fn trouble(name: &str, report: Option<&RolloutAssignmentStatus>) -> MemberTrouble {
+pub(crate) fn trouble(name: &str, report: Option<&RolloutAssignmentStatus>) -> MemberTrouble {
     MemberTrouble {
         name: name.to_owned(),
         outcome: report.map(|report| report.outcome),

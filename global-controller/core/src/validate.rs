@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crds::{ClusterScopeRollout, ClusterSelector, IntOrPercent, SelectorOperator, WorkloadPayload, millis_from_time};
 use serde::Serialize;
 
-use crate::{Payload, Rollout, Step, Weight};
+use crate::{FailureRules, Payload, Rollout, Step, Weight};
 
 /// A month: the longest pause or soak.
 const MAX_PAUSE_SECONDS: i64 = 2_592_000;
@@ -57,7 +57,9 @@ pub fn validate(object: &ClusterScopeRollout) -> Result<Rollout, Vec<Problem>> {
     let steps = check_steps(&spec.rollout_strategy.canary.steps, &mut problems);
     let soak_seconds = check_soak(spec.rollout_strategy.canary.soak_seconds, &steps, &mut problems);
     let strategy = &spec.rollout_strategy;
-    check_concurrency(strategy.max_concurrency, &mut problems);
+    check_concurrency("spec.rolloutStrategy.maxConcurrency", strategy.max_concurrency, &mut problems);
+    check_concurrency("spec.rollback.maxConcurrency", spec.rollback.max_concurrency, &mut problems);
+    check_failures(strategy.max_failures, &mut problems);
     problems.range(
         "spec.rolloutStrategy.progressDeadlineSeconds",
         strategy.progress_deadline_seconds,
@@ -81,7 +83,12 @@ pub fn validate(object: &ClusterScopeRollout) -> Result<Rollout, Vec<Problem>> {
         steps,
         soak_seconds,
         max_concurrency: strategy.max_concurrency,
-        progress_deadline_seconds: strategy.progress_deadline_seconds,
+        failures: FailureRules {
+            progress_deadline_seconds: strategy.progress_deadline_seconds,
+            max_failures: strategy.max_failures,
+            mode: spec.rollback.mode,
+            return_concurrency: spec.rollback.max_concurrency,
+        },
         paused: spec.paused,
     })
 }
@@ -168,17 +175,21 @@ fn check_soak(soak: Option<i64>, steps: &[Step], problems: &mut Problems) -> u32
     }
 }
 
-fn check_concurrency(limit: IntOrPercent, problems: &mut Problems) {
+fn check_concurrency(field: &str, limit: IntOrPercent, problems: &mut Problems) {
     let sound = match limit {
         IntOrPercent::Count(count) => (1..=100_000).contains(&count),
         IntOrPercent::Percent(percent) => (1..=100).contains(&percent),
     };
-    problems.require(
-        sound,
-        "spec.rolloutStrategy.maxConcurrency",
-        &limit.to_string(),
-        "must be 1 to 100000, or \"1%\" to \"100%\"",
-    );
+    problems.require(sound, field, &limit.to_string(), "must be 1 to 100000, or \"1%\" to \"100%\"");
+}
+
+fn check_failures(limit: IntOrPercent, problems: &mut Problems) {
+    let sound = match limit {
+        IntOrPercent::Count(count) => count <= 100_000,
+        IntOrPercent::Percent(percent) => percent <= 100,
+    };
+    let field = "spec.rolloutStrategy.maxFailures";
+    problems.require(sound, field, &limit.to_string(), "must be 0 to 100000, or \"0%\" to \"100%\"");
 }
 
 fn check_workload(workload: &WorkloadPayload, problems: &mut Problems) {

@@ -1,9 +1,10 @@
 //! What a rollout waits for, as a value. The same value feeds the condition, the Event, the API and the
 //! dashboard, and this is the only place that words it.
 
-use crds::{GateMode, Outcome};
+use crds::{GateMode, Outcome, Revision};
 
 use crate::plan::order;
+use crate::returns::Returns;
 use crate::tally::Tally;
 use crate::{Clock, Desired, Millis, Observations, Problem, Rollout, RolloutState, Run, Stage, words};
 
@@ -29,6 +30,37 @@ pub enum WaitingOn {
     },
     /// No member is selected.
     EmptyPlan,
+    /// The payload was rolled back, and is never rolled out again.
+    Quarantined {
+        /// Its hash.
+        revision: Revision,
+    },
+    /// The run was rolled back, and members have not returned within their deadline.
+    RollbackIncomplete {
+        /// They, and what their agents say.
+        members: Vec<MemberTrouble>,
+    },
+    /// Members are going back to what they ran before.
+    Rollback {
+        /// They, and what their agents say.
+        members: Vec<MemberTrouble>,
+        /// Touched members that are back.
+        returned: usize,
+        /// All touched members.
+        touched: usize,
+    },
+    /// Another payload waits for the end of a rollback.
+    RollbackFirst {
+        /// Touched members that are back.
+        returned: usize,
+        /// All touched members.
+        touched: usize,
+    },
+    /// Members that failed within budget are going back to what they ran before.
+    Return {
+        /// They, and what their agents say.
+        members: Vec<MemberTrouble>,
+    },
     /// A person has paused it.
     Paused {
         /// What is left of the pause or soak that was running.
@@ -36,7 +68,8 @@ pub enum WaitingOn {
     },
     /// The hub's watch is silent.
     HubSilent,
-    /// Members took longer than their deadline; the run holds until they are healthy or the payload changes.
+    /// Members took longer than their deadline, and nothing returns by itself; the run holds until they are healthy or the
+    /// payload changes.
     DeadlinePassed {
         /// They, and what their agents say.
         members: Vec<MemberTrouble>,
@@ -52,6 +85,11 @@ pub enum WaitingOn {
     },
     /// API servers of members refuse the change.
     Refused {
+        /// They, and what their agents say.
+        members: Vec<MemberTrouble>,
+    },
+    /// Members that were healthy at the revision have not been for too long, and nothing returns by itself.
+    MemberFailed {
         /// They, and what their agents say.
         members: Vec<MemberTrouble>,
     },
@@ -120,6 +158,12 @@ impl WaitingOn {
             Self::NoPayload => "NoPayload",
             Self::TargetMissing { .. } => "TargetMissing",
             Self::EmptyPlan => "EmptyPlan",
+            Self::Quarantined { .. } => "Quarantined",
+            Self::RollbackIncomplete { .. } => "RollbackIncomplete",
+            Self::Rollback { .. } => "Rollback",
+            Self::RollbackFirst { .. } => "RollbackFirst",
+            Self::Return { .. } => "Return",
+            Self::MemberFailed { .. } => "MemberFailed",
             Self::Paused { .. } => "Paused",
             Self::HubSilent => "HubSilent",
             Self::DeadlinePassed { .. } => "DeadlinePassed",
@@ -156,6 +200,9 @@ impl WaitingOn {
         match self {
             Self::Invalid { .. }
             | Self::TargetMissing { .. }
+            | Self::Quarantined { .. }
+            | Self::RollbackIncomplete { .. }
+            | Self::MemberFailed { .. }
             | Self::HubSilent
             | Self::DeadlinePassed { .. }
             | Self::WorkloadMissing { .. }
@@ -165,6 +212,9 @@ impl WaitingOn {
             Self::Withdrawal { .. }
             | Self::NoPayload
             | Self::EmptyPlan
+            | Self::Rollback { .. }
+            | Self::RollbackFirst { .. }
+            | Self::Return { .. }
             | Self::Paused { .. }
             | Self::MemberUnhealthy { .. }
             | Self::Heartbeat { .. }
@@ -192,6 +242,29 @@ impl WaitingOn {
             ),
             Self::Refused { members } => format!(
                 "the API server of {} refuses: {}; the agent goes on trying",
+                words::members(members.len()),
+                troubles(members)
+            ),
+            Self::MemberFailed { members } => format!(
+                "{} unhealthy for 60 s without a break: {}; rollback.mode is Manual, so no further member is touched until then, or until the payload changes",
+                words::members(members.len()),
+                troubles(members)
+            ),
+            Self::RollbackIncomplete { members } => format!(
+                "{} not back to what they ran before: {}; their agents go on trying; repair them, or set another payload",
+                words::members(members.len()),
+                troubles(members)
+            ),
+            Self::Rollback { members, returned, touched } if members.is_empty() => {
+                format!("rolling back: {returned} of {} back", words::members(*touched))
+            }
+            Self::Rollback { members, returned, touched } => format!(
+                "rolling back: {returned} of {} back, on the way: {}",
+                words::members(*touched),
+                troubles(members)
+            ),
+            Self::Return { members } => format!(
+                "{} failed within maxFailures and going back to what they ran before: {}",
                 words::members(members.len()),
                 troubles(members)
             ),
@@ -226,6 +299,13 @@ impl WaitingOn {
             Self::Paused { remaining_millis: Some(left) } => format!(
                 "paused, with {} of the step's pause left: set spec.paused to false to go on",
                 words::seconds(left.div_euclid(1000))
+            ),
+            Self::Quarantined { revision } => format!(
+                "revision {revision} was rolled back and is not rolled out again: set another payload"
+            ),
+            Self::RollbackFirst { returned, touched } => format!(
+                "the new payload waits until the rollback is over: {returned} of {} back",
+                words::members(*touched)
             ),
             Self::HubSilent => "the hub's watch is silent: nothing goes forward until it is heard again".to_owned(),
             Self::MemberUnreachable { members } => format!(
@@ -265,7 +345,7 @@ fn troubles(members: &[MemberTrouble]) -> String {
 }
 
 impl MemberTrouble {
-    fn worded(&self) -> String {
+    pub(crate) fn worded(&self) -> String {
         let said = words::bounded(&self.message, words::MAX_TROUBLE_CHARS);
         match self.outcome {
             None => format!("{} (no answer yet)", self.name),
@@ -283,11 +363,20 @@ pub fn waiting_on(
     now: Millis,
 ) -> Option<WaitingOn> {
     let rollout = match desired {
-        Desired::Deleted { .. } => return withdrawal(state),
+        Desired::Deleted { .. } => {
+            return rollback(state, None, observations, now).or_else(|| withdrawal(state));
+        }
         Desired::Invalid { problems, .. } => return Some(WaitingOn::Invalid { problems: problems.to_vec() }),
         Desired::Present(rollout) => rollout,
     };
+    let wanted = rollout.payload.as_ref().map(|payload| &payload.revision);
+    if let Some(rollback) = rollback(state, wanted, observations, now) {
+        return Some(rollback);
+    }
     let Some(payload) = &rollout.payload else { return Some(WaitingOn::NoPayload) };
+    if state.header.quarantine.contains(&payload.revision) {
+        return Some(quarantined(state, &payload.revision, observations, now));
+    }
     let Some(run) = state.header.run.as_ref().filter(|run| run.revision == payload.revision) else {
         return Some(before_start(rollout, observations));
     };
@@ -300,8 +389,8 @@ pub fn waiting_on(
     if state.plan.members.is_empty() {
         return Some(WaitingOn::EmptyPlan);
     }
-    let tally = Tally::of(state, desired, observations, now);
-    let wait = stopped_by_members(rollout, run, &tally).or_else(|| on_the_way(run, tally, observations, now));
+    let tally = Tally::of(state, observations, now);
+    let wait = stopped_by_members(run, &tally).or_else(|| on_the_way(run, tally, observations, now));
     Some(wait.unwrap_or(WaitingOn::Decision))
 }
 
@@ -312,6 +401,33 @@ fn withdrawal(state: &RolloutState) -> Option<WaitingOn> {
         (true, false) => Some(WaitingOn::Decision),
         (false, _) => Some(WaitingOn::Withdrawal { members }),
     }
+}
+
+/// What a rollback under way waits for; none without one.
+fn rollback(
+    state: &RolloutState,
+    wanted: Option<&Revision>,
+    observations: &Observations<'_>,
+    now: Millis,
+) -> Option<WaitingOn> {
+    let run = state.rolling_back()?;
+    let returns = Returns::of(state, observations, now);
+    let (returned, touched) = (returns.returned, returns.total());
+    if wanted.is_some_and(|wanted| *wanted != run.revision) {
+        return Some(WaitingOn::RollbackFirst { returned, touched });
+    }
+    let members = returns.returning.into_iter().chain(returns.overdue).collect();
+    Some(WaitingOn::Rollback { members, returned, touched })
+}
+
+fn quarantined(state: &RolloutState, revision: &Revision, observations: &Observations<'_>, now: Millis) -> WaitingOn {
+    let failed = state.header.run.as_ref().is_some_and(|run| run.stage == Stage::Failed && run.revision == *revision);
+    let returns = Returns::of(state, observations, now);
+    let members: Vec<MemberTrouble> = returns.returning.into_iter().chain(returns.overdue).collect();
+    if failed && !members.is_empty() {
+        return WaitingOn::RollbackIncomplete { members };
+    }
+    WaitingOn::Quarantined { revision: revision.clone() }
 }
 
 fn before_start(rollout: &Rollout, observations: &Observations<'_>) -> WaitingOn {
@@ -333,15 +449,16 @@ fn remaining(stage: &Stage, now: Millis) -> Option<i64> {
             Clock::Running { ends_at } => (ends_at - now).max(0),
             Clock::Stopped { remaining_millis } => *remaining_millis,
         }),
-        Stage::Updating | Stage::Succeeded => None,
+        _ => None,
     }
 }
 
 /// What keeps every further member from being touched.
-fn stopped_by_members(rollout: &Rollout, run: &Run, tally: &Tally) -> Option<WaitingOn> {
+fn stopped_by_members(run: &Run, tally: &Tally) -> Option<WaitingOn> {
     let some = |members: &[MemberTrouble]| (!members.is_empty()).then(|| members.to_vec());
-    let deadline_seconds = rollout.progress_deadline_seconds;
+    let deadline_seconds = run.failure_rules.progress_deadline_seconds;
     let overdue = || some(&tally.overdue).map(|members| WaitingOn::DeadlinePassed { members, deadline_seconds });
+    let sick = || some(&tally.sick).map(|members| WaitingOn::MemberFailed { members });
     let missing = || {
         let payload = &run.payload;
         let workload = format!("{} {}/{}", payload.kind, payload.namespace, payload.name);
@@ -353,7 +470,7 @@ fn stopped_by_members(rollout: &Rollout, run: &Run, tally: &Tally) -> Option<Wai
         let members = tally.silent_assigned.clone();
         (!members.is_empty()).then_some(WaitingOn::MemberUnreachable { members })
     };
-    overdue().or_else(missing).or_else(refused).or_else(unhealthy).or_else(silent)
+    overdue().or_else(sick).or_else(missing).or_else(refused).or_else(unhealthy).or_else(silent)
 }
 
 /// What a run without troubles waits for.
@@ -372,6 +489,9 @@ fn on_the_way(run: &Run, tally: Tally, observations: &Observations<'_>, now: Mil
     }
     if !tally.applying.is_empty() {
         return Some(WaitingOn::MemberHealth { members: tally.applying });
+    }
+    if !tally.returning.is_empty() {
+        return Some(WaitingOn::Return { members: tally.returning });
     }
     if !tally.unobserved.is_empty() {
         return Some(WaitingOn::Observation { members: tally.unobserved });

@@ -15,6 +15,11 @@ pub(crate) fn flux_limit(limit: IntOrPercent, wave_end: usize) -> usize {
     limit.of_rounded_up(wave_end).max(1)
 }
 
+/// Members that may fail while the waves up to `wave_end` are updated: a share that is no whole member is none.
+pub(crate) fn failure_limit(limit: IntOrPercent, wave_end: usize) -> usize {
+    limit.of_rounded_down(wave_end)
+}
+
 /// End of the waves begun when a step of `weight` begins: never less than before, because members that
 /// joined or left since must not take a member's turn back.
 pub(crate) fn wave_end(weight: Weight, members: usize, before: usize) -> usize {

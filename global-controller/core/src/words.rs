@@ -32,6 +32,14 @@ pub(crate) fn members(count: usize) -> String {
     if count == 1 { "1 member".to_owned() } else { format!("{count} members") }
 }
 
+/// "; 2 failed within maxFailures: a, b", or nothing.
+pub(crate) fn tolerated<T: AsRef<str>>(failed: &[T]) -> String {
+    match failed.len() {
+        0 => String::new(),
+        count => format!("; {count} failed within maxFailures: {}", list(failed)),
+    }
+}
+
 /// At most `most` characters; a cut is shown.
 pub(crate) fn bounded(text: &str, most: usize) -> String {
     if text.chars().count() <= most {

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crds::{GateMode, Intent, Outcome};
 use proptest::prelude::*;
 use proptest::sample::select;
-use rollout_core::{Reachability, Touched, WaitingOn};
+use rollout_core::{Reachability, Stage, Touched, WaitingOn};
 
 use world::{Spec, World, images};
 
@@ -40,6 +40,8 @@ enum Happening {
     Soak(Option<i64>),
     Concurrency(Option<String>),
     Deadline(Option<i64>),
+    MaxFailures(Option<String>),
+    Rollback(Option<String>),
     Targets(Vec<usize>),
     Gates(GateMode),
     /// The clock, in seconds; back, too.
@@ -66,6 +68,21 @@ fn concurrency() -> impl Strategy<Value = Option<String>> {
         .prop_map(|limit| limit.map(str::to_owned))
 }
 
+fn max_failures() -> impl Strategy<Value = Option<String>> {
+    select(vec![None, None, Some("1"), Some("3"), Some("'40%'"), Some("'100%'")])
+        .prop_map(|limit| limit.map(str::to_owned))
+}
+
+fn rollback() -> impl Strategy<Value = Option<String>> {
+    select(vec![None, None, None, Some("{mode: Manual}"), Some("{maxConcurrency: 1}"), Some("{maxConcurrency: '50%'}")])
+        .prop_map(|rollback| rollback.map(str::to_owned))
+}
+
+/// v2 to v4, and two of which no pod ever becomes ready.
+fn image(number: u8) -> String {
+    if number > 4 { format!("bad{number}") } else { format!("v{number}") }
+}
+
 fn soak() -> impl Strategy<Value = Option<i64>> {
     select(vec![None, Some(0), Some(60)])
 }
@@ -81,21 +98,27 @@ fn spec(count: usize) -> impl Strategy<Value = Spec> {
         soak(),
         concurrency(),
         select(vec![None, Some(45)]),
+        (max_failures(), rollback()),
         proptest::bool::weighted(0.1),
     )
-        .prop_map(|(targets, selects, steps, soak_seconds, max_concurrency, deadline_seconds, paused)| {
-            let selects = selects || targets.is_empty();
-            let selector = selects.then(|| "{matchLabels: {env: prod}}".to_owned());
-            Spec {
-                targets,
-                selector,
-                soak_seconds,
-                max_concurrency,
-                deadline_seconds,
-                paused,
-                ..Spec::new(&[], &steps)
-            }
-        })
+        .prop_map(
+            |(targets, selects, steps, soak_seconds, max_concurrency, deadline_seconds, failures, paused)| {
+                let (max_failures, rollback) = failures;
+                let selects = selects || targets.is_empty();
+                let selector = selects.then(|| "{matchLabels: {env: prod}}".to_owned());
+                Spec {
+                    targets,
+                    selector,
+                    soak_seconds,
+                    max_concurrency,
+                    deadline_seconds,
+                    max_failures,
+                    rollback,
+                    paused,
+                    ..Spec::new(&[], &steps)
+                }
+            },
+        )
 }
 
 fn happening(count: usize) -> impl Strategy<Value = Happening> {
@@ -125,11 +148,13 @@ fn happening(count: usize) -> impl Strategy<Value = Happening> {
         3 => (member.clone(), reach).prop_map(|(member, reach)| Reach(member, reach)),
         1 => any::<bool>().prop_map(Hub),
         2 => any::<bool>().prop_map(Pause),
-        2 => proptest::option::weighted(0.9, 2..5_u8).prop_map(Payload),
+        2 => proptest::option::weighted(0.9, 2..7_u8).prop_map(Payload),
         2 => prop_oneof![4 => steps(), 1 => Just("[{setWeight: 101}]".to_owned())].prop_map(Steps),
         1 => soak().prop_map(Soak),
         1 => concurrency().prop_map(Concurrency),
         1 => select(vec![None, Some(45), Some(5)]).prop_map(Deadline),
+        1 => max_failures().prop_map(MaxFailures),
+        1 => rollback().prop_map(Rollback),
         1 => proptest::collection::btree_set(member, 0..4).prop_map(|some| Targets(some.into_iter().collect())),
         1 => select(vec![GateMode::Hold, GateMode::TimerOnly]).prop_map(Gates),
         6 => (-20..200_i64).prop_map(Pass),
@@ -140,7 +165,7 @@ fn happening(count: usize) -> impl Strategy<Value = Happening> {
 /// A world with what must be remembered about it.
 struct Story {
     world: World,
-    /// What each member ran before this rollout first touched it, since it last succeeded.
+    /// What each member ran before this rollout first touched it, since it last succeeded or was rolled back.
     first: BTreeMap<String, BTreeMap<String, String>>,
     /// Members about which nothing is claimed: they were withdrawn from, or their agents lied.
     exempt: BTreeSet<String>,
@@ -200,11 +225,13 @@ impl Story {
             Happening::Reach(member, reachable) => world.set_reachability(&name(member), reachable),
             Happening::Hub(fresh) => world.hub_fresh = fresh,
             Happening::Pause(paused) => world.edit(|spec| spec.paused = paused),
-            Happening::Payload(tag) => world.edit(|spec| spec.image = tag.map(|tag| format!("v{tag}"))),
+            Happening::Payload(tag) => world.edit(|spec| spec.image = tag.map(image)),
             Happening::Steps(steps) => world.edit(|spec| spec.steps = steps),
             Happening::Soak(seconds) => world.edit(|spec| spec.soak_seconds = seconds),
             Happening::Concurrency(limit) => world.edit(|spec| spec.max_concurrency = limit),
             Happening::Deadline(seconds) => world.edit(|spec| spec.deadline_seconds = seconds),
+            Happening::MaxFailures(limit) => world.edit(|spec| spec.max_failures = limit),
+            Happening::Rollback(rollback) => world.edit(|spec| spec.rollback = rollback),
             Happening::Targets(targets) => world.edit(|spec| spec.targets = targets.into_iter().map(name).collect()),
             Happening::Gates(gates) => world.gates = gates,
             Happening::Pass(seconds) => world.advance(seconds),
@@ -220,8 +247,8 @@ impl Story {
             return;
         }
         self.older.extend(report.map(|report| (member.to_owned(), report)));
-        let applied =
-            world.assignments[member].spec.intent == Intent::Apply && world.reports[member].outcome == Outcome::Healthy;
+        let applied = world.assignments[member].spec.intent == Intent::Apply
+            && matches!(world.reports[member].outcome, Outcome::Healthy | Outcome::Progressing);
         if let (true, Some(before)) = (applied, before) {
             self.first.entry(member.to_owned()).or_insert(before);
         }
@@ -236,13 +263,40 @@ impl Story {
                 self.exempt.insert(rest.split(':').next().unwrap().to_owned());
             }
         }
-        if self.world.state.header.settled_run == settled {
-            assert_eq!(self.world.state.header.accepted_revision, accepted, "accepted without a success");
+        self.check_returns();
+        let header = &self.world.state.header;
+        if header.settled_run == settled {
+            assert_eq!(header.accepted_revision, accepted, "accepted without a success");
         } else {
-            self.first.clear();
-            self.exempt.clear();
+            // Who has not gone back yet still goes where it was to.
+            let records = &self.world.state.members;
+            let owed = |member: &String| records.get(member).is_some_and(|record| record.stage.owes_return());
+            self.first.retain(|member, _| owed(member));
+            self.exempt.retain(owed);
         }
         self.check_previous();
+    }
+
+    /// Decides until there is no more to decide.
+    fn decide_all(&mut self) {
+        self.decide();
+        while self.world.more {
+            self.decide();
+        }
+    }
+
+    /// A return goes to what the member ran first; when a rollback has ended well, each that it touched was told to.
+    fn check_returns(&self) {
+        let rolled_back = self.world.state.header.run.as_ref().is_some_and(|run| run.stage == Stage::RolledBack);
+        for (member, first) in self.first.iter().filter(|(member, _)| !self.exempt.contains(*member)) {
+            let Some(assignment) = self.world.assignments.get(member) else { continue };
+            let spec = &assignment.spec;
+            assert!(!rolled_back || spec.intent == Intent::Return, "{member} was touched and left as it is");
+            if spec.intent == Intent::Return {
+                let previous = spec.previous.as_ref().map(|previous| &previous.images);
+                assert_eq!(previous, Some(first), "{member} is sent elsewhere than where it was");
+            }
+        }
     }
 
     /// What is recorded as previous state is what the member ran when it was first touched. An agent that finds
@@ -292,6 +346,16 @@ fn config(cases: u32) -> ProptestConfig {
     ProptestConfig { cases: cases * default.cases / 256, failure_persistence: None, ..default }
 }
 
+/// The run has an end, or waits with a reason that people can do something about.
+fn assert_ended(world: &World) {
+    use crds::Phase::{Failed, Holding, Pending, RolledBack, Succeeded};
+
+    let status = world.summary().status;
+    let ended = matches!(status.phase, Some(Succeeded | RolledBack | Failed));
+    let told = matches!(status.phase, Some(Holding | Pending)) && world.waiting_on().is_some_and(|wait| wait.holds());
+    assert!(ended || told, "{:?}, waiting for {:?}", status.phase, world.waiting_on());
+}
+
 fn assert_succeeded(world: &World) {
     assert_eq!(world.reason(), "done", "waiting for {:?}", world.waiting_on());
     let wanted = images(world.spec.image.as_ref().unwrap());
@@ -315,6 +379,42 @@ proptest! {
         }
         world.finish();
         assert_succeeded(&world);
+    }
+
+    #[test]
+    fn bad_members_are_within_budget_or_everybody_goes_back_and_never_are_more_touched_than_soft_tolerance_allows(
+        spec in spec(12),
+        bad in proptest::collection::btree_set(0..12_usize, 0..6),
+        all_bad in proptest::bool::weighted(0.2),
+    ) {
+        let mut world = World::fleet(0, spec.with(|spec| {
+            spec.paused = false;
+            if spec.rollback.as_ref().is_some_and(|rollback| rollback.contains("Manual")) {
+                spec.rollback = None;
+            }
+        }));
+        for member in 0..12 {
+            world.join(&name(member), "prod");
+            world.agents.get_mut(&name(member)).unwrap().cursed = all_bad || bad.contains(&member);
+            world.agents.get_mut(&name(member)).unwrap().runs = Some(images(&format!("v1-{member}")));
+        }
+        let lines = world.finish();
+        let told = |intent: &str, member: &str| lines.iter().any(|line| line.starts_with(&format!("{intent} {member}:")));
+        let run = world.state.header.run.clone().unwrap();
+        let cursed = |member: &String| world.agents[member].cursed;
+        let touched: Vec<String> = world.agents.keys().filter(|member| told("Apply", member)).cloned().collect();
+        let failed = touched.iter().filter(|member| cursed(member)).count();
+        prop_assert!(failed <= run.failure_limit + run.flux_limit, "{failed} touched by {run:?}");
+        prop_assert!(matches!(run.stage, Stage::Succeeded | Stage::RolledBack), "{:?}", world.waiting_on());
+        prop_assert!(run.stage == Stage::RolledBack || failed <= run.failure_limit);
+        for member in world.agents.keys() {
+            let back = touched.contains(member) && (run.stage == Stage::RolledBack || cursed(member));
+            prop_assert_eq!(told("Return", member), back, "{}", member);
+            let before = images(&format!("v1-{}", member[1..].parse::<usize>().unwrap()));
+            let kept = back || !touched.contains(member);
+            let wanted = if kept { before } else { images("v2") };
+            prop_assert_eq!(world.agents[member].runs.as_ref(), Some(&wanted), "{}", member);
+        }
     }
 
     #[test]
@@ -353,8 +453,8 @@ proptest! {
         told.heal(8);
         told.decide();
         told.world.finish();
+        assert_ended(&told.world);
         // A run that was over keeps those out who joined since; the next payload means everybody.
-        assert_succeeded(&told.world);
         told.world.edit(|spec| spec.image = Some("v9".to_owned()));
         told.world.finish();
         assert_succeeded(&told.world);
@@ -368,7 +468,7 @@ proptest! {
         let mut told = Story::new(World::new(spec, &["m00", "m01", "m02", "m03", "m04"]));
         for happening in story {
             told.happen(happening);
-            told.decide();
+            told.decide_all();
             // The committed assignments are part of what is observed now.
             let again = told.world.propose();
             prop_assert_eq!(&again.state, &told.world.state, "the commit of a decision caused another");
@@ -387,8 +487,26 @@ proptest! {
             told.happen(happening);
             told.decide();
         }
-        let ran: Vec<_> = told.world.agents.values().map(|agent| agent.runs.clone()).collect();
+        let rolling_back = |world: &World| {
+            world.state.header.run.as_ref().is_some_and(|run| run.stage == Stage::RollingBack)
+        };
         told.world.deleted = true;
+        if rolling_back(&told.world) {
+            // Bounded by the deadlines, whoever does not come back.
+            told.decide();
+            for _ in 0..told.world.members.len() {
+                told.world.now = told.world.wake_at.unwrap_or(told.world.now);
+                told.decide_all();
+            }
+            for member in told.world.members.keys().cloned().collect::<Vec<_>>() {
+                if told.world.members[&member].reachable == Reachability::Unknown {
+                    told.world.silence(&member);
+                }
+            }
+            told.decide_all();
+            prop_assert!(!rolling_back(&told.world), "waiting for {:?}", told.world.waiting_on());
+        }
+        let ran: Vec<_> = told.world.agents.values().map(|agent| agent.runs.clone()).collect();
         told.decide();
         told.decide();
         prop_assert!(told.world.state.header.finalizer_released, "somebody delayed it");
@@ -428,6 +546,9 @@ proptest! {
             }
         }
         told.heal(90);
+        told.world.finish();
+        assert_ended(&told.world);
+        told.world.edit(|spec| spec.image = Some("v9".to_owned()));
         told.world.finish();
         assert_succeeded(&told.world);
     }

@@ -56,6 +56,13 @@ const REASONS = {
   NoPayload: "Nothing to roll out yet",
   NoTargets: "No member is targeted",
   GateUnconfigured: "No metric source is configured",
+  Rollback: "Members go back to what they ran before",
+  RollbackFirst: "The rollback comes first",
+  RollbackIncomplete: "Members did not go back",
+  Return: "A failed member goes back",
+  Quarantined: "This payload was rolled back",
+  DeadlinePassed: "A member is past its deadline",
+  MemberFailed: "A member has failed",
   Deadline: "A member is past its deadline",
   ProgressDeadlineExceeded: "A member is past its deadline",
   Conflicted: "Another rollout holds a target",
@@ -414,13 +421,17 @@ function payloadLines(data) {
 
 function fillBar(card, counts) {
   const { total = 0, assigned = 0, healthy = 0, inFlux = 0, notStarted = 0, unreachable = 0 } = counts;
-  [healthy, inFlux, notStarted].forEach((count, index) => (card.segments[index].style.flexGrow = String(count)));
+  const { returning = 0, returned = 0, failed = 0 } = counts;
+  [healthy, inFlux + returning, notStarted + returned].forEach((count, index) => (card.segments[index].style.flexGrow = String(count)));
   card.bar.setAttribute("aria-valuenow", String(healthy));
   card.bar.setAttribute("aria-valuemax", String(Math.max(total, 1)));
   card.bar.setAttribute("aria-valuetext", `${healthy} of ${plural(total, "member")} healthy, ${inFlux} updating`);
   const items = [count(`${healthy} of ${total}`, "healthy"), count(assigned, "assigned")];
   if (inFlux > 0) items.push(count(inFlux, "updating", "tone-busy"));
   if (notStarted > 0) items.push(count(notStarted, "to come"));
+  if (failed > 0) items.push(count(failed, "failed", "tone-bad"));
+  if (returning > 0) items.push(count(returning, "going back", "tone-busy"));
+  if (returned > 0) items.push(count(returned, "back"));
   if (unreachable > 0) items.push(count(unreachable, "silent", "tone-bad"));
   card.counts.replaceChildren(...items);
 }

@@ -2,13 +2,13 @@
 
 use crds::GateMode;
 
-use super::{Desired, EventKind, change::Change};
-use crate::waves::{current_weight, flux_limit, wave_end};
+use super::{EventKind, change::Change};
+use crate::waves::{current_weight, failure_limit, flux_limit, wave_end};
 use crate::{Clock, Millis, Rollout, Stage, words};
 
 /// Goes on as far as the evidence carries: each turn ends a stage, so the turns are bounded by the steps.
 pub(super) fn proceed(change: &mut Change<'_>, rollout: &Rollout) {
-    while may_proceed(change, rollout) && turn(change, rollout) {}
+    while may_proceed(change, rollout) && turn(change) {}
 }
 
 fn may_proceed(change: &mut Change<'_>, rollout: &Rollout) -> bool {
@@ -17,11 +17,13 @@ fn may_proceed(change: &mut Change<'_>, rollout: &Rollout) -> bool {
     !blocked && change.active_run().is_some_and(|run| Some(&run.revision) == wanted)
 }
 
-/// Ends the current stage if it may end.
-fn turn(change: &mut Change<'_>, rollout: &Rollout) -> bool {
+/// Ends the current stage if it may end: everybody is healthy but for failures within budget, which are no longer on
+/// their way back.
+fn turn(change: &mut Change<'_>) -> bool {
     let begun = change.state.plan.wave_end;
-    let evident = change.tally(Desired::Present(rollout)).evident;
-    if begun == 0 || evident < begun {
+    let tally = change.tally();
+    let healthy = tally.evident;
+    if healthy == 0 || healthy + tally.given_back < begun || !tally.returning.is_empty() {
         return false;
     }
     let (now, gates) = (change.now, change.observations.gates);
@@ -29,12 +31,12 @@ fn turn(change: &mut Change<'_>, rollout: &Rollout) -> bool {
     let last = run.in_last_step();
     let pause_seconds = run.steps.get(run.step).map_or(run.soak_seconds, |step| step.pause_seconds);
     match run.stage {
-        Stage::Updating if pause_seconds > 0 => start_clock(change, last, pause_seconds),
-        Stage::Updating => finish_step(change, last),
+        Stage::Updating if pause_seconds > 0 => start_clock(change, last, pause_seconds, healthy),
+        Stage::Updating => finish_step(change, last, healthy),
         Stage::Pausing(clock) | Stage::Soaking(clock) if is_over(clock, now) && gates == GateMode::TimerOnly => {
-            finish_step(change, last);
+            finish_step(change, last, healthy);
         }
-        Stage::Pausing(_) | Stage::Soaking(_) | Stage::Succeeded => return false,
+        _ => return false,
     }
     true
 }
@@ -43,7 +45,7 @@ fn is_over(clock: Clock, now: Millis) -> bool {
     matches!(clock, Clock::Running { ends_at } if ends_at <= now)
 }
 
-fn start_clock(change: &mut Change<'_>, last: bool, pause_seconds: u32) {
+fn start_clock(change: &mut Change<'_>, last: bool, pause_seconds: u32, healthy: usize) {
     let ends_at = change.now + i64::from(pause_seconds) * 1000;
     let clock = Clock::Running { ends_at };
     let stage = if last { Stage::Soaking(clock) } else { Stage::Pausing(clock) };
@@ -53,16 +55,16 @@ fn start_clock(change: &mut Change<'_>, last: bool, pause_seconds: u32) {
     let (reason, word) = if last { ("SoakStarted", "soak") } else { ("PauseStarted", "pause") };
     let message = format!(
         "{} healthy: {word} of {} until {}",
-        words::members(change.state.plan.wave_end),
+        words::members(healthy),
         words::seconds(i64::from(pause_seconds)),
         words::time(ends_at)
     );
     change.announce(EventKind::Normal, reason, &message);
 }
 
-fn finish_step(change: &mut Change<'_>, last: bool) {
+fn finish_step(change: &mut Change<'_>, last: bool, healthy: usize) {
     if last {
-        return succeed(change);
+        return succeed(change, healthy);
     }
     if let Some(run) = change.active_run() {
         run.step += 1;
@@ -71,7 +73,7 @@ fn finish_step(change: &mut Change<'_>, last: bool) {
     begin_step(change);
 }
 
-/// Begins the run's current step: resolves its weight and its limit against the members planned now.
+/// Begins the run's current step: resolves its weight and its limits against the members planned now.
 pub(super) fn begin_step(change: &mut Change<'_>) {
     let plan = &mut change.state.plan;
     let Some(run) = change.state.header.run.as_mut() else { return };
@@ -79,8 +81,13 @@ pub(super) fn begin_step(change: &mut Change<'_>) {
     let before = plan.wave_end;
     plan.wave_end = wave_end(weight, plan.members.len(), before);
     run.flux_limit = run.flux_limit.max(flux_limit(run.max_concurrency, plan.wave_end));
+    run.failure_limit = run.failure_limit.max(failure_limit(run.failure_rules.max_failures, plan.wave_end));
+    let budget = match run.failure_limit {
+        0 => String::new(),
+        limit => format!(", {limit} may fail"),
+    };
     let message = format!(
-        "step {} of {}: {}% are {} of {}, {} new, at most {} in flux",
+        "step {} of {}: {}% are {} of {}, {} new, at most {} in flux{budget}",
         run.step + 1,
         run.steps.len() + 1,
         weight.percent(),
@@ -92,16 +99,17 @@ pub(super) fn begin_step(change: &mut Change<'_>) {
     change.announce(EventKind::Normal, "StepStarted", &message);
 }
 
-fn succeed(change: &mut Change<'_>) {
+fn succeed(change: &mut Change<'_>, healthy: usize) {
     let now = change.now;
-    let total = words::members(change.state.plan.members.len());
+    let total = words::members(healthy);
+    let tolerated = words::tolerated(&change.state.given_back());
     let Some(run) = change.active_run() else { return };
     run.stage = Stage::Succeeded;
     run.finished_at = Some(now);
-    let (number, revision, changed) = (run.number, run.revision.clone(), run.changed_members);
+    let (number, revision, changed) = (run.number, run.revision.clone(), run.changed_members || run.failures > 0);
     change.state.header.settled_run = number;
     let (reason, message) = if changed {
-        ("Succeeded", format!("run {number}: {total} healthy at revision {revision}"))
+        ("Succeeded", format!("run {number}: {total} healthy at revision {revision}{tolerated}"))
     } else {
         ("NothingToDo", format!("run {number}: {total} ran the images of revision {revision} already"))
     };

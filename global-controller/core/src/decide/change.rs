@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Command, Decision, Desired, Event, EventKind, MAX_MEMBERS_PER_DECISION};
+use crate::returns::Returns;
 use crate::tally::Tally;
 use crate::words::{MAX_MESSAGE_CHARS, bounded};
 use crate::{Clock, MemberRecord, MemberStage, Millis, Observations, RolloutState, Run, Stage, Touched, waiting_on};
@@ -59,13 +60,17 @@ impl<'a> Change<'a> {
         record
     }
 
-    /// The run, while it goes on.
+    /// The run, while it is on its way through the steps.
     pub fn active_run(&mut self) -> Option<&mut Run> {
-        self.state.header.run.as_mut().filter(|run| !run.is_over())
+        self.state.header.run.as_mut().filter(|run| run.goes_forward())
     }
 
-    pub fn tally(&self, desired: Desired<'_>) -> Tally {
-        Tally::of(&self.state, desired, self.observations, self.now)
+    pub fn tally(&self) -> Tally {
+        Tally::of(&self.state, self.observations, self.now)
+    }
+
+    pub fn returns(&self) -> Returns {
+        Returns::of(&self.state, self.observations, self.now)
     }
 
     pub fn finish(mut self, before: &RolloutState, desired: Desired<'_>) -> Decision {
@@ -96,14 +101,16 @@ impl<'a> Change<'a> {
 }
 
 /// Makes a record speak of the current run. What an older run recorded as previous state stays, unless a run
-/// has succeeded since: then what the member runs now is where a failure would return to.
+/// has succeeded or was rolled back since: then what the member runs now is where a failure would return to. One that
+/// has not gone back yet still has to go where it was to.
 fn enter_run(record: &mut MemberRecord, number: i64, settled: i64) {
     if record.run == number {
         return;
     }
-    if record.run <= settled {
+    if record.run <= settled && !record.stage.owes_return() {
         record.previous = None;
         record.touched = Touched::No;
+        record.containers.clear();
     } else if record.touched == Touched::Perhaps {
         record.touched = Touched::Yes;
     }
@@ -117,6 +124,10 @@ fn wake_at(state: &RolloutState, desired: Desired<'_>, observations: &Observatio
         Stage::Pausing(Clock::Running { ends_at }) | Stage::Soaking(Clock::Running { ends_at }) => Some(ends_at),
         _ => None,
     };
-    let deadline = Tally::of(state, desired, observations, now).next_deadline;
+    let deadline = match (run.goes_forward(), desired) {
+        (false, _) => Returns::of(state, observations, now).next_deadline,
+        (true, Desired::Deleted { .. }) => None,
+        (true, _) => Tally::of(state, observations, now).next_deadline,
+    };
     clock.into_iter().chain(deadline).filter(|at| *at > now).min()
 }

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crds::{AssignedRollout, AssignedWorkload, Fence, Intent, Previous, RolloutAssignmentSpec, images_hash};
-
-use super::{Command, Desired, change::Change};
+use super::{change::Change, order};
 use crate::tally::{Tally, current_answer};
 use crate::{MemberStage, Rollout, Run, Touched};
 
@@ -18,10 +16,10 @@ pub(super) fn assign(change: &mut Change<'_>, rollout: &Rollout) {
     let Some(run) = change.active_run().filter(|run| fresh && Some(&run.revision) == wanted).cloned() else {
         return;
     };
-    let tally = change.tally(Desired::Present(rollout));
+    let tally = change.tally();
     observe(change, rollout, &run, &tally);
     if !rollout.paused && !tally.blocks_forward() {
-        apply(change, rollout, &run, &tally);
+        apply(change, &run, &tally);
     }
 }
 
@@ -35,20 +33,13 @@ fn observe(change: &mut Change<'_>, rollout: &Rollout, run: &Run, tally: &Tally)
         let untold = matches!(stage, MemberStage::Planned | MemberStage::Withdrawing);
         let untouched = change.state.members.get(&name).is_none_or(|record| record.touched == Touched::No);
         let allowed = !rollout.paused || (nothing_touched && untouched);
-        if !untold || !allowed || !change.claim(&name) {
-            continue;
+        if untold && allowed && change.claim(&name) {
+            order::observe(change, run, &name);
         }
-        let record = change.record(&name);
-        record.stage = MemberStage::Observing;
-        if record.touched == Touched::Perhaps {
-            record.touched = Touched::Yes;
-        }
-        let previous = record.previous.clone();
-        send(change, rollout, run, &name, Order { intent: Intent::Observe, expected_hash: None, previous });
     }
 }
 
-fn apply(change: &mut Change<'_>, rollout: &Rollout, run: &Run, tally: &Tally) {
+fn apply(change: &mut Change<'_>, run: &Run, tally: &Tally) {
     let room = run.flux_limit.saturating_sub(tally.in_flux);
     for name in tally.ready.iter().take(room) {
         let answer = current_answer(run, name, MemberStage::Observing, change.observations);
@@ -56,15 +47,7 @@ fn apply(change: &mut Change<'_>, rollout: &Rollout, run: &Run, tally: &Tally) {
         if !change.claim(name) {
             return;
         }
-        let since = change.now;
-        let record = change.record(name);
-        record.stage = MemberStage::Applying { since };
-        if record.touched == Touched::No {
-            record.touched = Touched::Perhaps;
-        }
-        let previous = record.previous.clone();
-        let expected_hash = Some(images_hash(&observed.images));
-        send(change, rollout, run, name, Order { intent: Intent::Apply, expected_hash, previous });
+        order::apply(change, run, name, observed);
         if !contains(&observed.images, &run.payload.images)
             && let Some(run) = change.active_run()
         {
@@ -75,32 +58,4 @@ fn apply(change: &mut Change<'_>, rollout: &Rollout, run: &Run, tally: &Tally) {
 
 fn contains(images: &BTreeMap<String, String>, wanted: &BTreeMap<String, String>) -> bool {
     wanted.iter().all(|(container, image)| images.get(container) == Some(image))
-}
-
-struct Order {
-    intent: Intent,
-    expected_hash: Option<String>,
-    previous: Option<Previous>,
-}
-
-fn send(change: &mut Change<'_>, rollout: &Rollout, run: &Run, member: &str, order: Order) {
-    let Order { intent, expected_hash, previous } = order;
-    let header = &change.state.header;
-    let spec = RolloutAssignmentSpec {
-        member: member.to_owned(),
-        rollout: AssignedRollout { name: header.name.clone(), uid: header.uid.clone(), run: run.number },
-        revision: run.revision.clone(),
-        intent,
-        fence: Fence::default(),
-        workload: AssignedWorkload {
-            kind: run.payload.kind,
-            namespace: run.payload.namespace.clone(),
-            name: run.payload.name.clone(),
-            images: run.payload.images.clone(),
-        },
-        expected_hash,
-        previous,
-        deadline_seconds: rollout.progress_deadline_seconds,
-    };
-    change.command(Command::Assign { member: member.to_owned(), spec: Box::new(spec) });
 }

@@ -5,15 +5,32 @@ use std::collections::BTreeSet;
 use crds::{Fence, Intent, Outcome, RolloutAssignmentSpec};
 
 use super::{Command, change::Change};
-use crate::MemberStage;
+use crate::{MemberStage, Run};
 
 /// Withdraws from every member with a record that the plan doesn't name.
 pub(super) fn withdraw_leavers(change: &mut Change<'_>) {
     let planned: BTreeSet<&str> = change.state.plan.members.iter().map(String::as_str).collect();
     let leavers = change.state.members.keys().filter(|name| !planned.contains(name.as_str())).cloned();
     for name in leavers.collect::<Vec<_>>() {
-        withdraw(change, &name);
+        if !is_kept(change, &name) {
+            withdraw(change, &name);
+        }
     }
+}
+
+/// Whether a leaver stays as it is: one that was touched belongs to the rollback until the run ends, and then until it is
+/// back.
+fn is_kept(change: &Change<'_>, name: &str) -> bool {
+    let Some(record) = change.state.members.get(name) else { return false };
+    if !change.observations.members.contains_key(name) {
+        return false;
+    }
+    let touched = change.state.is_touched(record);
+    let forward = change.state.header.run.as_ref().is_some_and(Run::goes_forward);
+    let withdrawn = record.stage == MemberStage::Withdrawing;
+    record.stage.owes_return()
+        || (touched && change.state.rolling_back().is_some())
+        || (touched && forward && withdrawn)
 }
 
 /// One step towards forgetting a member: write the withdrawal, or forget it once that was acknowledged, or

@@ -3,12 +3,14 @@
 use crds::{Outcome, Previous, RolloutAssignment, RolloutAssignmentStatus};
 
 use super::{EventKind, change::Change};
+use crate::returns::{proves_return, return_answer};
 use crate::tally::{current_answer, proves_health};
-use crate::{MemberRecord, MemberStage, Millis, Touched, words};
+use crate::{MemberRecord, MemberStage, Millis, Silence, Touched, words};
 
-/// Takes up the answers of all members whose waves have begun.
+/// Takes up the answers of all members whose waves have begun, and of all that are on their way back.
 pub(super) fn absorb(change: &mut Change<'_>) {
     let Some(run) = change.state.header.run.clone() else { return };
+    absorb_returns(change);
     for name in change.state.begun().to_vec() {
         let stage = change.state.stage_of(&name);
         let Some((assignment, report)) = current_answer(&run, &name, stage, change.observations) else { continue };
@@ -19,6 +21,23 @@ pub(super) fn absorb(change: &mut Change<'_>) {
         }
         announce(change, &name, (stage, next.stage), report);
         change.state.members.insert(name, next);
+    }
+}
+
+/// Whoever it is, in the plan or not, and whichever run sent it back.
+fn absorb_returns(change: &mut Change<'_>) {
+    let observations = change.observations;
+    let back = change.state.members.iter().filter(|(name, record)| {
+        let answer = return_answer(name, observations).filter(|_| record.stage.owes_return());
+        answer.is_some_and(|(assignment, report)| proves_return(record, assignment, report))
+    });
+    let since = change.now;
+    for name in back.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+        if change.claim(&name)
+            && let Some(record) = change.state.members.get_mut(&name)
+        {
+            record.stage = MemberStage::Returned { since };
+        }
     }
 }
 
@@ -44,6 +63,7 @@ fn next_record(
             if record.touched == Touched::Perhaps && report.applied_hash.is_none() {
                 next.touched = Touched::No;
                 next.previous = None;
+                next.containers.clear();
             }
         }
         (MemberStage::Applying { .. } | MemberStage::Unhealthy { .. }, _) if healthy => {
@@ -54,6 +74,7 @@ fn next_record(
         // `Accepted` says only that an agent has started; it is no news about health.
         (MemberStage::Healthy { .. }, outcome) if !healthy && outcome != Outcome::Accepted => {
             next.stage = MemberStage::Unhealthy { since: now };
+            next.silence = Silence::None;
         }
         _ => {}
     }

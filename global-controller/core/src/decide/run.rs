@@ -5,10 +5,11 @@ use std::ops::ControlFlow;
 
 use super::{EventKind, advance::begin_step, change::Change};
 use crate::plan::{Joiners, order, replan};
-use crate::waves::{current_weight, flux_limit};
+use crate::waves::{current_weight, failure_limit, flux_limit};
 use crate::{Clock, MemberStage, Payload, Plan, Rollout, Run, Stage, Step, words};
 
-/// Starts a run if the payload is new and nothing is in the way; else fits the run to the specification.
+/// Starts a run if the payload is new and nothing is in the way; else fits the run to the specification. A rollback comes
+/// first, and a payload that was rolled back never again.
 pub(super) fn follow(change: &mut Change<'_>, rollout: &Rollout) {
     let order = order(rollout, change.observations.members);
     if let Some(payload) = rollout.payload.as_ref().filter(|payload| is_new(change, payload)) {
@@ -18,12 +19,15 @@ pub(super) fn follow(change: &mut Change<'_>, rollout: &Rollout) {
         }
     }
     follow_membership(change, &order.members);
+    follow_failure_rules(change, rollout);
     follow_pause(change, rollout.paused);
     follow_steps(change, rollout);
 }
 
 fn is_new(change: &Change<'_>, payload: &Payload) -> bool {
-    change.state.header.run.as_ref().is_none_or(|run| run.revision != payload.revision)
+    let header = &change.state.header;
+    let other = |run: &Run| run.revision != payload.revision && run.stage != Stage::RollingBack;
+    header.run.as_ref().is_none_or(other) && !header.quarantine.contains(&payload.revision)
 }
 
 fn start(change: &mut Change<'_>, rollout: &Rollout, payload: &Payload, members: Vec<String>) {
@@ -50,6 +54,9 @@ fn start(change: &mut Change<'_>, rollout: &Rollout, payload: &Payload, members:
         soak_seconds: rollout.soak_seconds,
         max_concurrency: rollout.max_concurrency,
         flux_limit: 0,
+        failure_rules: rollout.failures,
+        failure_limit: 0,
+        failures: 0,
         changed_members: false,
         paused: rollout.paused,
     });
@@ -63,10 +70,10 @@ fn start(change: &mut Change<'_>, rollout: &Rollout, payload: &Payload, members:
 fn follow_membership(change: &mut Change<'_>, wanted: &[String]) {
     let wanted = &with_late_leavers(change, wanted);
     let Some(run) = &change.state.header.run else { return };
-    let joiners = if run.is_over() || run.in_last_step() { Joiners::TooLate } else { Joiners::Welcome };
+    let forward = run.goes_forward();
+    let joiners = if forward && !run.in_last_step() { Joiners::Welcome } else { Joiners::TooLate };
     let plan = replan(&change.state.plan, wanted, joiners);
-    let over = run.is_over();
-    if plan.wave_end > 0 || over {
+    if plan.wave_end > 0 || !forward {
         change.state.plan = plan;
         return;
     }
@@ -107,6 +114,16 @@ fn follow_pause(change: &mut Change<'_>, paused: bool) {
     let (reason, message) =
         if paused { ("Paused", "paused: no further member is touched") } else { ("Resumed", "resumed") };
     change.announce(EventKind::Normal, reason, message);
+}
+
+/// What counts as failure, or what is done about it, changed. It applies at once, also to a rollback.
+fn follow_failure_rules(change: &mut Change<'_>, rollout: &Rollout) {
+    let wave_end = change.state.plan.wave_end;
+    let Some(run) = change.state.header.run.as_mut().filter(|run| !run.is_over()) else { return };
+    if run.failure_rules.max_failures != rollout.failures.max_failures {
+        run.failure_limit = failure_limit(rollout.failures.max_failures, wave_end);
+    }
+    run.failure_rules = rollout.failures;
 }
 
 /// Steps, soak or concurrency changed. They apply to the running run; waves that are done stay done.

@@ -6,6 +6,7 @@ use crds::ClusterStatus;
 
 use super::{MAX_CLUSTERS_IN_STATUS, View};
 use crate::plan::order;
+use crate::returns::Returns;
 use crate::{Desired, MemberTrouble, words};
 
 /// Characters that the schema allows the message of one member.
@@ -17,11 +18,15 @@ pub(super) fn needing_attention(view: &View<'_>) -> Vec<ClusterStatus> {
         Desired::Invalid { .. } | Desired::Deleted { .. } => Vec::new(),
     };
     let tally = &view.tally;
+    let Returns { overdue, returning, owed, unheard, .. } = &view.returns;
     let troubled = [
+        ("Failed", overdue),
         ("DeadlinePassed", &tally.overdue),
+        ("MemberFailed", &tally.sick),
         ("WorkloadMissing", &tally.missing),
         ("Refused", &tally.refused),
         ("Unhealthy", &tally.unhealthy),
+        ("Returning", returning),
     ];
     let silent = tally.silent_assigned.iter().chain(&tally.silent_unassigned);
     let pending = tally.applying.iter().map(|member| troubled_member("Progressing", member));
@@ -37,13 +42,23 @@ pub(super) fn needing_attention(view: &View<'_>) -> Vec<ClusterStatus> {
                 .iter()
                 .map(named("TargetMissing", "named in targetClusters, but there is no such MemberCluster")),
         )
+        .chain(owed.iter().map(named("Unreachable", "its agent is silent; owed the return to what it ran before")))
         .chain(silent.map(named("Unreachable", "its agent is silent")))
         .chain(pending)
-        .chain(tally.unheard.iter().map(named("Unknown", "not heard by this leader yet")))
+        .chain(view.state.given_back().into_iter().map(|name| returned(view, name)))
+        .chain(tally.unheard.iter().chain(unheard).map(named("Unknown", "not heard by this leader yet")))
         .chain(tally.unobserved.iter().map(named("Observing", "has not reported what is running yet")))
         .filter(|cluster| seen.insert(cluster.name.clone()))
         .take(MAX_CLUSTERS_IN_STATUS)
         .collect()
+}
+
+/// Back, or still on its way and listed as such already.
+fn returned(view: &View<'_>, name: &str) -> ClusterStatus {
+    let images =
+        view.state.members.get(name).and_then(|record| record.previous.as_ref()).map(|previous| &previous.images);
+    let images: Vec<String> = images.into_iter().flatten().map(|(name, image)| format!("{name}={image}")).collect();
+    member(name, "Returned", &format!("runs again what it ran before: {}", words::list(&images)))
 }
 
 fn troubled_member(state: &str, trouble: &MemberTrouble) -> ClusterStatus {

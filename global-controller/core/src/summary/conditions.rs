@@ -1,11 +1,11 @@
-//! The conditions, in the meaning of kstatus: `Reconciling` and `Stalled` are true while something is not
+//! The conditions, in the meaning of kstatus: `Reconciling`, `Stalled` and `Degraded` are true while something is not
 //! as it should be, `Ready` when all is done.
 
 use super::{ConditionFact, View};
-use crate::{Desired, WaitingOn, words};
+use crate::{Desired, Stage, WaitingOn, words};
 
 pub(super) fn of(view: &View<'_>) -> Vec<ConditionFact> {
-    vec![accepted(view), ready(view), reconciling(view), stalled(view), complete(view)]
+    vec![accepted(view), ready(view), reconciling(view), stalled(view), degraded(view), complete(view)]
 }
 
 fn accepted(view: &View<'_>) -> ConditionFact {
@@ -26,7 +26,8 @@ fn ready(view: &View<'_>) -> ConditionFact {
         return fact("Ready", Some(false), "Deleted", "every member has forgotten its assignment");
     }
     let tally = &view.tally;
-    let total = view.state.plan.members.len();
+    let failed = view.state.given_back();
+    let healthy = view.state.plan.members.len() - failed.len();
     let sick: Vec<&str> = [&tally.unhealthy, &tally.missing, &tally.refused]
         .into_iter()
         .flatten()
@@ -41,7 +42,8 @@ fn ready(view: &View<'_>) -> ConditionFact {
         let text = format!("{} not heard, so nothing is known: {}", words::members(silent.len()), words::list(&silent));
         return fact("Ready", None, "MemberUnreachable", &text);
     }
-    fact("Ready", Some(true), "Succeeded", &format!("{} healthy at the revision", words::members(total)))
+    let text = format!("{} healthy at the revision{}", words::members(healthy), words::tolerated(&failed));
+    fact("Ready", Some(true), "Succeeded", &text)
 }
 
 fn reconciling(view: &View<'_>) -> ConditionFact {
@@ -61,6 +63,33 @@ fn stalled(view: &View<'_>) -> ConditionFact {
     }
 }
 
+fn degraded(view: &View<'_>) -> ConditionFact {
+    let Some(run) = &view.state.header.run else {
+        return fact("Degraded", Some(false), "NotDegraded", "no run has started");
+    };
+    let failed = view.state.given_back();
+    let (number, revision) = (run.number, &run.revision);
+    match run.stage {
+        Stage::RollingBack => {
+            let text = format!("run {number} to revision {revision} is rolling back");
+            fact("Degraded", Some(true), "RollingBack", &text)
+        }
+        Stage::RolledBack => {
+            let text = format!("run {number} to revision {revision} was rolled back");
+            fact("Degraded", Some(true), "RolledBack", &text)
+        }
+        Stage::Failed => {
+            let text = format!("run {number} to revision {revision} was rolled back, and not every member is back");
+            fact("Degraded", Some(true), "RollbackIncomplete", &text)
+        }
+        _ if run.failures > 0 => {
+            let text = format!("{} of {} allowed failures: {}", run.failures, run.failure_limit, words::list(&failed));
+            fact("Degraded", Some(true), "MembersFailed", &text)
+        }
+        _ => fact("Degraded", Some(false), "NotDegraded", &format!("no member has failed in run {number}")),
+    }
+}
+
 fn complete(view: &View<'_>) -> ConditionFact {
     let Some(run) = view.current_run() else {
         return fact("Complete", Some(false), "NotStarted", "no run to the wanted revision has started");
@@ -68,7 +97,17 @@ fn complete(view: &View<'_>) -> ConditionFact {
     if !run.is_over() {
         return fact("Complete", Some(false), "Running", &format!("run {} is not over", run.number));
     }
-    let total = words::members(view.state.plan.members.len());
+    if run.is_rolled_back() {
+        let reason = if run.stage == Stage::Failed { "RollbackIncomplete" } else { "RolledBack" };
+        return fact("Complete", Some(false), reason, &format!("run {} was rolled back", run.number));
+    }
+    let failed = view.state.given_back();
+    let total = words::members(view.state.plan.members.len() - failed.len());
+    if !failed.is_empty() {
+        let tolerated = words::tolerated(&failed);
+        let text = format!("run {} brought {total} to revision {}{tolerated}", run.number, run.revision);
+        return fact("Complete", Some(false), "MembersFailed", &text);
+    }
     if run.changed_members {
         let text = format!("run {} brought {total} to revision {}", run.number, run.revision);
         return fact("Complete", Some(true), "Succeeded", &text);

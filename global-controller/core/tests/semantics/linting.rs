@@ -79,12 +79,34 @@ fn a_damaged_member_is_found() {
     assert!(
         member(|record| record.previous = None).contains(&"m1 was touched with no previous state recorded".to_owned())
     );
-    assert_eq!(member(|record| record.touched = Touched::No), ["m1 was told to apply and counts as untouched"]);
+    assert_eq!(
+        member(|record| record.touched = Touched::No),
+        ["m1 was told to apply or to return and counts as untouched"]
+    );
     assert_eq!(
         member(|record| record.previous.as_mut().unwrap().uid.push('x')),
         ["m1: the assignment's previous state is not the record's"]
     );
     assert_eq!(member(|record| record.stage = MemberStage::Observing), ["m1 is Observing after its wave was healthy"]);
+}
+
+#[test]
+fn a_damaged_rollback_is_found() {
+    let quarantine = "a run is rolled back if and only if its revision is in quarantine";
+    assert_eq!(
+        findings(|state| state.header.quarantine.push(state.header.run.as_ref().unwrap().revision.clone())),
+        [quarantine]
+    );
+    assert_eq!(
+        findings(|state| state.header.run.as_mut().unwrap().failures = 1),
+        ["1 failed, 0 allowed, and the run goes on"]
+    );
+    let found = findings(|state| {
+        let run = state.header.run.as_mut().unwrap();
+        run.stage = Stage::RolledBack;
+        run.finished_at = Some(5);
+    });
+    assert_eq!(found, [quarantine, "m1 is Healthy { since: 1767225600000 } after the rollback"]);
 }
 
 #[test]
@@ -103,7 +125,7 @@ fn an_early_release_is_found() {
         findings(|state| state.header.finalizer_released = true),
         ["a rollout that is there was let go", "let go without deletion", "let go before every member was withdrawn"]
     );
-    assert_eq!(findings(|state| state.header.settled_run = 9), ["a run succeeded that never started"]);
+    assert_eq!(findings(|state| state.header.settled_run = 9), ["a run was settled that never started"]);
 }
 
 #[test]

@@ -51,6 +51,34 @@ fn semantics_37_the_deadline_of_a_silent_member_is_not_judged() {
 }
 
 #[test]
+fn semantics_37_a_member_heard_again_after_its_deadline_is_judged_by_its_own_report() {
+    for reachable in [Reachability::Unreachable, Reachability::Unknown] {
+        for (outcome, order) in
+            [(Outcome::Healthy, None), (Outcome::Progressing, Some("Return m01: run 1 v1, previous v1"))]
+        {
+            let mut world = two_applying();
+            world.edit(|spec| spec.max_failures = Some("1".to_owned()));
+            world.answer_saying("m01", Outcome::Progressing, "1 of 2 pods");
+            world.answer("m02", Outcome::Healthy);
+            world.set_reachability("m01", reachable);
+            world.decide();
+            world.advance(86_400);
+            world.edit(|spec| spec.deadline_seconds = Some(60));
+            world.decide();
+            world.set_reachability("m01", Reachability::Reachable);
+            let returned = |orders: Vec<String>| orders.into_iter().find(|order| order.starts_with("Return"));
+            assert_eq!(returned(world.orders()), None, "its first sign of life says nothing about health");
+            assert_eq!(world.wake_at, Some(world.now + 15_000));
+            world.advance(14);
+            world.answer("m01", outcome);
+            assert_eq!(returned(world.orders()), None);
+            world.advance(1);
+            assert_eq!(returned(world.orders()).as_deref(), order, "{outcome:?} after {reachable:?}");
+        }
+    }
+}
+
+#[test]
 fn semantics_37_a_silent_member_is_not_assigned_and_others_of_its_wave_are() {
     let mut world = World::fleet(2, Spec::selecting("[{setWeight: 100, pause: 60}]"));
     world.silence("m01");

@@ -50,7 +50,7 @@ fn a_new_payload_ends_the_phase_succeeded_at_once() {
     assert_eq!(phase(&world), Phase::Succeeded);
     world.edit(|spec| spec.image = Some("v3".to_owned()));
     assert_ne!(phase(&world), Phase::Succeeded, "even before it is decided on");
-    assert_eq!(conditions(&world)[4], "Complete False NotStarted");
+    assert_eq!(conditions(&world)[5], "Complete False NotStarted");
 }
 
 #[test]
@@ -64,6 +64,7 @@ fn semantics_48_conditions_speak_kstatus() {
             "Ready False Observation",
             "Reconciling True Observation",
             "Stalled False NotStalled",
+            "Degraded False NotDegraded",
             "Complete False Running",
         ]
     );
@@ -75,6 +76,7 @@ fn semantics_48_conditions_speak_kstatus() {
             "Ready True Succeeded",
             "Reconciling False Done",
             "Stalled False NotStalled",
+            "Degraded False NotDegraded",
             "Complete True Succeeded",
         ]
     );
@@ -91,6 +93,7 @@ fn semantics_48_what_needs_a_person_is_stalled_and_not_reconciling() {
             "Ready False TargetMissing",
             "Reconciling False TargetMissing",
             "Stalled True TargetMissing",
+            "Degraded False NotDegraded",
             "Complete False NotStarted",
         ]
     );
@@ -109,6 +112,7 @@ fn semantics_48_no_payload_is_a_reason_of_pending_and_a_pause_is_idle() {
             "Ready False NoPayload",
             "Reconciling False NoPayload",
             "Stalled False NotStalled",
+            "Degraded False NotDegraded",
             "Complete False NotStarted",
         ]
     );
@@ -147,6 +151,7 @@ fn semantics_48_an_invalid_object_is_not_accepted_and_its_run_takes_no_step() {
             "Ready False Invalid",
             "Reconciling False Invalid",
             "Stalled True Invalid",
+            "Degraded False NotDegraded",
             "Complete False Running",
         ]
     );

@@ -4,9 +4,12 @@ use crds::{Outcome, Phase};
 
 use crate::world::{START, Spec, World};
 
+/// m1 of two is told to apply, and nothing returns by itself.
 fn applying(deadline_seconds: Option<i64>) -> World {
-    let spec =
-        Spec::new(&["m1", "m2"], "[{setWeight: 50, pause: 60}]").with(|spec| spec.deadline_seconds = deadline_seconds);
+    let spec = Spec::new(&["m1", "m2"], "[{setWeight: 50, pause: 60}]").with(|spec| {
+        spec.deadline_seconds = deadline_seconds;
+        spec.rollback = Some("{mode: Manual}".to_owned());
+    });
     let mut world = World::new(spec, &["m1", "m2"]);
     world.decide();
     world.answer("m1", Outcome::Observed);
@@ -42,7 +45,7 @@ fn semantics_39_a_decision_that_changes_nothing_is_none() {
 }
 
 #[test]
-fn semantics_28_a_member_past_its_deadline_holds_the_run_until_it_is_healthy() {
+fn semantics_32_manual_a_member_past_its_deadline_holds_the_run_until_it_is_healthy() {
     let mut world = applying(Some(30));
     world.answer_saying("m1", Outcome::Progressing, "1 of 2 pods");
     world.decide();
@@ -76,7 +79,7 @@ fn semantics_28_the_deadline_is_600_seconds_by_default_and_a_changed_one_applies
 }
 
 #[test]
-fn semantics_28_a_new_payload_ends_the_hold_of_a_passed_deadline() {
+fn semantics_32_manual_a_new_payload_ends_the_hold_of_a_passed_deadline() {
     let mut world = applying(Some(30));
     world.advance(30);
     world.decide();
@@ -88,10 +91,11 @@ fn semantics_28_a_new_payload_ends_the_hold_of_a_passed_deadline() {
 }
 
 #[test]
-fn semantics_28_no_further_member_is_touched_while_one_is_past_its_deadline() {
+fn semantics_32_manual_no_further_member_is_touched_while_one_is_past_its_deadline() {
     let spec = Spec::selecting("[{setWeight: 100}]").with(|spec| {
         spec.deadline_seconds = Some(30);
         spec.max_concurrency = Some("2".to_owned());
+        spec.rollback = Some("{mode: Manual}".to_owned());
     });
     let mut world = World::fleet(3, spec);
     world.decide();

@@ -54,7 +54,8 @@ fn semantics_10_and_12_defaults_are_those_of_the_rules() {
     let rollout = parse(FRAGMENT).unwrap();
     assert_eq!(rollout.soak_seconds, 300, "the longest pause");
     assert_eq!(rollout.max_concurrency, IntOrPercent::Percent(10));
-    assert_eq!(rollout.progress_deadline_seconds, 600);
+    assert_eq!(rollout.failures, rollout_core::FailureRules::default());
+    assert_eq!(rollout.failures.progress_deadline_seconds, 600);
 }
 
 #[test]

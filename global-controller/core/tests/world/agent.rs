@@ -17,6 +17,8 @@ pub struct Agent {
     pub uid: String,
     /// Whether the workload is healthy by its own status.
     pub healthy: bool,
+    /// Whether nothing that is applied here ever becomes healthy.
+    pub cursed: bool,
     /// Fence under which it has applied, and the hash of what.
     applied: Option<(Fence, String)>,
     sequence: i64,
@@ -24,13 +26,37 @@ pub struct Agent {
 
 impl Default for Agent {
     fn default() -> Self {
-        Self { runs: Some(images("v1")), uid: "w1".to_owned(), healthy: true, applied: None, sequence: 0 }
+        Self {
+            runs: Some(images("v1")),
+            uid: "w1".to_owned(),
+            healthy: true,
+            cursed: false,
+            applied: None,
+            sequence: 0,
+        }
     }
 }
 
 /// Container `app` with a tag of the image `shop`.
 pub fn images(tag: &str) -> Images {
     BTreeMap::from([("app".to_owned(), format!("shop:{tag}"))])
+}
+
+/// The images that an agent sets, as `cluster-agent` has it.
+fn wanted(spec: &RolloutAssignmentSpec) -> Images {
+    let named = &spec.workload.images;
+    match (spec.intent, &spec.previous) {
+        (Intent::Return, Some(previous)) => {
+            let back = previous.images.iter().filter(|(container, _)| named.contains_key(*container));
+            back.map(|(container, image)| (container.clone(), image.clone())).collect()
+        }
+        _ => named.clone(),
+    }
+}
+
+/// Whether pods of one of the images never become ready.
+fn is_bad(images: &Images) -> bool {
+    images.values().any(|image| image.contains("bad"))
 }
 
 impl World {
@@ -92,21 +118,23 @@ impl Agent {
             return if spec.intent == Intent::Withdraw { Outcome::Withdrawn } else { Outcome::WorkloadMissing };
         };
         let begun = self.applied.as_ref().is_some_and(|(fence, _)| *fence == spec.fence);
-        let there = spec.workload.images.iter().all(|(container, image)| runs.get(container) == Some(image));
+        let wanted = wanted(spec);
+        let there = wanted.iter().all(|(container, image)| runs.get(container) == Some(image));
         let expected = spec.expected_hash.as_ref() == Some(&images_hash(runs));
         match spec.intent {
             Intent::Observe => Outcome::Observed,
             Intent::Withdraw => Outcome::Withdrawn,
-            Intent::Apply if begun || there || expected => Outcome::Healthy,
-            Intent::Apply => Outcome::PreviousChanged,
-            Intent::Return => panic!("nothing returns yet"),
+            Intent::Apply if !(begun || there || expected) => Outcome::PreviousChanged,
+            Intent::Apply if self.cursed => Outcome::Progressing,
+            Intent::Apply | Intent::Return if is_bad(&wanted) => Outcome::Progressing,
+            Intent::Apply | Intent::Return => Outcome::Healthy,
         }
     }
 
     fn apply(&mut self, spec: &RolloutAssignmentSpec) {
         let runs = self.runs.get_or_insert_default();
-        runs.extend(spec.workload.images.clone());
-        self.applied = Some((spec.fence, images_hash(&spec.workload.images)));
+        runs.extend(wanted(spec));
+        self.applied = Some((spec.fence, images_hash(&wanted(spec))));
     }
 
     fn report(&mut self, spec: &RolloutAssignmentSpec, outcome: Outcome, message: &str) -> RolloutAssignmentStatus {

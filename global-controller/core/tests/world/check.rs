@@ -21,6 +21,7 @@ impl World {
         assert!(broken.is_empty(), "{broken:#?} after {:#?}", self.render(&decision.commands));
         self.check_changes(decision);
         self.check_limits(decision);
+        check_quarantine(decision);
         self.check_repetition(decision);
         self.check_words(decision);
     }
@@ -76,7 +77,7 @@ impl World {
         let beyond = state.plan.members.iter().skip(state.plan.wave_end);
         for member in beyond {
             let stage = state.stage_of(member);
-            let untold = matches!(stage, MemberStage::Planned | MemberStage::Withdrawing);
+            let untold = matches!(stage, MemberStage::Planned | MemberStage::Withdrawing) || stage.is_given_back();
             assert!(untold, "{member} is {stage:?} beyond its wave");
         }
     }
@@ -123,10 +124,23 @@ impl World {
     }
 }
 
+/// Nobody is told to run, or even to prepare for, a revision that was rolled back.
+fn check_quarantine(decision: &Decision) {
+    for command in &decision.commands {
+        if let Command::Assign { member, spec } = command
+            && matches!(spec.intent, Intent::Apply | Intent::Observe)
+        {
+            let quarantined = decision.state.header.quarantine.contains(&spec.revision);
+            assert!(!quarantined, "{member} was assigned a revision that was rolled back");
+        }
+    }
+}
+
 fn check_summary(state: &RolloutState, desired: Desired<'_>, summary: &Summary) {
     let status = &summary.status;
     let counts = status.counts;
-    assert_eq!(counts.healthy + counts.in_flux + counts.not_started, counts.total, "{counts:?}");
+    let by_state = [counts.healthy, counts.in_flux, counts.returning, counts.returned, counts.not_started];
+    assert_eq!(by_state.iter().sum::<i32>(), counts.total, "{counts:?}");
     assert_eq!(counts.healthy + counts.in_flux, counts.assigned, "{counts:?}");
     assert!(counts.unreachable <= counts.total, "{counts:?}");
     assert!((0..=100).contains(&status.weight), "weight {}", status.weight);
@@ -149,7 +163,7 @@ fn check_summary(state: &RolloutState, desired: Desired<'_>, summary: &Summary) 
 
 fn check_conditions(desired: Desired<'_>, summary: &Summary) {
     let kinds: Vec<&str> = summary.conditions.iter().map(|condition| condition.kind).collect();
-    assert_eq!(kinds, ["Accepted", "Ready", "Reconciling", "Stalled", "Complete"]);
+    assert_eq!(kinds, ["Accepted", "Ready", "Reconciling", "Stalled", "Degraded", "Complete"]);
     for condition in &summary.conditions {
         assert!(
             !condition.reason.is_empty() && condition.message.chars().count() <= MAX_MESSAGE_CHARS,

@@ -40,6 +40,8 @@ pub struct World {
     pub assignments: BTreeMap<String, RolloutAssignment>,
     pub reports: BTreeMap<String, RolloutAssignmentStatus>,
     pub wake_at: Option<Millis>,
+    /// Whether the last decision had more to change than one may.
+    pub more: bool,
     validated: Result<Rollout, Vec<Problem>>,
     generation: i64,
     names: BTreeMap<String, String>,
@@ -60,6 +62,7 @@ impl World {
             assignments: BTreeMap::new(),
             reports: BTreeMap::new(),
             wake_at: None,
+            more: false,
             validated,
             generation: 0,
             names: BTreeMap::new(),
@@ -169,6 +172,7 @@ impl World {
     /// One transaction of the store, in which each assignment gets its fence.
     pub fn commit(&mut self, decision: Decision) {
         self.wake_at = decision.wake_at;
+        self.more = decision.more;
         let stored = serde_json::to_string(&decision.state).expect("a state is JSON");
         self.state = serde_json::from_str(&stored).expect("a stored state can be read");
         assert_eq!(self.state, decision.state, "the store changed the state");

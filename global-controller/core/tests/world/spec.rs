@@ -19,6 +19,10 @@ pub struct Spec {
     /// As YAML, for example `"20%"` with its quotes, or `3`.
     pub max_concurrency: Option<String>,
     pub deadline_seconds: Option<i64>,
+    /// As YAML, for example `"20%"` with its quotes, or `3`.
+    pub max_failures: Option<String>,
+    /// As YAML, for example `{mode: Manual}`.
+    pub rollback: Option<String>,
     pub paused: bool,
     pub generation: i64,
 }
@@ -34,6 +38,8 @@ impl Spec {
             soak_seconds: None,
             max_concurrency: None,
             deadline_seconds: None,
+            max_failures: None,
+            rollback: None,
             paused: false,
             generation: 1,
         }
@@ -74,9 +80,11 @@ spec:
         let workload =
             |tag| format!("{{kind: Deployment, namespace: shop, name: checkout, images: {{app: 'shop:{tag}'}}}}");
         line("  workload", self.image.as_ref().map(workload));
+        line("  rollback", self.rollback.clone());
         line("  rolloutStrategy", Some(String::new()));
         line("    maxConcurrency", self.max_concurrency.clone());
         line("    progressDeadlineSeconds", self.deadline_seconds.map(|seconds| seconds.to_string()));
+        line("    maxFailures", self.max_failures.clone());
         line("    canary", Some(String::new()));
         line("      steps", Some(self.steps.clone()));
         line("      soakSeconds", self.soak_seconds.map(|seconds| seconds.to_string()));

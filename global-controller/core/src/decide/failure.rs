@@ -1,0 +1,63 @@
+//! Members that fail, each on its own; and the budget, beyond which all go back.
+
+use super::{EventKind, change::Change, order};
+use crate::tally::Tally;
+use crate::{MemberStage, MemberTrouble, Run, Stage, state, words};
+use crds::RollbackMode;
+
+/// Sends members that have failed back, and all the others after them when there are too many.
+pub(super) fn judge(change: &mut Change<'_>) {
+    let automatic = |run: &&mut Run| run.failure_rules.mode == RollbackMode::Automatic;
+    let Some(run) = change.active_run().filter(automatic).cloned() else { return };
+    let Tally { overdue, sick, .. } = change.tally();
+    let deadline = words::seconds(run.failure_rules.progress_deadline_seconds);
+    for member in overdue {
+        fail(change, &run, &member, &format!("was not healthy within progressDeadlineSeconds ({deadline})"));
+    }
+    for member in sick {
+        fail(change, &run, &member, "was unhealthy for 60 s without a break");
+    }
+    if let Some(cause) = over_budget(change) {
+        roll_back(change, &cause);
+    }
+}
+
+fn fail(change: &mut Change<'_>, run: &Run, member: &MemberTrouble, how: &str) {
+    if !change.claim(&member.name) {
+        return;
+    }
+    let message = format!("{} {how}: it returns to what it ran before", member.worded());
+    change.announce(EventKind::Warning, "FailedMember", &message);
+    let since = change.now;
+    order::give_back(change, run, &member.name, MemberStage::Returning { since });
+    if let Some(run) = change.active_run() {
+        run.failures += 1;
+    }
+}
+
+/// Why all must go back, if they must.
+fn over_budget(change: &mut Change<'_>) -> Option<String> {
+    let begun = change.state.plan.wave_end;
+    let given_back = change.tally().given_back;
+    let run = change.active_run()?;
+    if run.failures > run.failure_limit {
+        return Some(format!("{} failed, {} allowed", words::members(run.failures), run.failure_limit));
+    }
+    let nobody = begun > 0 && given_back == begun;
+    nobody.then(|| format!("{} failed, and no other was updated", words::members(given_back)))
+}
+
+fn roll_back(change: &mut Change<'_>, cause: &str) {
+    let Some(run) = change.active_run() else { return };
+    run.stage = Stage::RollingBack;
+    let (number, revision) = (run.number, run.revision.clone());
+    let quarantine = &mut change.state.header.quarantine;
+    quarantine.retain(|other| *other != revision);
+    quarantine.push(revision.clone());
+    let surplus = quarantine.len().saturating_sub(state::MAX_QUARANTINED);
+    quarantine.drain(..surplus);
+    let message = format!(
+        "run {number}: {cause}: every touched member returns to what it ran before, and revision {revision} is not rolled out again"
+    );
+    change.announce(EventKind::Warning, "RollbackStarted", &message);
+}

@@ -1,0 +1,83 @@
+//! Orders to members, each a complete assignment but for its fence.
+
+use crds::{
+    AssignedRollout, AssignedWorkload, Fence, Intent, Previous, RolloutAssignmentSpec, WorkloadObservation, images_hash,
+};
+
+use super::{Command, change::Change};
+use crate::returns::images_before;
+use crate::{MemberStage, Run, Silence, Touched};
+
+/// Tells a member to report what it runs. The answer becomes its previous state, unless something was applied before.
+pub(super) fn observe(change: &mut Change<'_>, run: &Run, name: &str) {
+    let record = change.record(name);
+    record.stage = MemberStage::Observing;
+    if record.touched == Touched::Perhaps {
+        record.touched = Touched::Yes;
+    }
+    let previous = record.previous.clone();
+    let spec = assignment(change, run, name, Intent::Observe, previous);
+    send(change, spec);
+}
+
+/// Tells a member to run the revision over what was observed.
+pub(super) fn apply(change: &mut Change<'_>, run: &Run, name: &str, observed: &WorkloadObservation) {
+    let since = change.now;
+    let record = change.record(name);
+    record.stage = MemberStage::Applying { since };
+    record.silence = Silence::None;
+    if record.touched == Touched::No {
+        record.touched = Touched::Perhaps;
+    }
+    record.containers.extend(run.payload.images.keys().cloned());
+    let previous = record.previous.clone();
+    let mut spec = assignment(change, run, name, Intent::Apply, previous);
+    spec.expected_hash = Some(images_hash(&observed.images));
+    send(change, spec);
+}
+
+/// Tells a touched member to go back to its previous state, from whatever it runs. One that is silent finds the order
+/// when it is heard again.
+pub(super) fn give_back(change: &mut Change<'_>, run: &Run, name: &str, stage: MemberStage) {
+    let record = change.record(name);
+    record.stage = stage;
+    if record.containers.is_empty() {
+        // A record from before containers were noted.
+        record.containers.extend(run.payload.images.keys().cloned());
+    }
+    let Some(previous) = record.previous.clone() else { return };
+    let images = images_before(record, &previous);
+    let mut spec = assignment(change, run, name, Intent::Return, Some(previous));
+    spec.workload.images = images;
+    send(change, spec);
+}
+
+fn assignment(
+    change: &Change<'_>,
+    run: &Run,
+    member: &str,
+    intent: Intent,
+    previous: Option<Previous>,
+) -> RolloutAssignmentSpec {
+    let header = &change.state.header;
+    RolloutAssignmentSpec {
+        member: member.to_owned(),
+        rollout: AssignedRollout { name: header.name.clone(), uid: header.uid.clone(), run: run.number },
+        revision: run.revision.clone(),
+        intent,
+        fence: Fence::default(),
+        workload: AssignedWorkload {
+            kind: run.payload.kind,
+            namespace: run.payload.namespace.clone(),
+            name: run.payload.name.clone(),
+            images: run.payload.images.clone(),
+        },
+        expected_hash: None,
+        previous,
+        deadline_seconds: run.failure_rules.progress_deadline_seconds,
+    }
+}
+
+fn send(change: &mut Change<'_>, spec: RolloutAssignmentSpec) {
+    change.command(Command::Assign { member: spec.member.clone(), spec: Box::new(spec) });
+}

@@ -1,0 +1,36 @@
+//! Members that fall silent, and what is known of them when they are heard again.
+
+use super::change::Change;
+use crate::{MemberRecord, MemberStage, Millis, Reachability, Run, Silence};
+
+/// Notes who is silent: a member in flux is judged by its own report, which comes a little after its first sign of life;
+/// one on its way back is owed its return, and has its whole deadline when it is heard again.
+pub(super) fn heed(change: &mut Change<'_>) {
+    let forward = change.state.header.run.as_ref().filter(|run| run.goes_forward()).map(|run: &Run| run.number);
+    let observations = change.observations;
+    let (now, members) = (change.now, &change.state.members);
+    let heard = members.iter().filter_map(|(name, record)| {
+        let in_flux = forward == Some(record.run) && record.stage.is_in_flux();
+        let next = next_record(record, in_flux, observations.reachability(name), now);
+        (next != *record).then(|| (name.clone(), next))
+    });
+    for (name, next) in heard.collect::<Vec<_>>() {
+        if change.claim(&name) {
+            change.state.members.insert(name, next);
+        }
+    }
+}
+
+fn next_record(record: &MemberRecord, in_flux: bool, reachability: Reachability, now: Millis) -> MemberRecord {
+    let mut next = record.clone();
+    match (record.stage, reachability) {
+        (MemberStage::Returning { .. }, Reachability::Unreachable) => next.stage = MemberStage::Owed,
+        (MemberStage::Owed, Reachability::Reachable) => next.stage = MemberStage::Returning { since: now },
+        (_, Reachability::Reachable) if in_flux && record.silence == Silence::Lasting => {
+            next.silence = Silence::Ended { at: now };
+        }
+        (_, Reachability::Unreachable | Reachability::Unknown) if in_flux => next.silence = Silence::Lasting,
+        _ => {}
+    }
+    next
+}
