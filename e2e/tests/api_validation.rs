@@ -67,6 +67,9 @@ const REFUSALS: &[(&str, &str, &str, &[&str])] = &[
     ),
     ("concurrency of 0", "rolloutStrategy: {", "rolloutStrategy: {maxConcurrency: 0, ", &["maxConcurrency"]),
     ("concurrency of 0 %", "rolloutStrategy: {", "rolloutStrategy: {maxConcurrency: \"0%\", ", &["maxConcurrency"]),
+    ("failures below 0", "rolloutStrategy: {", "rolloutStrategy: {maxFailures: -1, ", &["maxFailures"]),
+    ("failures over 100 %", "rolloutStrategy: {", "rolloutStrategy: {maxFailures: \"101%\", ", &["maxFailures"]),
+    ("an unknown mode", "rolloutStrategy: {", "rollback: {mode: Perhaps}\n  rolloutStrategy: {", &["rollback.mode"]),
     ("a deadline of 0", "rolloutStrategy: {", "rolloutStrategy: {progressDeadlineSeconds: 0, ", &["progressDeadline"]),
 ];
 
