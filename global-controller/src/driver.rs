@@ -6,6 +6,7 @@ mod epoch;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use federated_store::Fence;
@@ -38,6 +39,7 @@ pub(crate) async fn run(world: Arc<World>, keeper: EpochKeeper, fence: Fence, st
         () = stop.cancelled() => {}
         () = drive(&world, &keeper, fence) => {}
     }
+    world.judging_since.store(0, Ordering::Relaxed);
 }
 
 async fn drive(world: &World, keeper: &EpochKeeper, fence: Fence) {
@@ -48,6 +50,7 @@ async fn drive(world: &World, keeper: &EpochKeeper, fence: Fence) {
     let mut dirty = BTreeSet::new();
     let mut resync_at = Instant::now();
     await_pictures(world).await;
+    world.judging_since.store(clock::now_millis(), Ordering::Relaxed);
     loop {
         dirty.extend(driver.gather(&mut changes, &mut resync_at, dirty.is_empty()).await);
         let (mut members, mut looked_at) = (world.member_facts(), Instant::now());

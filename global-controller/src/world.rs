@@ -1,6 +1,7 @@
 //! What every task of the controller shares: the two pictures, the store, and who is heard.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
@@ -53,6 +54,8 @@ pub(crate) struct World {
     /// Rises when the hub is to be listed afresh.
     pub relist: watch::Sender<u64>,
     presence: Mutex<Presence>,
+    /// When this replica began to decide, in milliseconds since the Unix epoch; 0 while it doesn't.
+    pub judging_since: AtomicI64,
 }
 
 impl World {
@@ -71,6 +74,7 @@ impl World {
             hub: RwLock::default(),
             relist: watch::Sender::new(0),
             presence: Mutex::default(),
+            judging_since: AtomicI64::new(0),
         }
     }
 
@@ -232,6 +236,7 @@ impl World {
             reports: &reported,
             gates: self.settings().gates,
             hub_fresh,
+            judging_since: self.judging_since.load(Ordering::Relaxed),
         };
         look(&known, wanted.desired(), &observations)
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::Millis;
 use crds::{GateMode, RolloutAssignment, RolloutAssignmentStatus};
 
 /// Everything outside the state that a decision depends on.
@@ -20,6 +21,9 @@ pub struct Observations<'a> {
     pub gates: GateMode,
     /// Whether the hub's watch is alive. While it is silent nothing goes forward.
     pub hub_fresh: bool,
+    /// When this leader began to decide; 0 for who only looks. What fell due before, while nobody may have been able
+    /// to report, is not held against a member before its report had time to arrive.
+    pub judging_since: Millis,
 }
 
 /// What is known of one member.

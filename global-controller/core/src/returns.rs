@@ -60,7 +60,8 @@ impl Returns {
         let since = match stage {
             MemberStage::Returned { .. } => return self.returned += 1,
             MemberStage::Owed => return self.owed.push(name.to_owned()),
-            MemberStage::Returning { since } => since,
+            // A leader that was not there could not hear of it.
+            MemberStage::Returning { since } => since.max(observations.judging_since),
             _ => return self.untold.push(name.to_owned()),
         };
         let trouble = trouble(name, return_answer(name, observations).map(|(_, report)| report));

@@ -97,7 +97,7 @@ impl Tally {
         let answer = current_answer(run, name, stage, observations);
         let outcome = answer.map(|(_, report)| report.outcome);
         let trouble = || trouble(name, answer.map(|(_, report)| report));
-        let fails_at = fails_at(run, stage, silence);
+        let fails_at = fails_at(run, stage, silence, (answer.is_some(), observations.judging_since));
         // Without its workload a member has nothing that could fail or return.
         let fails_at = fails_at.filter(|_| outcome != Some(Outcome::WorkloadMissing));
         let failed = fails_at.is_some_and(|at| at <= now);
@@ -125,7 +125,7 @@ impl Tally {
     ) {
         self.given_back += 1;
         let MemberStage::Returning { since } = stage else { return };
-        let deadline = since + run.failure_rules.deadline_millis();
+        let deadline = since.max(observations.judging_since) + run.failure_rules.deadline_millis();
         if deadline > now && observations.reachability(name) != Reachability::Unreachable {
             self.returning.push(trouble(name, return_answer(name, observations).map(|(_, report)| report)));
             self.next_deadline = self.next_deadline.into_iter().chain([deadline]).min();
@@ -133,17 +133,26 @@ impl Tally {
     }
 }
 
-/// When a member fails, unless it becomes healthy before. One that was silent gets the time for its report to arrive.
-fn fails_at(run: &Run, stage: MemberStage, silence: Silence) -> Option<Millis> {
+/// When a member fails, unless it becomes healthy before. One that was silent, or that an earlier leader may not have
+/// been able to hear, gets the time for its report to arrive; one that has not answered at all its whole deadline.
+fn fails_at(
+    run: &Run,
+    stage: MemberStage,
+    silence: Silence,
+    (answered, judging_since): (bool, Millis),
+) -> Option<Millis> {
     let at = match stage {
-        MemberStage::Applying { since } => since + run.failure_rules.deadline_millis(),
+        MemberStage::Applying { since } => {
+            let began = if answered { since } else { since.max(judging_since) };
+            began + run.failure_rules.deadline_millis()
+        }
         MemberStage::Unhealthy { since } => since + UNHEALTHY_MILLIS,
         _ => return None,
     };
     match silence {
-        Silence::None => Some(at),
+        Silence::None => Some(at.max(judging_since + REPORT_MILLIS)),
         Silence::Lasting => None,
-        Silence::Ended { at: heard_at } => Some(at.max(heard_at + REPORT_MILLIS)),
+        Silence::Ended { at: heard_at } => Some(at.max(heard_at.max(judging_since) + REPORT_MILLIS)),
     }
 }
 

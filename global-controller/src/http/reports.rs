@@ -18,6 +18,9 @@ const MAX_MESSAGE_CHARS: usize = 1024;
 const MAX_HASH_BYTES: usize = 64;
 /// Most containers of a workload.
 const MAX_IMAGES: usize = 64;
+/// All of a workload's containers and images together. A return writes them three times for each of up to 32 members,
+/// and one transaction bears 1 MiB.
+const MAX_IMAGES_BYTES: usize = 8 * 1024;
 /// Longest image reference.
 const MAX_IMAGE_BYTES: usize = 512;
 
@@ -74,6 +77,7 @@ fn check(report: &Report) -> Result<(), Refusal> {
     if let Some(workload) = &status.workload {
         sound &= workload.uid.len() <= MAX_HASH_BYTES
             && workload.images.len() <= MAX_IMAGES
+            && workload.images.iter().map(|(name, image)| name.len() + image.len()).sum::<usize>() <= MAX_IMAGES_BYTES
             && workload
                 .images
                 .iter()

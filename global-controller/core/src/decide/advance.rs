@@ -75,11 +75,16 @@ fn finish_step(change: &mut Change<'_>, last: bool, healthy: usize) {
 
 /// Begins the run's current step: resolves its weight and its limits against the members planned now.
 pub(super) fn begin_step(change: &mut Change<'_>) {
+    begin_step_with(change, 1);
+}
+
+/// The same, with at least so many members in the waves begun, if there are as many.
+pub(super) fn begin_step_with(change: &mut Change<'_>, at_least: usize) {
     let plan = &mut change.state.plan;
     let Some(run) = change.state.header.run.as_mut() else { return };
     let weight = current_weight(run);
     let before = plan.wave_end;
-    plan.wave_end = wave_end(weight, plan.members.len(), before);
+    plan.wave_end = wave_end(weight, plan.members.len(), before).max(at_least.min(plan.members.len()));
     run.flux_limit = run.flux_limit.max(flux_limit(run.max_concurrency, plan.wave_end));
     run.failure_limit = run.failure_limit.max(failure_limit(run.failure_rules.max_failures, plan.wave_end));
     let budget = match run.failure_limit {

@@ -57,6 +57,10 @@ impl<'a> Change<'a> {
         let settled = self.state.header.settled_run;
         let record = self.state.members.entry(member.to_owned()).or_insert_with(|| MemberRecord::new(number));
         enter_run(record, number, settled);
+        if record.touched != Touched::No && record.containers.is_empty() {
+            // Written before containers were noted: any of them may have been set.
+            record.containers.extend(record.previous.iter().flat_map(|previous| previous.images.keys().cloned()));
+        }
         record
     }
 

@@ -33,6 +33,14 @@ fn is_kept(change: &Change<'_>, name: &str) -> bool {
         || (touched && forward && withdrawn)
 }
 
+/// Forgets those whose `MemberCluster` is gone: nobody is left to tell.
+pub(super) fn forget_gone(change: &mut Change<'_>) {
+    let gone = change.state.members.keys().filter(|name| !change.observations.members.contains_key(*name)).cloned();
+    for name in gone.collect::<Vec<_>>() {
+        forget(change, &name);
+    }
+}
+
 /// One step towards forgetting a member: write the withdrawal, or forget it once that was acknowledged, or
 /// at once when there is nobody left to tell.
 pub(super) fn withdraw(change: &mut Change<'_>, name: &str) {

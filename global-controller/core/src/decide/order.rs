@@ -6,7 +6,7 @@ use crds::{
 
 use super::{Command, change::Change};
 use crate::returns::images_before;
-use crate::{MemberStage, Run, Silence, Touched};
+use crate::{MemberStage, Reachability, Run, Silence, Touched};
 
 /// Tells a member to report what it runs. The answer becomes its previous state, unless something was applied before.
 pub(super) fn observe(change: &mut Change<'_>, run: &Run, name: &str) {
@@ -39,12 +39,10 @@ pub(super) fn apply(change: &mut Change<'_>, run: &Run, name: &str, observed: &W
 /// Tells a touched member to go back to its previous state, from whatever it runs. One that is silent finds the order
 /// when it is heard again.
 pub(super) fn give_back(change: &mut Change<'_>, run: &Run, name: &str, stage: MemberStage) {
+    let unheard = change.observations.reachability(name) == Reachability::Unknown;
     let record = change.record(name);
     record.stage = stage;
-    if record.containers.is_empty() {
-        // A record from before containers were noted.
-        record.containers.extend(run.payload.images.keys().cloned());
-    }
+    record.silence = if unheard { Silence::Lasting } else { Silence::None };
     let Some(previous) = record.previous.clone() else { return };
     let images = images_before(record, &previous);
     let mut spec = assignment(change, run, name, Intent::Return, Some(previous));

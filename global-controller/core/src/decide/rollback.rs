@@ -1,12 +1,13 @@
 //! The way back: every touched member returns to its own previous state, and the run ends.
 
-use super::{EventKind, change::Change, order};
+use super::{EventKind, change::Change, membership, order};
 use crate::returns::Returns;
 use crate::{MemberStage, Reachability, Stage, words};
 
 /// Goes on with a rollback under way. Neither a pause nor a silent hub keeps it, and it needs no valid object.
 pub(super) fn proceed(change: &mut Change<'_>) {
     if change.state.rolling_back().is_some() {
+        membership::forget_gone(change);
         give_back(change);
         end(change);
     }

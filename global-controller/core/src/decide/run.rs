@@ -3,7 +3,11 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-use super::{EventKind, advance::begin_step, change::Change};
+use super::{
+    EventKind,
+    advance::{begin_step, begin_step_with},
+    change::Change,
+};
 use crate::plan::{Joiners, order, replan};
 use crate::waves::{current_weight, failure_limit, flux_limit};
 use crate::{Clock, MemberStage, Payload, Plan, Rollout, Run, Stage, Step, words};
@@ -73,17 +77,22 @@ fn follow_membership(change: &mut Change<'_>, wanted: &[String]) {
     let forward = run.goes_forward();
     let joiners = if forward && !run.in_last_step() { Joiners::Welcome } else { Joiners::TooLate };
     let plan = replan(&change.state.plan, wanted, joiners);
-    if plan.wave_end > 0 || !forward {
+    // Those that failed and were given back are no evidence either.
+    let left = plan.wave_end < change.state.plan.wave_end;
+    let begun = plan.members.get(..plan.wave_end).unwrap_or(&plan.members);
+    let evidence_left = left && begun.iter().all(|name| change.state.stage_of(name).is_given_back());
+    if !forward || (plan.wave_end > 0 && !evidence_left) {
         change.state.plan = plan;
         return;
     }
+    let at_least = plan.wave_end + 1;
     change.state.plan = replan(&plan, wanted, Joiners::Welcome);
     if let Some(run) = change.active_run() {
         run.stage = Stage::Updating;
         run.step = if run.in_last_step() { 0 } else { run.step };
     }
     if !change.state.plan.members.is_empty() {
-        begin_step(change);
+        begin_step_with(change, at_least);
     }
 }
 

@@ -11,7 +11,8 @@ pub(super) fn heed(change: &mut Change<'_>) {
     let (now, members) = (change.now, &change.state.members);
     let heard = members.iter().filter_map(|(name, record)| {
         let in_flux = forward == Some(record.run) && record.stage.is_in_flux();
-        let next = next_record(record, in_flux, observations.reachability(name), now);
+        let answered = observations.answer(name).is_some();
+        let next = next_record(record, (in_flux, answered), observations.reachability(name), now);
         (next != *record).then(|| (name.clone(), next))
     });
     for (name, next) in heard.collect::<Vec<_>>() {
@@ -21,11 +22,31 @@ pub(super) fn heed(change: &mut Change<'_>) {
     }
 }
 
-fn next_record(record: &MemberRecord, in_flux: bool, reachability: Reachability, now: Millis) -> MemberRecord {
+fn next_record(
+    record: &MemberRecord,
+    (in_flux, answered): (bool, bool),
+    reachability: Reachability,
+    now: Millis,
+) -> MemberRecord {
     let mut next = record.clone();
     match (record.stage, reachability) {
         (MemberStage::Returning { .. }, Reachability::Unreachable) => next.stage = MemberStage::Owed,
-        (MemberStage::Owed, Reachability::Reachable) => next.stage = MemberStage::Returning { since: now },
+        (MemberStage::Owed, Reachability::Reachable) => {
+            next.stage = MemberStage::Returning { since: now };
+            next.silence = Silence::None;
+        }
+        (MemberStage::Returning { .. }, Reachability::Unknown) => next.silence = Silence::Lasting,
+        (MemberStage::Returning { .. }, Reachability::Reachable) if record.silence == Silence::Lasting => {
+            next.stage = MemberStage::Returning { since: now };
+            next.silence = Silence::None;
+        }
+        // Perhaps it never got its order: the deadline counts from now on.
+        (MemberStage::Applying { .. }, Reachability::Reachable)
+            if in_flux && record.silence == Silence::Lasting && !answered =>
+        {
+            next.stage = MemberStage::Applying { since: now };
+            next.silence = Silence::None;
+        }
         (_, Reachability::Reachable) if in_flux && record.silence == Silence::Lasting => {
             next.silence = Silence::Ended { at: now };
         }

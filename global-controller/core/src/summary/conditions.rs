@@ -28,7 +28,7 @@ fn ready(view: &View<'_>) -> ConditionFact {
     let tally = &view.tally;
     let failed = view.state.given_back();
     let healthy = view.state.plan.members.len() - failed.len();
-    let sick: Vec<&str> = [&tally.unhealthy, &tally.missing, &tally.refused]
+    let sick: Vec<&str> = [&tally.sick, &tally.unhealthy, &tally.missing, &tally.refused]
         .into_iter()
         .flatten()
         .map(|member| member.name.as_str())

@@ -14,6 +14,7 @@ mod hub;
 mod limits;
 mod linting;
 mod membership;
+mod outage;
 mod pausing;
 mod payload;
 mod plan;

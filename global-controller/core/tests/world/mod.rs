@@ -35,6 +35,7 @@ pub struct World {
     pub agents: BTreeMap<String, Agent>,
     pub gates: GateMode,
     pub hub_fresh: bool,
+    pub judging_since: Millis,
     pub now: Millis,
     pub state: RolloutState,
     pub assignments: BTreeMap<String, RolloutAssignment>,
@@ -57,6 +58,7 @@ impl World {
             agents: BTreeMap::new(),
             gates: GateMode::TimerOnly,
             hub_fresh: true,
+            judging_since: 0,
             now: START,
             state: RolloutState::new("checkout", "11e8-b0a7"),
             assignments: BTreeMap::new(),
@@ -130,6 +132,11 @@ impl World {
         }
     }
 
+    /// Another leader begins to decide, which was away or not there until now.
+    pub fn begin_term(&mut self) {
+        self.judging_since = self.now;
+    }
+
     pub fn observations(&self) -> Observations<'_> {
         Observations {
             members: &self.members,
@@ -137,6 +144,7 @@ impl World {
             reports: &self.reports,
             gates: self.gates,
             hub_fresh: self.hub_fresh,
+            judging_since: self.judging_since,
         }
     }
 
