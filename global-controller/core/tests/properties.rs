@@ -285,6 +285,14 @@ impl Story {
         }
     }
 
+    /// Lets as many deadlines pass as there are members, and decides at each.
+    fn pass_deadlines(&mut self) {
+        for _ in 0..self.world.members.len() {
+            self.world.now = self.world.wake_at.unwrap_or(self.world.now);
+            self.decide_all();
+        }
+    }
+
     /// A return goes to what the member ran first; when a rollback has ended well, each that it touched was told to.
     fn check_returns(&self) {
         let rolled_back = self.world.state.header.run.as_ref().is_some_and(|run| run.stage == Stage::RolledBack);
@@ -494,16 +502,15 @@ proptest! {
         if rolling_back(&told.world) {
             // Bounded by the deadlines, whoever does not come back.
             told.decide();
-            for _ in 0..told.world.members.len() {
-                told.world.now = told.world.wake_at.unwrap_or(told.world.now);
-                told.decide_all();
-            }
+            told.pass_deadlines();
+            // A new leader's grace ends too; who waited for a place behind the unheard has a deadline of their own.
             for member in told.world.members.keys().cloned().collect::<Vec<_>>() {
                 if told.world.members[&member].reachable == Reachability::Unknown {
                     told.world.silence(&member);
                 }
             }
             told.decide_all();
+            told.pass_deadlines();
             prop_assert!(!rolling_back(&told.world), "waiting for {:?}", told.world.waiting_on());
         }
         let ran: Vec<_> = told.world.agents.values().map(|agent| agent.runs.clone()).collect();

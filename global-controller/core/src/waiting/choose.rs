@@ -15,6 +15,8 @@ pub fn waiting_on(
     observations: &Observations<'_>,
     now: Millis,
 ) -> Option<WaitingOn> {
+    // As in decisions, time never runs back behind the last one.
+    let now = now.max(state.header.decided_at);
     let rollout = match desired {
         Desired::Deleted { .. } => {
             return rollback(state, None, observations, now).or_else(|| withdrawal(state));
