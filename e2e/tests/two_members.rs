@@ -18,7 +18,8 @@ const WEST: &str = "prod-us-west";
 /// Of the fragment's first step.
 const PAUSE_MILLIS: i64 = 20_000;
 
-/// The fragment of DESIGN section 1 with a name and a workload; the pause is shortened, for a test has no 5 minutes.
+/// The fragment of DESIGN section 1 with a name and a workload; pause and soak are shortened, for a test has no 5
+/// minutes.
 const FRAGMENT: &str = r#"
 apiVersion: rollout.example.com/v1alpha1
 kind: ClusterScopeRollout
@@ -32,6 +33,7 @@ spec:
       - setWeight: 10    # first 10 % of the clusters
         pause: 20
       - setWeight: 50    # then up to 50 %
+      soakSeconds: 2
   workload:
     kind: Deployment
     namespace: shop
