@@ -196,7 +196,7 @@ impl Board {
 
     fn tell_time(&self) {
         let now = Instant::now();
-        let ages = self.world.presence().ages(now).map(|(name, age)| (name.clone(), views::millis(age))).collect();
+        let ages = self.world.presence().ages(now).map(|(name, age)| (name.clone(), clock::millis(age))).collect();
         self.tell("time", &Time { now: clock::now_millis(), leader: self.leader(), heartbeat_age_millis: ages });
     }
 

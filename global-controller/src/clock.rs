@@ -1,6 +1,6 @@
-//! The only place that reads the wall clock.
+//! The only place that reads the wall clock, and durations as milliseconds.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rollout_core::Millis;
 
@@ -9,4 +9,9 @@ use rollout_core::Millis;
 pub(crate) fn now_millis() -> Millis {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Whole milliseconds of a duration; one of half a billion years is cut to what fits.
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

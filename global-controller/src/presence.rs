@@ -9,7 +9,7 @@ use std::time::Duration;
 use rollout_core::Reachability;
 use tokio::time::Instant;
 
-pub(crate) use forward::{Ages, MAX_HEARTBEATS, millis, run as forward};
+pub(crate) use forward::{Ages, MAX_HEARTBEATS, run as forward};
 pub(crate) use judge::run as judge;
 
 /// A member is silent after this long without a heartbeat (SEMANTICS 38); three heartbeats fit.

@@ -12,6 +12,7 @@ use kube::ResourceExt as _;
 use rollout_core::{MemberFacts, Reachability, Summary};
 use serde::Serialize;
 
+use crate::clock::millis;
 use crate::mirror::Mirror;
 
 /// A rollout, as its status says it.
@@ -131,8 +132,4 @@ impl ClusterView {
     pub fn aged(&self, age: Option<Duration>) -> Self {
         Self { last_heartbeat_age_millis: age.map(millis), ..self.clone() }
     }
-}
-
-pub(super) fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

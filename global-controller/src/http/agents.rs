@@ -20,10 +20,11 @@ use tokio::time::Instant;
 
 use crate::act::stream;
 use crate::bus::Change;
+use crate::clock::millis;
 use crate::http::refusal::Refusal;
 use crate::http::reports;
 use crate::keys;
-use crate::presence::{Ages, MAX_HEARTBEATS, millis};
+use crate::presence::{Ages, MAX_HEARTBEATS};
 use crate::records::put;
 use crate::world::World;
 

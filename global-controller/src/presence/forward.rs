@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::millis;
 use crate::world::World;
 
 /// Short against the 15 s after which a member is silent, long against the cost of a request.
@@ -70,8 +71,4 @@ async fn send(
         }
     }
     Ok(())
-}
-
-pub(crate) fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

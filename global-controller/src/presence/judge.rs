@@ -10,7 +10,6 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::SILENT_AFTER;
-use super::forward::millis;
 use crate::bus::{Change, Subscription};
 use crate::records::{ReachRecord, put};
 use crate::world::World;
@@ -111,6 +110,6 @@ fn operations(world: &World, name: &str) -> Vec<Op> {
     }
     let now = clock::now_millis();
     let age = world.presence().age(name, Instant::now());
-    let last_heard = age.map_or(0, |age| now.saturating_sub_unsigned(millis(age)));
+    let last_heard = age.map_or(0, |age| now.saturating_sub_unsigned(clock::millis(age)));
     put(keys::reach(name), &ReachRecord { reachable, since: now, last_heard }).into_iter().collect()
 }
