@@ -6,6 +6,7 @@ pub mod health;
 pub mod plan;
 pub mod said;
 pub mod status;
+pub mod stuck;
 pub mod workload;
 
 use std::sync::Arc;
@@ -140,7 +141,10 @@ impl Reconciler {
         }
         let finish = match plan(&order, live.as_ref()) {
             Step::Withdraw => self.withdraw(&api, &order, current).await,
-            Step::Answer(answer) => self.answer(&api, &order, current, answer).await,
+            Step::Answer(answer) => {
+                let answer = self.unstick(&order, live.as_ref(), answer).await?;
+                self.answer(&api, &order, current, answer).await
+            }
             Step::Apply(images) => match live {
                 Some(live) => self.apply(&api, &order, current, &live, images).await,
                 // What is not there is never planned to be changed.
@@ -148,6 +152,43 @@ impl Reconciler {
             },
         };
         finish.map(Looked::Done)
+    }
+
+    /// After a return: deletes a pod that the `StatefulSet` would leave behind for ever, and says so (SEMANTICS 18).
+    async fn unstick(&self, order: &Order, live: Option<&Workload>, mut answer: Answer) -> Result<Answer, Error> {
+        let target = &order.spec.workload;
+        let is_waiting = answer.outcome == Outcome::Progressing;
+        let Some(live) = live.filter(|live| is_waiting && stuck::possible(order, live)) else { return Ok(answer) };
+        let note = match self.delete_stuck(order, live).await {
+            Ok(None) => return Ok(answer),
+            Ok(Some(pod)) => format!("deleted pod '{pod}' of the failed revision, which was not ready"),
+            Err(Error::Cluster(error)) if error.refusal().is_some() && !error.is_missing() => {
+                format!(
+                    "NeedsPodDeletion: pods of the failed revision may be left that never become ready, and the agent may \
+                     not list and delete pods in '{}' ({error}); delete them, or set stuckPods.delete in its chart",
+                    target.namespace
+                )
+            }
+            Err(error) => return Err(error),
+        };
+        answer.message = format!("{}; {note}", answer.message);
+        Ok(answer)
+    }
+
+    /// Deletes the next stuck pod, if there is one, and returns its name.
+    async fn delete_stuck(&self, order: &Order, live: &Workload) -> Result<Option<String>, Error> {
+        let target = &order.spec.workload;
+        let pods = stuck::pods_of(&self.client, target, live).await?;
+        let Some(pod) = stuck::next(target, live, &pods) else { return Ok(None) };
+        self.check_mark(order).await?;
+        self.check_lease()?;
+        match stuck::delete(&self.client, target, pod).await {
+            // It is gone, or another pod has its name.
+            Err(error) if error.is_missing() || error.is_conflict() => return Ok(None),
+            result => result?,
+        }
+        tracing::info!(rollout = order.spec.rollout.name, pod = pod.name, "deleted a pod that was stuck");
+        Ok(Some(pod.name.clone()))
     }
 
     async fn withdraw(

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crds::WorkloadKind;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, DeploymentCondition, StatefulSet};
 use k8s_openapi::api::core::v1::{Container, PodSpec};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ManagedFieldsEntry, ObjectMeta};
 use kube::{Api, Client};
 
 use crate::assignment::Target;
@@ -53,6 +53,10 @@ pub struct Workload {
     pub available: i32,
     /// What its controller complains about, or why it does nothing.
     pub complaint: Option<String>,
+    /// Which pods are its own. `StatefulSet` only.
+    pub selector: LabelSelector,
+    /// The revision that its pods shall have. `StatefulSet` only.
+    pub update_revision: Option<String>,
     managed_fields: Vec<ManagedFieldsEntry>,
 }
 
@@ -106,6 +110,8 @@ impl Workload {
             ready: 0,
             available: 0,
             complaint: None,
+            selector: LabelSelector::default(),
+            update_revision: None,
             managed_fields: metadata.managed_fields.clone().unwrap_or_default(),
         }
     }
@@ -158,6 +164,8 @@ impl From<&StatefulSet> for Workload {
             total: status.replicas,
             updated: status.updated_replicas.unwrap_or(0),
             ready: status.ready_replicas.unwrap_or(0),
+            selector: spec.selector.clone(),
+            update_revision: status.update_revision.clone(),
             available: status.available_replicas.unwrap_or(0),
             ..Self::of(WorkloadKind::StatefulSet, &object.metadata, spec.template.spec.as_ref())
         }

@@ -1,0 +1,197 @@
+//! Pods that a `StatefulSet` leaves behind: its controller doesn't replace a pod that never became ready when the template
+//! goes back, so after a return such pods are deleted, one at a time. Which one is decided purely; [`pods_of`] and
+//! [`delete`] need a client.
+//!
+//! Only pods of the failed revision that are not ready, by uid: a pod that serves is never deleted here.
+
+use std::collections::BTreeMap;
+
+use crds::{AssignedWorkload, Intent, WorkloadKind};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{DeleteParams, ListParams, Preconditions};
+use kube::core::Selector;
+use kube::{Api, Client, ResourceExt as _};
+
+use super::workload::{Strategy, Workload};
+use crate::assignment::Order;
+use crate::cluster::{Error, call};
+
+/// Pods of one page.
+const PAGE: u32 = 500;
+/// Pages looked at: more pods than any `StatefulSet` that is updated one by one has.
+const MOST_PAGES: usize = 10;
+/// Where the `StatefulSet`'s controller writes the revision that a pod was made from.
+const REVISION: &str = "controller-revision-hash";
+
+/// A pod, reduced to what matters here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodView {
+    /// Name.
+    pub name: String,
+    /// metadata.uid.
+    pub uid: String,
+    /// The number at the end of its name.
+    pub ordinal: i32,
+    /// Revision that it was made from.
+    pub revision: String,
+    /// Whether it is being deleted.
+    pub terminating: bool,
+    /// Whether it is ready.
+    pub ready: bool,
+    /// Images of all its containers, init containers included.
+    pub images: BTreeMap<String, String>,
+}
+
+impl PodView {
+    /// The view of a pod that the workload of this uid owns.
+    fn of(pod: &Pod, owner: &str) -> Option<Self> {
+        let owned = pod.owner_references().iter().any(|one| one.uid == owner && one.controller == Some(true));
+        let name = pod.name_any();
+        let ordinal = name.rsplit_once('-').and_then(|(_, number)| number.parse().ok()).filter(|_| owned)?;
+        let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+        let ready = conditions.into_iter().any(|one| one.type_ == "Ready" && one.status == "True");
+        let containers =
+            pod.spec.iter().flat_map(|spec| spec.containers.iter().chain(spec.init_containers.iter().flatten()));
+        let images = containers.map(|one| (one.name.clone(), one.image.clone().unwrap_or_default())).collect();
+        Some(Self {
+            uid: pod.uid().unwrap_or_default(),
+            ordinal,
+            revision: pod.labels().get(REVISION).cloned().unwrap_or_default(),
+            terminating: pod.metadata.deletion_timestamp.is_some(),
+            ready,
+            images,
+            name,
+        })
+    }
+}
+
+/// Whether pods may be stuck at all: the images are back, and the `StatefulSet`, which replaces its pods itself, doesn't
+/// become healthy.
+pub fn possible(order: &Order, live: &Workload) -> bool {
+    order.spec.intent == Intent::Return
+        && live.kind == WorkloadKind::StatefulSet
+        && live.strategy != Strategy::OnDelete
+        && live.update_revision.is_some()
+}
+
+/// The pod to delete next: of those that are not ready and run other images than those to return to, in a revision that
+/// is no longer wanted, the one with the highest ordinal, as the controller itself goes. `None` while another pod is on its way, so
+/// that there is never more than one.
+pub fn next<'a>(workload: &AssignedWorkload, live: &Workload, pods: &'a [PodView]) -> Option<&'a PodView> {
+    let wanted = live.update_revision.as_deref()?;
+    let first = match live.strategy {
+        Strategy::Partition(partition) => partition,
+        Strategy::Rolling | Strategy::OnDelete => 0,
+    };
+    let on_its_way = |pod: &PodView| pod.terminating || (pod.revision == wanted && !pod.ready);
+    if pods.iter().any(on_its_way) {
+        return None;
+    }
+    let failed = |pod: &&PodView| {
+        !pod.ready
+            && pod.revision != wanted
+            && pod.ordinal >= first
+            && workload.images.iter().any(|(name, image)| pod.images.get(name) != Some(image))
+    };
+    pods.iter().filter(failed).max_by_key(|pod| pod.ordinal)
+}
+
+/// The pods of a workload. Client required.
+pub async fn pods_of(client: &Client, target: &AssignedWorkload, live: &Workload) -> Result<Vec<PodView>, Error> {
+    // A selector that can't be read selects nothing; the API server refuses such a workload anyway.
+    let Ok(selector) = Selector::try_from(live.selector.clone()) else { return Ok(Vec::new()) };
+    let api: Api<Pod> = Api::namespaced(client.clone(), &target.namespace);
+    let mut found = Vec::new();
+    let mut parameters = ListParams::default().labels_from(&selector).limit(PAGE);
+    for _ in 0..MOST_PAGES {
+        let page = call("list the pods", api.list(&parameters)).await?;
+        found.extend(page.items.iter().filter_map(|pod| PodView::of(pod, &live.uid)));
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => parameters = parameters.continue_token(&token),
+            None => break,
+        }
+    }
+    Ok(found)
+}
+
+/// Deletes exactly this pod. Client required.
+pub async fn delete(client: &Client, target: &AssignedWorkload, pod: &PodView) -> Result<(), Error> {
+    let api: Api<Pod> = Api::namespaced(client.clone(), &target.namespace);
+    let only_this = Preconditions { uid: Some(pod.uid.clone()), resource_version: None };
+    let parameters = DeleteParams::default().preconditions(only_this);
+    call("delete the pod", api.delete(&pod.name, &parameters)).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::workload::fixtures::{STATEFUL_SET, workload};
+    use super::*;
+    use crate::assignment::fixtures::assignment;
+
+    const OLD: &str = "ledger-old";
+    const BAD: &str = "ledger-bad";
+
+    fn pod(ordinal: i32, revision: &str, image: &str, ready: bool) -> PodView {
+        PodView {
+            name: format!("ledger-{ordinal}"),
+            uid: format!("u{ordinal}"),
+            ordinal,
+            revision: revision.to_owned(),
+            terminating: false,
+            ready,
+            images: [("app".to_owned(), image.to_owned()), ("sidecar".to_owned(), "s:v1".to_owned())].into(),
+        }
+    }
+
+    fn next_of(replacements: &[(&str, &str)], pods: &[PodView]) -> Option<String> {
+        let mut target = assignment(5).spec.workload;
+        target.images = [("app".to_owned(), "ledger:v1".to_owned())].into();
+        let live = workload(STATEFUL_SET, replacements);
+        next(&target, &live, pods).map(|pod| pod.name.clone())
+    }
+
+    #[test]
+    fn semantics_18_stuck_pods_of_the_failed_revision_go_one_at_a_time() {
+        let (good, bad) = ("ledger:v1", "ledger:v2");
+        let stuck = |ordinal| pod(ordinal, BAD, bad, false);
+        let fine = |ordinal| pod(ordinal, OLD, good, true);
+        assert_eq!(next_of(&[], &[fine(0), stuck(1), stuck(2)]).as_deref(), Some("ledger-2"));
+        assert_eq!(next_of(&[], &[fine(0), stuck(1), fine(2)]).as_deref(), Some("ledger-1"));
+        assert_eq!(next_of(&[], &[fine(0), fine(1), fine(2)]), None);
+        // One is being deleted, or its successor isn't ready yet.
+        let terminating = PodView { terminating: true, ..stuck(2) };
+        assert_eq!(next_of(&[], &[fine(0), stuck(1), terminating]), None);
+        assert_eq!(next_of(&[], &[fine(0), stuck(1), pod(2, OLD, good, false)]), None);
+    }
+
+    #[test]
+    fn semantics_18_a_pod_that_is_ready_or_of_another_make_is_never_deleted() {
+        let (good, bad) = ("ledger:v1", "ledger:v2");
+        assert_eq!(next_of(&[], &[pod(2, BAD, bad, true)]), None);
+        assert_eq!(next_of(&[], &[pod(2, "ledger-other", good, false)]), None);
+        // Ordinals below the partition keep what they are.
+        let partition = [("partition: 0", "partition: 2")];
+        assert_eq!(next_of(&partition, &[pod(1, BAD, bad, false)]), None);
+        assert_eq!(next_of(&partition, &[pod(2, BAD, bad, false)]).as_deref(), Some("ledger-2"));
+        // Without a revision to go to nothing is known to be old.
+        assert_eq!(next_of(&[("  updateRevision: ledger-old\n", "")], &[pod(2, BAD, bad, false)]), None);
+    }
+
+    #[test]
+    fn only_pods_that_the_workload_owns_are_seen() {
+        let text = "
+metadata:
+  name: ledger-2
+  uid: u2
+  labels: {controller-revision-hash: ledger-bad}
+  ownerReferences: [{apiVersion: apps/v1, kind: StatefulSet, name: ledger, uid: w2, controller: true}]
+spec: {containers: [{name: app, image: 'ledger:v2'}]}
+status: {conditions: [{type: Ready, status: 'False'}]}
+";
+        let pod: Pod = crds::yaml::from_str(text).unwrap();
+        let view = PodView::of(&pod, "w2").unwrap();
+        assert_eq!((view.ordinal, view.revision.as_str(), view.ready), (2, BAD, false));
+        assert_eq!(PodView::of(&pod, "w3"), None);
+    }
+}
