@@ -2,6 +2,8 @@
 
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod account;
+pub mod clients;
 pub mod cluster;
 pub mod fleet;
 pub mod protocol;
