@@ -14,9 +14,12 @@ use common::clients;
 use common::fleet::{Fleet, Plan};
 
 const DEFAULT_SECONDS: u64 = 20;
-const KILL_EVERY: Duration = Duration::from_secs(1);
+/// Together with the hurry and the start of who was killed, a second.
+const KILL_EVERY: Duration = Duration::from_millis(800);
+/// Clients hurry for so long before each kill.
+const HURRY: Duration = Duration::from_millis(100);
 /// Clients of each replica that write keys of their own, and that compare and set keys that all of them share.
-const WRITERS: usize = 3;
+const WRITERS: usize = 6;
 const COUNTERS: usize = 2;
 /// Small, so that kills fall into snapshots and the cutting of the log too.
 const SNAPSHOT_ENTRIES: u64 = 1_000;
@@ -65,6 +68,8 @@ async fn kill_for(test: &'static str, duration: Duration, victims: Victims) {
     while Instant::now() < end {
         // A little more or less than a second, so that the kills don't fall into step with anything.
         tokio::time::sleep(KILL_EVERY.mul_f64(0.7 + 0.6 * random.fraction())).await;
+        clients.hurry(true);
+        tokio::time::sleep(HURRY).await;
         match victims {
             Victims::One => {
                 let victim = &fleet.replicas[random.below(3)];
@@ -78,6 +83,7 @@ async fn kill_for(test: &'static str, duration: Duration, victims: Victims) {
                 kills += 3;
             }
         }
+        clients.hurry(false);
         // Whoever was killed is back before the next, so that a majority runs nearly all the time.
         for replica in &fleet.replicas {
             replica.wait_until_serving().await;

@@ -1,7 +1,8 @@
 //! The account of every write: what was answered, against what is there in the end.
 //!
-//! A write of a client's own goes to a key that is written once: an acknowledged one must be there with the revision of
-//! its answer (a second application would have given it another), a denied one must not be there.
+//! A write of a client's own creates a key that nobody else writes: an acknowledged one must be there with the revision of
+//! its answer, a denied one must not be there. One that was applied twice shows as a denied one that is there, or with
+//! another revision.
 //!
 //! A compare-and-set of a shared counter leaves a link in the same transaction, under a key with the new count and a
 //! token of its own, whose value is the token of the link before. Two that both took effect on one predecessor, or one

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -12,18 +13,23 @@ use super::account::{Account, Fate, Written};
 use super::fleet::{Fleet, Replica};
 use super::protocol::{Answer, Ask, Expected};
 
-/// Between two writes of a client: with some twenty clients that is more than kills leave time for, and the keys of a
-/// run of minutes still fit into memory.
-const PACE: Duration = Duration::from_millis(15);
+/// Between two writes of a client that doesn't hurry: the keys of a run of minutes still make small snapshots.
+const PACE: Duration = Duration::from_millis(40);
 /// Counters that all counting clients share: few, so that they often meet.
 const COUNTERS: usize = 2;
 
 pub struct Clients {
     tasks: JoinSet<()>,
     stop: CancellationToken,
+    hurry: watch::Sender<bool>,
 }
 
 impl Clients {
+    /// Lets clients write without pause, so that much is under way: a kill then hits writes at every stage.
+    pub fn hurry(&self, hurry: bool) {
+        self.hurry.send_replace(hurry);
+    }
+
     /// Lets every client finish what it asked.
     pub async fn stop(mut self) {
         self.stop.cancel();
@@ -35,14 +41,15 @@ impl Clients {
 
 /// Starts so many clients of either kind at each replica.
 pub fn start(fleet: &Fleet, account: &Arc<Account>, writers: usize, counters: usize) -> Clients {
-    let (mut tasks, stop) = (JoinSet::new(), CancellationToken::new());
+    let (mut tasks, stop, hurry) = (JoinSet::new(), CancellationToken::new(), watch::Sender::new(false));
     for (place, replica) in fleet.replicas.iter().enumerate() {
         for number in 0..writers + counters {
             let (replica, account, stop) = (Arc::clone(replica), Arc::clone(account), stop.clone());
+            let mut hurry = hurry.subscribe();
             let name = format!("{place}-{number}");
             tasks.spawn(async move {
                 for n in 0_u64.. {
-                    tokio::time::sleep(PACE).await;
+                    let _ = tokio::time::timeout(PACE, hurry.wait_for(|hurry| *hurry)).await;
                     if stop.is_cancelled() {
                         return;
                     }
@@ -55,12 +62,14 @@ pub fn start(fleet: &Fleet, account: &Arc<Account>, writers: usize, counters: us
             });
         }
     }
-    Clients { tasks, stop }
+    Clients { tasks, stop, hurry }
 }
 
 async fn put(replica: &Replica, account: &Account, key: String) {
     let value = format!("value of {key}");
-    let ask = Ask::Txn { fence: None, when: vec![], then: vec![(key.clone(), value.clone())] };
+    // Were it applied twice, the second time would be a conflict, and the account has a denied write that is there.
+    let when = vec![Expected { key: key.clone(), revision: None }];
+    let ask = Ask::Txn { fence: None, when, then: vec![(key.clone(), value.clone())] };
     if let Some(fate) = fate(replica, &ask).await {
         account.enter(Written { key, value, fate });
     }
