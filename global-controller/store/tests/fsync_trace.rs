@@ -64,6 +64,12 @@ async fn every_acknowledged_write_was_flushed_on_a_majority_before_the_answer() 
         let flushes = calls.iter().filter(|call| matches!(call.name.as_str(), "fdatasync" | "fsync")).count();
         println!("replica {place}: {} calls, {flushes} flushes, {} writes in all", calls.len(), acknowledged.len());
     }
+    for (place, calls) in traces.iter().enumerate() {
+        for folder in fleet.replicas[place].folder().ancestors().skip(1).take(2) {
+            let flushed = calls.iter().any(|call| call.name == "fsync" && Path::new(&call.path) == folder);
+            assert!(flushed, "a power cut may take what replica {place} made in '{}'", folder.display());
+        }
+    }
     for Acknowledged { place, key, revision } in acknowledged {
         let answer = said_at(&traces[place], &format!(r#"{{\"Committed\":{{\"revision\":{revision}}}}}"#));
         let answer = answer.unwrap_or_else(|| panic!("the trace has no answer for '{key}', revision {revision}"));

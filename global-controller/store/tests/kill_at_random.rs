@@ -131,7 +131,9 @@ mod the_account_finds {
 
     fn problems(writes: Vec<Written>, found: &[Item]) -> usize {
         let account = Account::new();
-        writes.into_iter().for_each(|written| account.enter(written));
+        for written in writes {
+            account.enter(written);
+        }
         account.check(found).len()
     }
 

@@ -67,7 +67,8 @@ impl Fleet {
                 cluster: plan.cluster.to_owned(),
                 place,
                 ports: ports.clone(),
-                folder: text(&folder.join(format!("replica-{place}"))),
+                // Not even the folder above it exists yet.
+                folder: text(&folder.join(format!("data-{place}")).join("replica")),
                 credentials: text(&credentials),
                 snapshot_entries: plan.snapshot_entries,
             };
@@ -203,7 +204,9 @@ impl Replica {
 
     /// Ends the process with SIGKILL.
     pub fn kill(&self) {
-        self.signal_kill().map(Process::bury);
+        if let Some(process) = self.signal_kill() {
+            process.bury();
+        }
     }
 
     fn signal_kill(&self) -> Option<Process> {

@@ -106,7 +106,7 @@ async fn answer(store: &Store, ask: Ask) -> Answer {
             match store.txn(fence.map(Fence), when.collect(), then).await {
                 Ok(TxnOutcome::Committed { revision }) => Answer::Committed { revision },
                 Ok(TxnOutcome::Conflict { .. }) => Answer::Conflict,
-                Ok(TxnOutcome::Fenced { .. }) => Answer::Fenced,
+                Ok(TxnOutcome::Fenced) => Answer::Fenced,
                 Err(WriteError::Unknown { reason }) => Answer::Unknown { reason },
                 Err(error) => Answer::NotApplied { reason: error.to_string() },
             }
