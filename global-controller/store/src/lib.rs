@@ -17,6 +17,7 @@ mod logging;
 mod mirror;
 mod node_thread;
 mod open;
+mod received;
 mod transport;
 mod unique;
 mod watch;

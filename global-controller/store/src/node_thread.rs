@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender};
-use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use store_node::{Batch, Input, Node, Outputs, ProposalOutcome, ReplicaView, RequestId, SharedTable};
@@ -15,8 +15,8 @@ use crate::history::History;
 use crate::housekeeping::Chore;
 use crate::inbox::{Command, Lost};
 use crate::leadership::Leadership;
+use crate::received::Received;
 use crate::transport::Links;
-use crate::writer::Received;
 
 /// Commands taken into one step; proposals among them share one entry batch and one message to each follower.
 const COMMANDS_AT_ONCE: usize = 1024;
@@ -37,7 +37,7 @@ pub(crate) struct NodeThread {
     pub(crate) history: Arc<History>,
     pub(crate) leadership: watch::Sender<Leadership>,
     pub(crate) describe: Box<dyn Fn(ReplicaView) -> Leadership + Send>,
-    pub(crate) received: Received,
+    pub(crate) received: Arc<Received>,
     pub(crate) abandoned: Arc<AtomicBool>,
     pub(crate) closed: CancellationToken,
     pub(crate) requests: Requests,
@@ -153,7 +153,7 @@ impl NodeThread {
             Command::Unreachable(peer) => Input::Unreachable { peer },
             Command::SnapshotReceived { message, table, file, answer } => {
                 let index = message.meta().position.index;
-                self.received.lock().unwrap_or_else(PoisonError::into_inner).insert(index, file.clone());
+                self.received.offer(index, &file);
                 self.requests.snapshot = Some((index, file, answer));
                 Input::Snapshot { message, table }
             }
@@ -224,7 +224,7 @@ impl NodeThread {
         let wanted =
             batches.iter().any(|batch| batch.snapshot.as_ref().is_some_and(|meta| meta.position.index == index));
         if !wanted {
-            self.received.lock().unwrap_or_else(PoisonError::into_inner).remove(&index);
+            self.received.withdraw(index, &file);
             if let Err(error) = std::fs::remove_file(&file) {
                 tracing::warn!(%error, "failed to remove a snapshot that wasn't needed");
             }

@@ -22,6 +22,7 @@ use crate::inbox::{Command, INBOX};
 use crate::leadership::Leadership;
 use crate::mirror::Mirror;
 use crate::node_thread::{NodeThread, Requests};
+use crate::received::Received;
 use crate::transport::{self, Links};
 use crate::writer::LogWriter;
 
@@ -139,7 +140,7 @@ fn spawn_threads(
 ) -> Result<(), OpenError> {
     let (batches, written) = channel();
     let (chores, waiting) = sync_channel(WAITING_CHORES);
-    let received = Arc::default();
+    let received = Arc::<Received>::default();
     let snapshots = shared.layout.snapshots();
     let housekeeper = Housekeeper {
         table: shared.table.clone(),

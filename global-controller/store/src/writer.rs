@@ -1,10 +1,9 @@
 //! The one thread that writes the log: everything that queues up during a flush goes into the next one.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use store_node::{Batch, DurableLog, Position};
 
@@ -12,6 +11,7 @@ use crate::disk::log_engine::LogEngine;
 use crate::disk::{files, snapshot};
 use crate::housekeeping::Chore;
 use crate::inbox::Command;
+use crate::received::Received;
 
 /// Batches taken at once; each holds at most what one step of the node produces.
 const BATCHES_AT_ONCE: usize = 256;
@@ -27,13 +27,10 @@ enum Error {
     NoFile { index: u64 },
 }
 
-/// Received snapshots that wait for their batch.
-pub(crate) type Received = Arc<Mutex<HashMap<u64, PathBuf>>>;
-
 pub(crate) struct LogWriter {
     pub(crate) log: LogEngine,
     pub(crate) snapshots: PathBuf,
-    pub(crate) received: Received,
+    pub(crate) received: Arc<Received>,
     pub(crate) batches: Receiver<Batch>,
     pub(crate) inbox: SyncSender<Command>,
     pub(crate) chores: SyncSender<Chore>,
@@ -79,8 +76,7 @@ impl LogWriter {
     /// recognizes, and never a log without its beginning.
     fn publish(&self, position: Position) -> Result<(), Error> {
         let index = position.index;
-        let file = self.received.lock().unwrap_or_else(PoisonError::into_inner).remove(&index);
-        let file = file.ok_or(Error::NoFile { index })?;
+        let file = self.received.take(index).ok_or(Error::NoFile { index })?;
         files::publish(&file, &snapshot::path_of(&self.snapshots, position))?;
         Ok(())
     }

@@ -20,16 +20,24 @@ pub(crate) fn publish(temporary: &Path, path: &Path) -> io::Result<()> {
     sync_folder_of(path)
 }
 
-/// Makes a folder and its name durable.
+/// Makes a folder and those missing above it, and makes their names durable.
 pub(crate) fn make_folder(path: &Path) -> io::Result<()> {
+    let missing: Vec<_> = path.ancestors().skip(1).take_while(|above| !is_there(above)).collect();
     fs::create_dir_all(path)?;
     File::open(path)?.sync_all()?;
-    sync_folder_of(path)
+    sync_folder_of(path)?;
+    missing.into_iter().try_for_each(sync_folder_of)
+}
+
+/// The empty path above a relative one is the current folder.
+fn is_there(path: &Path) -> bool {
+    path.as_os_str().is_empty() || path.exists()
 }
 
 fn sync_folder_of(path: &Path) -> io::Result<()> {
     match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
-        _ => Ok(()),
+        Some(parent) if parent.as_os_str().is_empty() => File::open(".")?.sync_all(),
+        Some(parent) => File::open(parent)?.sync_all(),
+        None => Ok(()),
     }
 }

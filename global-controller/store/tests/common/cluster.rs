@@ -2,6 +2,7 @@
 
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -72,24 +73,10 @@ impl Cluster {
     pub async fn start(&mut self, place: usize) {
         let config = self.config(place, &self.folder(place));
         let (store, router) = Store::open_with(config, self.tuning).await.unwrap();
-        let listener = self.listen(place).await;
+        let listener = listen(self.replicas[place].url.split("//").nth(1).unwrap().parse().unwrap()).await;
         let shutdown = CancellationToken::new();
         let serving = self.authority.serve(&self.replicas[place].id, listener, router, shutdown.clone());
         self.running[place] = Some(Running { store, shutdown, serving: tokio::spawn(serving) });
-    }
-
-    async fn listen(&self, place: usize) -> TcpListener {
-        let address = self.replicas[place].url.split("//").nth(1).unwrap().parse().unwrap();
-        let give_up = tokio::time::Instant::now() + PATIENCE;
-        loop {
-            let socket = TcpSocket::new_v4().unwrap();
-            socket.set_reuseaddr(true).unwrap();
-            match socket.bind(address).and_then(|()| socket.listen(128)) {
-                Ok(listener) => return listener,
-                Err(error) if tokio::time::Instant::now() > give_up => panic!("{error}"),
-                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
-            }
-        }
     }
 
     pub fn store(&self, place: usize) -> Store {
@@ -137,6 +124,20 @@ impl Cluster {
             if self.running[place].is_some() {
                 self.close(place).await;
             }
+        }
+    }
+}
+
+/// Listens on the port that a replica had before.
+pub async fn listen(address: SocketAddr) -> TcpListener {
+    let give_up = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        match socket.bind(address).and_then(|()| socket.listen(128)) {
+            Ok(listener) => return listener,
+            Err(error) if tokio::time::Instant::now() > give_up => panic!("{error}"),
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
         }
     }
 }

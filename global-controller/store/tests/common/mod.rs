@@ -2,8 +2,14 @@
 
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod account;
+pub mod clients;
 pub mod cluster;
+pub mod fleet;
+pub mod protocol;
+pub mod replica;
 pub mod secure;
+pub mod trace;
 
 use std::path::Path;
 use std::time::Duration;

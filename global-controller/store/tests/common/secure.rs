@@ -2,6 +2,8 @@
 
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::path::Path;
+
 use axum::Router;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
@@ -27,14 +29,27 @@ impl Authority {
     }
 
     pub fn credentials(&self, role: Role, name: &str) -> Credentials {
+        let (ca, own, key) = self.issue(role, name);
+        Credentials::from_pem(ca.as_bytes(), own.as_bytes(), key.as_bytes()).unwrap()
+    }
+
+    /// Writes credentials as files, for another process.
+    pub fn write(&self, role: Role, name: &str, folder: &Path) {
+        let (ca, own, key) = self.issue(role, name);
+        std::fs::create_dir(folder).unwrap();
+        for (file, contents) in [("ca.crt", ca), ("tls.crt", own), ("tls.key", key)] {
+            std::fs::write(folder.join(file), contents).unwrap();
+        }
+    }
+
+    fn issue(&self, role: Role, name: &str) -> (String, String, String) {
         let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
         params.distinguished_name.push(DnType::OrganizationName, role.organization());
         params.distinguished_name.push(DnType::CommonName, name);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        let (ca, own, key) = (self.issuer.pem(), certificate.pem(), key.serialize_pem());
-        Credentials::from_pem(ca.as_bytes(), own.as_bytes(), key.as_bytes()).unwrap()
+        (self.issuer.pem(), certificate.pem(), key.serialize_pem())
     }
 
     pub fn client(&self, role: Role, name: &str) -> reqwest::Client {
