@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Cluster, info};
+use common::{Cluster, Draw, info};
 use store_node::{
     Input, Membership, MembershipChange, MembershipOutcome, MessageType, Op, ProposalOutcome, Refusal, Role,
     SnapshotPolicy, Txn, changes_membership,
@@ -400,4 +400,104 @@ fn a_joint_configuration_of_a_snapshot_is_left() {
     assert_eq!((membership.voters.as_slice(), membership.is_joint()), (&[1, 2][..], false));
     assert_eq!(membership.retired, [(3, "controller-3".to_owned())].into());
     write(&mut cluster, 1);
+}
+
+/// Replicas come and go while clients write, messages get lost, disks hang and replicas crash; removed ones keep
+/// running and knocking. In the end nothing acknowledged is missing and all members agree.
+#[test]
+fn acknowledged_writes_survive_changes_of_the_membership_among_crashes_and_lost_messages() {
+    let mut changes = 0;
+    for seed in 0..40 {
+        changes += chaos(seed);
+    }
+    assert!(changes > 200, "only {changes} changes were made");
+}
+
+fn chaos(seed: u64) -> usize {
+    let mut cluster = Cluster::new(3, seed, SnapshotPolicy { entries: 25, bytes: u64::MAX });
+    let mut draw = Draw(seed ^ 0xfeed);
+    cluster.loss_percent = draw.below(20);
+    for n in 0..600 {
+        disturb(&mut cluster, &mut draw);
+        if draw.below(10) == 0 {
+            change_something(&mut cluster, &mut draw);
+        }
+        for leader in cluster.leaders() {
+            let id = n * 100 + leader;
+            let then = vec![Op::Put { key: format!("k{id}"), value: "v".into() }];
+            cluster.step(leader, [Input::Propose { id, txn: Txn::new(None, vec![], then).unwrap() }]);
+        }
+        cluster.tick();
+    }
+    heal(&mut cluster);
+    check(&cluster, seed)
+}
+
+fn disturb(cluster: &mut Cluster, draw: &mut Draw) {
+    let ids: Vec<_> = cluster.replicas.keys().copied().collect();
+    let id = ids[usize::try_from(draw.below(ids.len() as u64)).unwrap()];
+    match draw.below(60) {
+        0 => cluster.crash(id),
+        1 => drop(cluster.cut.insert(id)),
+        2..=6 => cluster.cut.clear(),
+        7 => cluster.replicas.get_mut(&id).unwrap().flushing = false,
+        8..=13 => {
+            cluster.replicas.get_mut(&id).unwrap().flushing = true;
+            cluster.flush(id);
+        }
+        14..=24 if cluster.replicas[&id].node.is_none() => cluster.start(id),
+        _ => {}
+    }
+}
+
+fn change_something(cluster: &mut Cluster, draw: &mut Draw) {
+    let Some(leader) = cluster.leaders().pop() else { return };
+    let membership = cluster.node(leader).membership().clone();
+    let pick = |ids: &[u64], draw: &mut Draw| ids[usize::try_from(draw.below(ids.len() as u64)).unwrap()];
+    let change = match draw.below(3) {
+        0 if membership.members().len() < 6 => {
+            let number = cluster.replicas.keys().max().unwrap() + 1;
+            cluster.join(number);
+            add(number)
+        }
+        1 if !membership.learners.is_empty() => promote(pick(&membership.learners, draw)),
+        2 if membership.voters.len() > 3 => remove(pick(&membership.voters, draw)),
+        _ => return,
+    };
+    ask(cluster, leader, change);
+}
+
+fn heal(cluster: &mut Cluster) {
+    cluster.loss_percent = 0;
+    cluster.cut.clear();
+    for id in cluster.replicas.keys().copied().collect::<Vec<_>>() {
+        cluster.replicas.get_mut(&id).unwrap().flushing = true;
+        if cluster.replicas[&id].node.is_none() {
+            cluster.start(id);
+        }
+        cluster.flush(id);
+    }
+    ticks(cluster, 400);
+    write(cluster, 1_000_000);
+    ticks(cluster, 20);
+}
+
+fn check(cluster: &Cluster, seed: u64) -> usize {
+    let leader = *cluster.leaders().first().unwrap();
+    let membership = cluster.node(leader).membership();
+    let state = |id: u64| cluster.node(id).state().iter().collect::<Vec<_>>();
+    for member in membership.members() {
+        assert_eq!(cluster.node(member).membership(), membership, "seed {seed}, replica {member}");
+        assert_eq!(state(member), state(leader), "seed {seed}, replica {member}");
+    }
+    for (_, id, outcome) in &cluster.answers {
+        let found = cluster.node(leader).state().get(&format!("k{id}")).is_some();
+        match outcome {
+            ProposalOutcome::Applied(_) => assert!(found || *id == 1_000_000, "seed {seed}: {id} is gone"),
+            ProposalOutcome::Unknown => {}
+            _ => assert!(!found, "seed {seed}: {id} was answered {outcome:?} and applied"),
+        }
+    }
+    let made = cluster.membership_answers.iter();
+    made.filter(|answer| matches!(answer.2, MembershipOutcome::Applied(_))).count()
 }
