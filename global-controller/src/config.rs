@@ -74,6 +74,8 @@ pub struct Store {
     pub cluster: String,
     /// All replicas, this one included.
     pub replicas: Vec<ReplicaConfig>,
+    /// Whether this replica waits to be added to a store that exists, if its folder is new.
+    pub join: bool,
 }
 
 /// One thing that is wrong with a configuration.
@@ -141,23 +143,25 @@ impl Config {
         problems.require(!tls.dir.as_os_str().is_empty(), "tls.dir", || "must be a folder".to_owned());
         problems.require(!store.cluster.is_empty(), "store.cluster", || "must be a name".to_owned());
         problems.require(!hub.namespace.is_empty(), "hub.namespace", || "must be a namespace".to_owned());
-        check_replicas(&replicas, &mut problems);
+        check_replicas(&replicas, store.join, &mut problems);
         problems.into_result(Self {
             id,
             data_dir,
             hub,
             listen,
             tls_dir: tls.dir,
-            store: Store { cluster: store.cluster, replicas },
+            store: Store { cluster: store.cluster, replicas, join: store.join },
             settings: Settings { gates: gates.when_unconfigured },
             log_format: log.format,
         })
     }
 }
 
-fn check_replicas(replicas: &[ReplicaConfig], problems: &mut Problems) {
+fn check_replicas(replicas: &[ReplicaConfig], join: bool, problems: &mut Problems) {
     let count = replicas.len();
-    problems.require(matches!(count, 1 | 3 | 5), "store.replicas", || format!("{count} replicas: must be 1, 3 or 5"));
+    // One that joins lists itself beside a store's members, however many these are.
+    let fits = if join { count > 1 } else { matches!(count, 1 | 3 | 5) };
+    problems.require(fits, "store.replicas", || format!("{count} replicas: must be 1, 3 or 5, or with join several"));
     let (mut ids, mut numbers) = (BTreeSet::new(), BTreeSet::new());
     for (index, ReplicaConfig { id, number, url }) in replicas.iter().enumerate() {
         let field = |name: &str| format!("store.replicas[{index}].{name}");
@@ -214,6 +218,8 @@ struct Tls {
 struct StoreSection {
     cluster: String,
     replicas: Vec<Replica>,
+    #[serde(default)]
+    join: bool,
 }
 
 #[derive(Deserialize)]

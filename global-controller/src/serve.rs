@@ -157,6 +157,7 @@ fn store_config(config: &Config, client: reqwest::Client) -> federated_store::Co
         id: config.id.clone(),
         data_dir: config.data_dir.clone(),
         replicas: config.store.replicas.clone(),
+        join: config.store.join,
         client: Some(client),
         tick: federated_store::Config::TICK,
     }

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use store_node::SnapshotPolicy;
+use store_node::{MAX_MEMBERS, SnapshotPolicy};
 
 use crate::disk::{identity, recover};
 
-/// Replicas of one store: more than five cost latency and add little.
+/// Replicas with which a store is formed: more than five cost latency and add little.
 const ALLOWED_REPLICAS: [usize; 3] = [1, 3, 5];
 
 /// One replica of the store.
@@ -30,8 +30,12 @@ pub struct Config {
     pub id: String,
     /// The folder for this replica alone.
     pub data_dir: PathBuf,
-    /// All replicas, this one included: one, three or five.
+    /// All replicas, this one included: one, three or five that form a new store. Later the store's own membership
+    /// holds, and this is where its members are looked for.
     pub replicas: Vec<ReplicaConfig>,
+    /// Whether a new folder waits to be added to a store that exists, instead of forming one. Without effect once the
+    /// folder belongs to a store.
+    pub join: bool,
     /// Presents this replica's certificate; only a store of one replica needs none.
     pub client: Option<reqwest::Client>,
     /// Length of a tick. An election starts after 10 to 20 ticks without a leader, heartbeats go every second one.
@@ -115,8 +119,11 @@ pub(crate) struct Checked {
 impl Checked {
     pub(crate) fn new(config: Config) -> Result<Self, OpenError> {
         let mut problems = Vec::new();
-        if !ALLOWED_REPLICAS.contains(&config.replicas.len()) {
-            problems.push(format!("{} replicas, 1, 3 or 5 are allowed", config.replicas.len()));
+        if config.replicas.len() > MAX_MEMBERS {
+            problems.push(format!("{} replicas, at most {MAX_MEMBERS} are allowed", config.replicas.len()));
+        }
+        if config.join && config.replicas.len() < 2 {
+            problems.push("a replica that joins needs another one to ask".to_owned());
         }
         if config.cluster.is_empty() {
             problems.push("the cluster has no name".to_owned());
@@ -138,6 +145,15 @@ impl Checked {
         }
     }
 
+    /// Whether a new store may be formed of these replicas.
+    pub(crate) fn check_formation(&self) -> Result<(), OpenError> {
+        let count = self.config.replicas.len();
+        if self.config.join || ALLOWED_REPLICAS.contains(&count) {
+            return Ok(());
+        }
+        Err(OpenError::Config { problem: format!("{count} replicas, a store is formed of 1, 3 or 5") })
+    }
+
     /// Ids of all replicas.
     pub(crate) fn ids(&self) -> Vec<String> {
         self.config.replicas.iter().map(|replica| replica.id.clone()).collect()
@@ -146,11 +162,6 @@ impl Checked {
     /// All replicas but this one.
     pub(crate) fn others(&self) -> impl Iterator<Item = &ReplicaConfig> {
         self.config.replicas.iter().filter(|replica| replica.number != self.own.number)
-    }
-
-    /// The replica of a Raft id.
-    pub(crate) fn by_number(&self, number: u64) -> Option<&ReplicaConfig> {
-        self.config.replicas.iter().find(|replica| replica.number == number)
     }
 
     /// The replica of a name.

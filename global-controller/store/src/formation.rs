@@ -9,9 +9,11 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use crate::disk::identity::Formation;
+use crate::config::OpenError;
+use crate::disk::identity::{Formation, Identity};
 use crate::handle::Shared;
 use crate::inbox::Command;
+use crate::roster::Roster;
 use crate::transport::hello;
 
 /// Between two rounds of questions: short, as a store that starts should lead soon, and cheap.
@@ -43,9 +45,18 @@ pub(crate) async fn run(shared: Arc<Shared>, commands: Receiver<Command>) {
         }
     };
     tracing::info!(members = ?formation.members, "the store is formed");
+    start_with(shared, commands, move |shared| crate::open::form(shared, formation)).await;
+}
+
+/// Starts the replica once `prepare` has written the beginning of its folder.
+pub(crate) async fn start_with(
+    shared: Arc<Shared>,
+    commands: Receiver<Command>,
+    prepare: impl FnOnce(&Shared) -> Result<(), OpenError> + Send + 'static,
+) {
     let runtime = tokio::runtime::Handle::current();
     let started = tokio::task::spawn_blocking(move || {
-        crate::open::form(&shared, formation)?;
+        prepare(&shared)?;
         crate::open::start(&shared, commands, &runtime)
     });
     match started.await {
@@ -63,7 +74,7 @@ async fn ask_all(shared: &Shared) -> Round {
         match hello::ask(shared, peer).await {
             Ok(hello) => match hello.formation {
                 None => drop(members.insert(hello.id, hello.incarnation)),
-                Some(formation) => return adopt(shared, &peer.id, formation),
+                Some(formation) => return adopt(shared, &peer.id, formation, hello.roster.as_ref()),
             },
             Err(error) => missing.push(format!("{}: {}", peer.id, hello::describe(&error))),
         }
@@ -71,19 +82,94 @@ async fn ask_all(shared: &Shared) -> Round {
     if missing.is_empty() { Round::Formed(Formation { members }) } else { Round::Waiting(missing.join("; ")) }
 }
 
-fn adopt(shared: &Shared, from: &str, formation: Formation) -> Round {
+fn adopt(shared: &Shared, from: &str, formation: Formation, roster: Option<&Roster>) -> Round {
     let identity = shared.identity();
+    if let Some(lost) = lost_folder(&identity, from, Some(&formation), roster) {
+        return Round::Waiting(lost);
+    }
     let mut ids = shared.config.ids();
     ids.sort();
     if !formation.members.keys().eq(ids.iter()) {
-        return Round::Waiting(format!("{from} belongs to a store of {:?}, configured is {ids:?}", formation.members));
+        return Round::Waiting(format!(
+            "{from} belongs to a store that was formed of {:?}, configured is {ids:?}; to join that store, configure \
+             this replica to join and add it",
+            formation.members
+        ));
     }
-    match formation.members.get(&identity.id) {
-        Some(known) if *known == identity.incarnation => Round::Formed(formation),
-        known => Round::Waiting(format!(
-            "the folder is new (incarnation {}), but {from} knows this replica as incarnation {known:?}: its folder was \
-             lost, and it may not vote under its old id; restore the folder or replace the replica under a new id",
-            identity.incarnation
-        )),
+    Round::Formed(formation)
+}
+
+/// What to say when `from` knows a replica of this name or number that remembers something else.
+pub(crate) fn lost_folder(
+    identity: &Identity,
+    from: &str,
+    formation: Option<&Formation>,
+    roster: Option<&Roster>,
+) -> Option<String> {
+    let member = roster.and_then(|roster| roster.members.iter().find(|peer| peer.id == identity.id));
+    let formed = formation.and_then(|formation| formation.members.get(&identity.id)).copied();
+    let known = member.map(|peer| peer.incarnation).or(formed)?;
+    if known == identity.incarnation {
+        return None;
+    }
+    let id = &identity.id;
+    Some(format!(
+        "the folder is new (incarnation {}), but {from} knows '{id}' as incarnation {known}: its folder was lost, and it \
+         may not vote under its old id. Restore the folder; or re-join under a new id: run 'global-controller store \
+         members remove --id {id} --config FILE' against a member, then give this replica an id and number that were \
+         never used, an empty folder and 'join: true', start it, and run 'global-controller store members add' with them",
+        identity.incarnation
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use store_node::Role;
+
+    use super::*;
+    use crate::disk::Layout;
+    use crate::roster::Peer;
+
+    fn identity(folder: &tempfile::TempDir) -> Identity {
+        Identity::open(&Layout::new(folder.path()).unwrap(), "test", "controller-2", 2).unwrap()
+    }
+
+    fn roster(incarnation: u64) -> Roster {
+        let (id, url) = ("controller-2".to_owned(), "https://there".to_owned());
+        let members = vec![Peer { number: 2, id, url, incarnation, role: Role::Voter }];
+        Roster { index: 7, members, ..Roster::default() }
+    }
+
+    #[test]
+    fn a_replica_whose_folder_was_lost_says_what_it_found_and_how_to_join_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let identity = identity(&folder);
+        let formation = Formation { members: [("controller-2".to_owned(), 5)].into() };
+        for (formation, roster) in [(Some(&formation), None), (None, Some(&roster(5)))] {
+            let said = lost_folder(&identity, "controller-1", formation, roster).unwrap();
+            for words in [
+                "controller-1 knows 'controller-2' as incarnation 5",
+                "may not vote under its old id",
+                "store members remove --id controller-2",
+                "'join: true'",
+                "store members add",
+            ] {
+                assert!(said.contains(words), "no '{words}' in: {said}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_replica_that_is_known_as_it_is_or_not_at_all_lost_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let identity = identity(&folder);
+        let same = roster(identity.incarnation);
+        assert_eq!(lost_folder(&identity, "controller-1", None, Some(&same)), None);
+        assert_eq!(lost_folder(&identity, "controller-1", None, Some(&Roster::default())), None);
+        // It was formed with another replica of this name, which has been replaced by this one since.
+        let formation = Formation { members: [("controller-2".to_owned(), 5)].into() };
+        assert_eq!(lost_folder(&identity, "controller-1", Some(&formation), Some(&same)), None);
     }
 }

@@ -1,5 +1,6 @@
 //! The handle: what callers of the store see.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,8 +8,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use axum::Router;
-use store_node::{Fence, KeyValue, Op, ProposalOutcome, SharedTable, Txn, TxnOutcome, Versioned, When};
-use tokio::sync::{Semaphore, SemaphorePermit, oneshot, watch};
+use store_node::{Fence, KeyValue, Op, ProposalOutcome, ReplicaInfo, SharedTable, Txn, TxnOutcome, Versioned, When};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +19,7 @@ use crate::disk::identity::Identity;
 use crate::history::History;
 use crate::inbox::{Command, Lost};
 use crate::leadership::Leadership;
+use crate::roster::Roster;
 use crate::transport::forward::{self, Forwarded};
 use crate::watch::Watch;
 
@@ -95,6 +97,14 @@ pub(crate) struct Shared {
     pub(crate) table: SharedTable,
     pub(crate) history: Arc<History>,
     pub(crate) leadership: watch::Sender<Leadership>,
+    /// Who belongs to the store; empty before it is formed.
+    pub(crate) roster: watch::Sender<Roster>,
+    /// Names of members that the state itself doesn't name.
+    pub(crate) names: Mutex<HashMap<u64, ReplicaInfo>>,
+    /// Someone was refused who isn't known here.
+    pub(crate) strangers: Notify,
+    /// This replica was removed from the store.
+    pub(crate) removed: AtomicBool,
     pub(crate) operations: Semaphore,
     pub(crate) snapshot_reception: Semaphore,
     /// Nothing new is begun any more.
@@ -182,16 +192,26 @@ impl Store {
         self.shared.join().await;
     }
 
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     async fn confirm_read(&self) -> Result<(), ReadError> {
-        let deadline = Instant::now() + READ_DEADLINE;
-        let _permit = match timeout_at(deadline, self.shared.operations.acquire()).await {
+        self.shared.confirm(Instant::now() + READ_DEADLINE).await
+    }
+}
+
+impl Shared {
+    /// Waits until a majority has confirmed that the state is as new as anything acknowledged before the call.
+    pub(crate) async fn confirm(&self, deadline: Instant) -> Result<(), ReadError> {
+        let _permit = match timeout_at(deadline, self.operations.acquire()).await {
             Ok(Ok(permit)) => permit,
             Ok(Err(_)) => return Err(ReadError::Closed),
             Err(_) => return Err(ReadError::Unavailable),
         };
         let (answer, answered) = oneshot::channel();
-        if self.shared.closed.is_cancelled() || self.shared.inbox.try_send(Command::Read { answer }).is_err() {
-            return Err(if self.shared.closed.is_cancelled() { ReadError::Closed } else { ReadError::Unavailable });
+        if self.closed.is_cancelled() || self.inbox.try_send(Command::Read { answer }).is_err() {
+            return Err(if self.closed.is_cancelled() { ReadError::Closed } else { ReadError::Unavailable });
         }
         match timeout_at(deadline, answered).await {
             Ok(Ok(Ok(()))) => Ok(()),
@@ -199,9 +219,7 @@ impl Store {
             Ok(Err(_)) => Err(ReadError::Closed),
         }
     }
-}
 
-impl Shared {
     /// Brings a transaction to the leader, wherever it is, and its outcome back.
     async fn write(&self, txn: Txn) -> Result<TxnOutcome, WriteError> {
         let deadline = Instant::now() + WRITE_DEADLINE;
@@ -230,7 +248,7 @@ impl Shared {
         }
     }
 
-    async fn await_leader(
+    pub(crate) async fn await_leader(
         &self,
         leadership: &mut watch::Receiver<Leadership>,
         deadline: Instant,
@@ -246,7 +264,11 @@ impl Shared {
         }
     }
 
-    async fn pause(&self, leadership: &mut watch::Receiver<Leadership>, deadline: Instant) -> Result<(), WriteError> {
+    pub(crate) async fn pause(
+        &self,
+        leadership: &mut watch::Receiver<Leadership>,
+        deadline: Instant,
+    ) -> Result<(), WriteError> {
         if Instant::now() + RETRY_PAUSE >= deadline {
             return Err(not_applied("no leader within the deadline"));
         }

@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use store_node::{PeerMessage, ProposalOutcome, SnapshotMessage, SnapshotMeta, Table, Txn};
+use store_node::{
+    MembershipChange, MembershipOutcome, PeerMessage, Progress, ProposalOutcome, SnapshotMessage, SnapshotMeta, Table,
+    Txn,
+};
 use tokio::sync::oneshot;
 
 /// Commands that may wait. Callers hold a permit each, peers' messages are dropped when it is full.
@@ -17,6 +20,8 @@ pub(crate) struct Lost;
 pub(crate) enum Command {
     Message(PeerMessage),
     Txn { txn: Txn, answer: oneshot::Sender<ProposalOutcome> },
+    ChangeMembership { change: MembershipChange, answer: oneshot::Sender<MembershipOutcome> },
+    Progress { answer: oneshot::Sender<Vec<Progress>> },
     Read { answer: oneshot::Sender<Result<(), Lost>> },
     Persisted(u64),
     Unreachable(u64),

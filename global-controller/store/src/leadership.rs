@@ -2,7 +2,7 @@
 
 use store_node::{Fence, ReplicaView};
 
-use crate::config::Checked;
+use crate::roster::Roster;
 
 /// Who leads, seen from this replica.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -18,11 +18,12 @@ pub struct Leadership {
 }
 
 impl Leadership {
-    pub(crate) fn describe(config: &Checked, view: ReplicaView) -> Self {
-        let leader = view.leader.and_then(|number| config.by_number(number));
+    /// A leader that isn't a known member can't be spoken with, so it isn't named.
+    pub(crate) fn describe(roster: &Roster, view: ReplicaView) -> Self {
+        let leader = view.leader.and_then(|number| roster.by_number(number));
         Self {
-            leader: leader.map(|replica| replica.id.clone()),
-            url: leader.map(|replica| replica.url.clone()),
+            leader: leader.map(|peer| peer.id.clone()),
+            url: leader.map(|peer| peer.url.clone()),
             term: view.term,
             fence: view.fence,
         }

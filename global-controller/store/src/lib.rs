@@ -4,6 +4,7 @@
 //! what touches the world: the thread that runs it, the log and snapshots on disk, the connections between replicas,
 //! and watching. `OVERVIEW.md` beside the manifest draws the read path, the write path and the life-cycle.
 
+pub mod admin;
 mod config;
 mod disk;
 mod fatal;
@@ -12,12 +13,17 @@ mod handle;
 mod history;
 mod housekeeping;
 mod inbox;
+mod joining;
 mod leadership;
 mod logging;
+mod members;
 mod mirror;
 mod node_thread;
 mod open;
+mod peers;
 mod received;
+mod roster;
+mod strangers;
 mod transport;
 mod unique;
 mod watch;
@@ -30,8 +36,9 @@ pub use disk::recover::Error as RecoverError;
 pub use disk::snapshot::Error as SnapshotError;
 pub use handle::{Page, ReadError, Store, WriteError};
 pub use leadership::Leadership;
+pub use members::{Member, MemberProgress};
 pub use store_node::{
-    Change, Fence, KeyValue, MAX_KEY_BYTES, MAX_OPERATIONS, MAX_TXN_BYTES, Op, SnapshotPolicy, TxnOutcome, Versioned,
-    When,
+    Change, Fence, KeyValue, MAX_KEY_BYTES, MAX_OPERATIONS, MAX_TXN_BYTES, Op, Role, SnapshotPolicy, TxnOutcome,
+    Versioned, When,
 };
 pub use watch::{Watch, WatchEvent};

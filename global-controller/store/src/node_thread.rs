@@ -7,10 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::time::{Duration, Instant};
 
-use store_node::{Batch, Input, Node, Outputs, ProposalOutcome, ReplicaView, RequestId, SharedTable};
+use store_node::{
+    Batch, Input, MembershipOutcome, Node, Outputs, ProposalOutcome, ReplicaView, RequestId, SharedTable,
+};
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::handle::Shared;
 use crate::history::History;
 use crate::housekeeping::Chore;
 use crate::inbox::{Command, Lost};
@@ -36,7 +39,7 @@ pub(crate) struct NodeThread {
     pub(crate) links: Links,
     pub(crate) history: Arc<History>,
     pub(crate) leadership: watch::Sender<Leadership>,
-    pub(crate) describe: Box<dyn Fn(ReplicaView) -> Leadership + Send>,
+    pub(crate) shared: Arc<Shared>,
     pub(crate) received: Arc<Received>,
     pub(crate) abandoned: Arc<AtomicBool>,
     pub(crate) closed: CancellationToken,
@@ -49,6 +52,7 @@ pub(crate) struct Requests {
     next: RequestId,
     txns: HashMap<RequestId, oneshot::Sender<ProposalOutcome>>,
     reads: HashMap<RequestId, oneshot::Sender<Result<(), Lost>>>,
+    changes: HashMap<RequestId, oneshot::Sender<MembershipOutcome>>,
     snapshot: Option<(u64, PathBuf, oneshot::Sender<()>)>,
 }
 
@@ -58,9 +62,20 @@ impl Requests {
         self.next
     }
 
-    fn answer(&mut self, proposals: Vec<(RequestId, ProposalOutcome)>, reads: &[RequestId], lost: &[RequestId]) {
+    fn answer(
+        &mut self,
+        proposals: Vec<(RequestId, ProposalOutcome)>,
+        changes: Vec<(RequestId, MembershipOutcome)>,
+        reads: &[RequestId],
+        lost: &[RequestId],
+    ) {
         for (id, outcome) in proposals {
             if let Some(answer) = self.txns.remove(&id) {
+                let _ = answer.send(outcome);
+            }
+        }
+        for (id, outcome) in changes {
+            if let Some(answer) = self.changes.remove(&id) {
                 let _ = answer.send(outcome);
             }
         }
@@ -78,7 +93,7 @@ impl NodeThread {
         let _guard = crate::fatal::PanicGuard("node");
         // Connections, watchers and the mirror end with the node.
         let _closing = self.closed.clone().drop_guard();
-        self.step(if self.links.none() { vec![Input::Campaign] } else { Vec::new() });
+        self.step(if self.alone() { vec![Input::Campaign] } else { Vec::new() });
         let mut next_tick = Instant::now() + self.tick;
         let mut closing: Option<u32> = None;
         loop {
@@ -93,11 +108,14 @@ impl NodeThread {
             }
             let now = Instant::now();
             if now >= next_tick {
-                inputs.push(Input::Tick);
+                if !self.shared.removed.load(Ordering::Relaxed) {
+                    inputs.push(Input::Tick);
+                }
                 next_tick = (next_tick + self.tick).max(now.checked_sub(self.tick * MOST_TICKS_BEHIND).unwrap_or(now));
                 closing = closing.map(|left| left.saturating_sub(1));
             }
             self.step(inputs);
+            self.follow_membership();
             if closing.is_some_and(|left| left == 0 || self.may_end()) {
                 self.leadership.send_replace(Leadership::default());
                 return;
@@ -105,9 +123,28 @@ impl NodeThread {
         }
     }
 
+    /// Whether this replica is the only voter, so that nobody else can lead.
+    fn alone(&self) -> bool {
+        let membership = self.node.membership();
+        membership.voters == [self.shared.config.own.number] && !membership.is_joint()
+    }
+
+    /// Connections and the name of the leader follow the membership, whoever it was heard from.
+    fn follow_membership(&mut self) {
+        if self.links.follow_changes() {
+            self.show_leader(self.node.view());
+        }
+    }
+
+    fn show_leader(&self, view: ReplicaView) {
+        let shown = Leadership::describe(&self.shared.roster.borrow(), view);
+        let removed = self.shared.removed.load(Ordering::Relaxed);
+        self.leadership.send_replace(if removed { Leadership::default() } else { shown });
+    }
+
     /// Whether nobody waits for this replica any more: neither callers nor the others for a new leader.
     fn may_end(&self) -> bool {
-        self.requests.txns.is_empty() && (!self.node.leads() || self.links.none())
+        self.requests.txns.is_empty() && (!self.node.leads() || self.alone())
     }
 
     /// Takes what waits, or waits for something until the next tick. True when the store is to be closed.
@@ -123,9 +160,10 @@ impl NodeThread {
         };
         while let Some(command) = next {
             messages += usize::from(matches!(command, Command::Message(_)));
-            match self.input(command) {
-                Some(input) => inputs.push(input),
-                None => close = true,
+            match command {
+                Command::Close => close = true,
+                Command::Progress { answer } => drop(answer.send(self.node.progress())),
+                command => inputs.extend(self.input(command)),
             }
             if inputs.len() >= COMMANDS_AT_ONCE || messages >= MESSAGES_AT_ONCE || self.requests.snapshot.is_some() {
                 break;
@@ -135,7 +173,7 @@ impl NodeThread {
         close
     }
 
-    /// The node's input for a command; `None` for [`Command::Close`].
+    /// The node's input for a command; `None` for what isn't the node's business.
     fn input(&mut self, command: Command) -> Option<Input> {
         let input = match command {
             Command::Message(message) => Input::Message(message),
@@ -143,6 +181,11 @@ impl NodeThread {
                 let id = self.requests.id();
                 self.requests.txns.insert(id, answer);
                 Input::Propose { id, txn }
+            }
+            Command::ChangeMembership { change, answer } => {
+                let id = self.requests.id();
+                self.requests.changes.insert(id, answer);
+                Input::ChangeMembership { id, change }
             }
             Command::Read { answer } => {
                 let id = self.requests.id();
@@ -160,7 +203,7 @@ impl NodeThread {
             Command::SnapshotSent { peer, delivered } => Input::SnapshotSent { peer, delivered },
             Command::SnapshotTaken(meta) => Input::SnapshotTaken(meta),
             Command::SnapshotFailed => Input::SnapshotFailed,
-            Command::Close => return None,
+            Command::Close | Command::Progress { .. } => return None,
         };
         Some(input)
     }
@@ -184,6 +227,8 @@ impl NodeThread {
             messages,
             batches,
             proposals,
+            membership_answers,
+            membership,
             reads,
             lost_reads,
             changes,
@@ -192,6 +237,12 @@ impl NodeThread {
             snapshots,
             snapshot_due,
         } = outputs;
+        if membership.is_some() {
+            // Before the messages: the first ones to a new replica need its connection. Connections to those that
+            // left end after this step.
+            self.shared.learn(self.shared.applied_roster());
+            self.links.add_new();
+        }
         // Raft probes a peer that lost messages, instead of waiting for an answer that can't come.
         let lost = self.links.send(messages);
         let mut inputs: Vec<_> = lost.into_iter().map(|peer| Input::Unreachable { peer }).collect();
@@ -204,7 +255,7 @@ impl NodeThread {
             self.history.restart(revision);
         }
         self.history.extend(changes);
-        self.requests.answer(proposals, &reads, &lost_reads);
+        self.requests.answer(proposals, membership_answers, &reads, &lost_reads);
         for order in snapshots {
             self.links.send_snapshot(order);
         }
@@ -213,7 +264,7 @@ impl NodeThread {
             inputs.push(Input::SnapshotFailed);
         }
         if let Some(view) = view {
-            self.leadership.send_replace((self.describe)(view));
+            self.show_leader(view);
         }
         inputs
     }

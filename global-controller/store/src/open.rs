@@ -1,14 +1,14 @@
 //! Opening a replica: identity, formation, recovery, and the threads that run it.
 
-use std::collections::BTreeSet;
+use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
 use axum::Router;
-use store_node::{Node, SharedTable, State, Table};
-use tokio::sync::{Semaphore, watch};
+use store_node::{Membership, Node, SharedTable, State, Table};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Checked, Config, OpenError, Tuning};
@@ -23,6 +23,7 @@ use crate::leadership::Leadership;
 use crate::mirror::Mirror;
 use crate::node_thread::{NodeThread, Requests};
 use crate::received::Received;
+use crate::roster::{self, Roster};
 use crate::transport::{self, Links};
 use crate::writer::LogWriter;
 
@@ -32,7 +33,7 @@ pub(crate) async fn open(config: Config, tuning: Tuning) -> Result<(Arc<Shared>,
     let (inbox, commands) = sync_channel(INBOX);
     let shared = blocking(move || prepare(config, tuning, inbox)).await?;
     let router = transport::router(Arc::clone(&shared));
-    if shared.config.others().next().is_none() {
+    if shared.config.others().next().is_none() && shared.identity().formation.is_none() {
         let members = [(shared.config.own.id.clone(), shared.identity().incarnation)].into();
         let forming = Arc::clone(&shared);
         blocking(move || form(&forming, Formation { members })).await?;
@@ -42,8 +43,14 @@ pub(crate) async fn open(config: Config, tuning: Tuning) -> Result<(Arc<Shared>,
         let handle = tokio::runtime::Handle::current();
         blocking(move || start(&starting, commands, &handle)).await?;
     } else {
-        tokio::spawn(crate::formation::run(Arc::clone(&shared), commands));
+        let waiting = Arc::clone(&shared);
+        if shared.config.config.join {
+            tokio::spawn(crate::joining::run(waiting, commands));
+        } else {
+            tokio::spawn(crate::formation::run(waiting, commands));
+        }
     }
+    tokio::spawn(crate::strangers::look_for_newer_membership(Arc::clone(&shared)));
     Ok((shared, router))
 }
 
@@ -66,7 +73,9 @@ fn prepare(
     let unfit = |source: identity::Error| OpenError::Identity { path: path.clone(), source };
     let (id, number) = (config.own.id.as_str(), config.own.number);
     let identity = Identity::open(&layout, &config.config.cluster, id, number).map_err(unfit)?;
-    identity.check_members(&config.ids()).map_err(unfit)?;
+    if identity.formation.is_none() {
+        config.check_formation()?;
+    }
     Ok(Arc::new(Shared {
         config,
         layout,
@@ -76,6 +85,10 @@ fn prepare(
         table: SharedTable::new(Table::default()),
         history: Arc::new(History::new(tuning.history_revisions, tuning.history_bytes)),
         leadership: watch::Sender::new(Leadership::default()),
+        roster: watch::Sender::new(Roster::default()),
+        names: Mutex::new(HashMap::new()),
+        strangers: Notify::new(),
+        removed: AtomicBool::new(false),
         operations: Semaphore::new(OPERATIONS),
         snapshot_reception: Semaphore::new(1),
         closed: CancellationToken::new(),
@@ -91,12 +104,25 @@ pub(crate) fn form(shared: &Shared, formation: Formation) -> Result<(), OpenErro
     if identity.formation.is_some() {
         return Ok(());
     }
-    let voters = shared.config.config.replicas.iter().map(|replica| replica.number).collect();
-    recover::found(&shared.layout, voters).map_err(|source| OpenError::Recover { path: path.clone(), source })?;
     let mut formed = identity.clone();
     formed.formation = Some(formation);
+    let replicas = roster::formed_names(&shared.config, &formed).into_iter().collect();
+    let membership = Membership::of_replicas(replicas);
+    recover::found(&shared.layout, membership).map_err(|source| OpenError::Recover { path: path.clone(), source })?;
     formed.save(&shared.layout).map_err(|source| OpenError::Identity { path, source })?;
     *identity = formed;
+    Ok(())
+}
+
+/// Writes the beginning of a replica that joins a store, and then the fact that it belongs to it.
+pub(crate) fn join(shared: &Shared, formation: Formation) -> Result<(), OpenError> {
+    let path = shared.layout.root().to_owned();
+    let mut identity = shared.identity.lock().unwrap_or_else(PoisonError::into_inner);
+    recover::join(&shared.layout).map_err(|source| OpenError::Recover { path: path.clone(), source })?;
+    let mut joined = identity.clone();
+    joined.formation = Some(formation);
+    joined.save(&shared.layout).map_err(|source| OpenError::Identity { path, source })?;
+    *identity = joined;
     Ok(())
 }
 
@@ -107,18 +133,24 @@ pub(crate) fn start(
     runtime: &tokio::runtime::Handle,
 ) -> Result<(), OpenError> {
     let path = shared.layout.root().to_owned();
-    let Start { hard_state, snapshot, entries, table, log } =
+    let Start { hard_state, mut snapshot, entries, mut table, log } =
         recover::recover(&shared.layout).map_err(|source| OpenError::Recover { path, source })?;
     tracing::info!(snapshot = snapshot.position.index, entries = entries.len(), "replica recovered");
-    let configured: BTreeSet<_> = shared.config.config.replicas.iter().map(|replica| replica.number).collect();
-    let voters: BTreeSet<_> = snapshot.membership.voters.iter().copied().collect();
-    if voters != configured {
-        let problem = format!("the store's replicas have the numbers {voters:?}, configured are {configured:?}");
-        return Err(OpenError::Config { problem });
-    }
+    // A store that was formed before its state named the members gets the names of its formation.
+    let names = roster::formed_names(&shared.config, &shared.identity());
+    table.name_replicas(names.clone());
+    snapshot.membership = table.membership().clone();
+    *shared.names.lock().unwrap_or_else(PoisonError::into_inner) = names;
     shared.history.restart(table.revision());
     let mut state = shared.table.clone();
     state.install(table);
+    if snapshot.position.index > 0 {
+        roster::compare(&shared.config, &snapshot.membership);
+        shared.learn(shared.applied_roster());
+    } else {
+        // Nothing says yet who belongs to the store but its members.
+        shared.strangers.notify_one();
+    }
     let node_config = store_node::Config {
         id: shared.config.own.number,
         boot: crate::unique::number(),
@@ -158,7 +190,6 @@ fn spawn_threads(
         chores: chores.clone(),
         abandoned: Arc::clone(&shared.abandoned),
     };
-    let described = shared.config.clone();
     let thread = NodeThread {
         node,
         tick: shared.config.config.tick,
@@ -168,7 +199,7 @@ fn spawn_threads(
         links,
         history: Arc::clone(&shared.history),
         leadership: shared.leadership.clone(),
-        describe: Box::new(move |view| Leadership::describe(&described, view)),
+        shared: Arc::clone(shared),
         received,
         abandoned: Arc::clone(&shared.abandoned),
         closed: shared.closed.clone(),

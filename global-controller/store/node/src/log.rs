@@ -155,9 +155,10 @@ impl Storage for LogMirror {
         Ok(self.last())
     }
 
-    fn snapshot(&self, request_index: u64, _to: u64) -> raft::Result<Snapshot> {
+    fn snapshot(&self, request_index: u64, to: u64) -> raft::Result<Snapshot> {
         let meta = &self.newest_snapshot;
-        if meta.position.index < request_index {
+        // Raft doesn't install a snapshot whose membership lacks the one that installs it.
+        if meta.position.index < request_index || !meta.membership.contains(to) {
             return Err(StorageError::SnapshotTemporarilyUnavailable.into());
         }
         Ok(to_raft_snapshot(meta))
@@ -178,4 +179,24 @@ pub(crate) fn to_raft_snapshot(meta: &SnapshotMeta) -> Snapshot {
 pub(crate) fn entry_bytes(entry: &Entry) -> u64 {
     const FIXED: u64 = 32;
     FIXED + entry.data.len() as u64 + entry.context.len() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use super::*;
+    use crate::membership::Membership;
+
+    #[test]
+    fn a_replica_gets_no_snapshot_that_does_not_know_it() {
+        let position = Position { term: 1, index: 9 };
+        let meta = SnapshotMeta { position, membership: Membership::of_voters(vec![1, 2]) };
+        let mirror = LogMirror::new(HardState::default(), meta, Vec::new());
+        assert_eq!(mirror.snapshot(0, 2).unwrap().get_metadata().index, 9);
+        for (at_least, to) in [(0, 3), (10, 2)] {
+            let unavailable = raft::Error::Store(StorageError::SnapshotTemporarilyUnavailable);
+            assert_eq!(mirror.snapshot(at_least, to), Err(unavailable), "from {at_least}, to {to}");
+        }
+    }
 }

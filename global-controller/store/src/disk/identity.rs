@@ -45,17 +45,10 @@ pub enum Error {
         /// Raft id configured.
         number: u64,
     },
-    /// The cluster was formed with other replicas than the configured ones.
-    #[error("the cluster was formed with replicas {found:?}, configured are {wanted:?}")]
-    Members {
-        /// Ids found.
-        found: Vec<String>,
-        /// Ids configured.
-        wanted: Vec<String>,
-    },
 }
 
-/// The incarnations with which a cluster was formed, by replica id. A replica whose folder was lost comes back with
+/// The incarnations with which a cluster was formed, by replica id; those of replicas that join later lie in the
+/// state, and their folders hold this as the mark of the store they belong to. A replica whose folder was lost comes back with
 /// another incarnation, and is not let in under its old id: it no longer knows how it voted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Formation {
@@ -103,15 +96,6 @@ impl Identity {
             return Err(Error::Replica { found, found_number, wanted: id.to_owned(), number });
         }
         Ok(())
-    }
-
-    /// Checks that the configured replicas are those with which the cluster was formed.
-    pub(crate) fn check_members(&self, wanted: &[String]) -> Result<(), Error> {
-        let Some(formation) = &self.formation else { return Ok(()) };
-        let found: Vec<_> = formation.members.keys().cloned().collect();
-        let mut wanted = wanted.to_vec();
-        wanted.sort();
-        if found == wanted { Ok(()) } else { Err(Error::Members { found, wanted }) }
     }
 
     /// Writes the file durably.

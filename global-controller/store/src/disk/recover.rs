@@ -65,9 +65,16 @@ pub(crate) struct Start {
     pub(crate) log: LogEngine,
 }
 
+/// Writes the beginning of a replica that joins: nothing but the fact that it knows of no vote. May be repeated until
+/// the identity says that it belongs to the store; from then on a lost log is found by this mark.
+pub(crate) fn join(layout: &Layout) -> Result<(), Error> {
+    let (mut log, _) = LogEngine::open(&layout.log())?;
+    Ok(log.write(&[Batch { must_sync: true, ..Batch::default() }])?)
+}
+
 /// Writes the common beginning of a new store. May be repeated until the identity says that the store is formed.
-pub(crate) fn found(layout: &Layout, voters: Vec<u64>) -> Result<(), Error> {
-    snapshot::save(&layout.snapshots(), &Table::new(BIRTH, Membership::of_voters(voters)))?;
+pub(crate) fn found(layout: &Layout, membership: Membership) -> Result<(), Error> {
+    snapshot::save(&layout.snapshots(), &Table::new(BIRTH, membership))?;
     let (mut log, _) = LogEngine::open(&layout.log())?;
     let hard_state = HardState { term: BIRTH.term, commit: BIRTH.index, ..HardState::default() };
     log.write(&[Batch { hard_state, must_sync: true, ..Batch::default() }])?;
@@ -77,9 +84,10 @@ pub(crate) fn found(layout: &Layout, voters: Vec<u64>) -> Result<(), Error> {
 /// Reads everything that a formed replica starts from.
 pub(crate) fn recover(layout: &Layout) -> Result<Start, Error> {
     snapshot::remove_temporary(&layout.snapshots())?;
-    let table = newest_table(layout)?;
     let (mut log, Recovered { marker, entries }) = LogEngine::open(&layout.log())?;
     let marker = marker.ok_or(Error::NoHardState)?;
+    let joins = entries.is_empty() && marker.hard_state.commit == 0 && snapshot::list(&layout.snapshots())?.is_empty();
+    let table = if joins { Table::default() } else { newest_table(layout)? };
     let snapshot = table.meta();
     let ends_before = entries.last().is_some_and(|entry| entry.index < snapshot.position.index);
     let held = entries.len();
@@ -87,6 +95,10 @@ pub(crate) fn recover(layout: &Layout) -> Result<Start, Error> {
     let last = entries.last().map_or(snapshot.position.index, |entry| entry.index);
     let mut hard_state = marker.hard_state;
     hard_state.commit = hard_state.commit.max(snapshot.position.index);
+    if hard_state.term < snapshot.position.term {
+        // A crash came between the first snapshot of a replica that joins and its log; it never voted.
+        hard_state = HardState { term: snapshot.position.term, commit: hard_state.commit, ..HardState::default() };
+    }
     if hard_state.commit > last {
         return Err(Error::ShortLog { last, commit: hard_state.commit });
     }

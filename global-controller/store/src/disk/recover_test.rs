@@ -23,7 +23,7 @@ impl Folder {
     fn new() -> Self {
         let temporary = tempfile::tempdir().unwrap();
         let layout = Layout::new(temporary.path()).unwrap();
-        found(&layout, vec![1]).unwrap();
+        found(&layout, Membership::of_voters(vec![1])).unwrap();
         Self { layout, _temporary: temporary }
     }
 
@@ -109,4 +109,26 @@ fn a_leaders_snapshot_replaces_the_whole_log() {
         batch(entries(3, 51..=53), hard_state(3, 50)),
     ]);
     assert_eq!(folder.recover().unwrap(), (50, vec![51, 52, 53]));
+}
+
+#[test]
+fn a_replica_that_joins_starts_from_nothing_until_its_first_snapshot_and_a_lost_log_is_found() {
+    let temporary = tempfile::tempdir().unwrap();
+    let layout = Layout::new(temporary.path()).unwrap();
+    join(&layout).unwrap();
+    let start = recover(&layout).unwrap();
+    assert_eq!((start.snapshot, start.entries.len()), (SnapshotMeta::default(), 0));
+    drop(start.log);
+    let folder = Folder { layout, _temporary: temporary };
+    folder.snapshot(3, 50);
+    let start = recover(&folder.layout).unwrap();
+    assert_eq!((start.snapshot.position.index, start.hard_state.term, start.hard_state.vote), (50, 3, 0));
+    drop(start);
+    folder.write(&[batch(vec![], hard_state(3, 50))]);
+    std::fs::remove_dir_all(folder.layout.snapshots()).unwrap();
+    std::fs::create_dir(folder.layout.snapshots()).unwrap();
+    assert!(matches!(folder.recover(), Err(Error::NoSnapshot { .. })));
+    std::fs::remove_dir_all(folder.layout.log()).unwrap();
+    std::fs::create_dir(folder.layout.log()).unwrap();
+    assert!(matches!(folder.recover(), Err(Error::NoHardState)));
 }

@@ -219,11 +219,20 @@ fn read_keys(mut block: Reader, table: &mut Table) -> Result<(), Error> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+    use store_node::ReplicaInfo;
+
     use super::*;
 
     fn table(keys: u64) -> Table {
         let position = Position { term: 3, index: 90 };
-        let meta = SnapshotMeta { position, membership: Membership::of_voters(vec![1, 2, 3]) };
+        let info = |number: u64| ReplicaInfo {
+            name: format!("controller-{number}"),
+            url: format!("https://controller-{number}:9443"),
+            incarnation: 1000 + number,
+        };
+        let mut membership = Membership::of_replicas((1..=3).map(|number| (number, info(number))).collect());
+        membership.retired.insert(4, "controller-4".to_owned());
+        let meta = SnapshotMeta { position, membership };
         let mut table = Table::with_header(meta, 77, 2);
         for n in 0..keys {
             let value = Bytes::from(vec![7; 300]);
@@ -242,6 +251,22 @@ mod tests {
             assert!(back.iter().eq(table.iter()));
             assert_eq!((back.meta(), back.revision(), back.epoch()), (table.meta(), 77, 2));
         }
+    }
+
+    /// The bytes of a file by the version before memberships had names: voters 1, 2 and 3, and the key 'a'.
+    const BEFORE_NAMES: &str = "465354534e4150314a000000bfc4a55e0003000000000000005a000000000000004d0000000000000002000000\
+                                000000000300000001000000000000000200000000000000030000000000000000000000000000000000000000\
+                                13000000100bfb820101000000610500000000000000010000003109000000b63c5504020100000000000000";
+
+    #[test]
+    fn a_snapshot_written_before_memberships_had_names_is_still_read() {
+        let digit = |byte: u8| char::from(byte).to_digit(16).unwrap();
+        let pairs = BEFORE_NAMES.as_bytes().chunks(2);
+        let bytes: Vec<u8> = pairs.map(|pair| u8::try_from(digit(pair[0]) * 16 + digit(pair[1])).unwrap()).collect();
+        let table = read(&mut bytes.as_slice()).unwrap();
+        assert_eq!(table.membership(), &Membership::of_voters(vec![1, 2, 3]));
+        assert_eq!((table.meta().position, table.revision()), (Position { term: 3, index: 90 }, 77));
+        assert_eq!(table.get("a").map(|found| found.revision), Some(5));
     }
 
     #[test]

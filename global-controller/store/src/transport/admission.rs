@@ -5,11 +5,10 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use mutual_tls::{Peer, Role};
 
-use crate::config::ReplicaConfig;
 use crate::handle::Shared;
 
 /// Name of the sender's cluster.
-const CLUSTER: &str = "x-store-cluster";
+pub(crate) const CLUSTER: &str = "x-store-cluster";
 /// The sender's incarnation.
 const INCARNATION: &str = "x-store-incarnation";
 
@@ -32,8 +31,18 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// The configured replica that the certificate names. Anyone else gets 403.
-pub(crate) fn replica<'a>(shared: &'a Shared, parts: &Parts) -> Result<&'a ReplicaConfig, Refusal> {
+/// The name of the replica that the certificate is for: a member, or one that is configured here. One that was removed
+/// gets 410, anyone else 403.
+pub(crate) fn replica(shared: &Shared, parts: &Parts) -> Result<String, Refusal> {
+    let name = certified(shared, parts)?;
+    if name == shared.config.own.id {
+        let reason = format!("'{name}' is this replica itself");
+        return Err(Refusal::new(StatusCode::FORBIDDEN, reason));
+    }
+    Ok(name)
+}
+
+fn certified(shared: &Shared, parts: &Parts) -> Result<String, Refusal> {
     let forbidden = |reason: String| Refusal::new(StatusCode::FORBIDDEN, reason);
     let peer = parts.extensions.get::<Peer>();
     let peer = peer.ok_or_else(|| forbidden("a client certificate is needed".to_owned()))?;
@@ -41,29 +50,56 @@ pub(crate) fn replica<'a>(shared: &'a Shared, parts: &Parts) -> Result<&'a Repli
     if *role != Role::Replica {
         return Err(forbidden(format!("'{name}' is no replica")));
     }
-    let known = shared.config.others().find(|replica| replica.id == *name);
-    known.ok_or_else(|| forbidden(format!("'{name}' is not a replica of this store")))
+    let roster = shared.roster.borrow();
+    if roster.is_retired(name) {
+        return Err(Refusal::new(StatusCode::GONE, format!("'{name}' was removed from this store")));
+    }
+    if roster.by_id(name).is_none() && shared.config.by_id(name).is_none() {
+        // Perhaps it joined after the last entry that is known here.
+        shared.strangers.notify_one();
+        return Err(forbidden(format!("'{name}' is not a replica of this store")));
+    }
+    Ok(name.clone())
+}
+
+/// Whether a request doesn't say which replica sends it, as a tool's.
+pub(crate) fn introduces_no_replica(parts: &Parts) -> bool {
+    !parts.headers.contains_key(INCARNATION)
+}
+
+/// A tool that holds the certificate of a replica, perhaps this one's, and knows the cluster.
+pub(crate) fn administrator(shared: &Shared, parts: &Parts) -> Result<(), Refusal> {
+    certified(shared, parts)?;
+    check_cluster(shared, parts)
+}
+
+fn check_cluster(shared: &Shared, parts: &Parts) -> Result<(), Refusal> {
+    let own = shared.config.config.cluster.as_str();
+    let cluster = text(&parts.headers, CLUSTER);
+    if cluster == Some(own) {
+        return Ok(());
+    }
+    Err(Refusal::new(StatusCode::CONFLICT, format!("this is cluster '{own}', not {cluster:?}")))
 }
 
 /// The Raft id of a peer that belongs to the same formed store as the same incarnation.
 pub(crate) fn member(shared: &Shared, parts: &Parts) -> Result<u64, Refusal> {
     let replica = replica(shared, parts)?;
-    let identity = shared.identity();
-    let Some(formation) = &identity.formation else {
+    if shared.identity().formation.is_none() {
         return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the store isn't formed yet"));
-    };
-    let cluster = text(&parts.headers, CLUSTER);
-    if cluster != Some(identity.cluster.as_str()) {
-        let reason = format!("this is cluster '{}', not {cluster:?}", identity.cluster);
-        return Err(Refusal::new(StatusCode::CONFLICT, reason));
     }
+    check_cluster(shared, parts)?;
     let incarnation = text(&parts.headers, INCARNATION).and_then(|text| text.parse::<u64>().ok());
-    let known = formation.members.get(&replica.id);
-    if incarnation.as_ref() != known {
-        let reason = format!("'{}' is known as incarnation {known:?}, not {incarnation:?}", replica.id);
+    let Some(peer) = shared.peer_by_id(&replica) else {
+        shared.strangers.notify_one();
+        return Err(Refusal::new(StatusCode::FORBIDDEN, format!("'{replica}' is not a replica of this store")));
+    };
+    let known = peer.incarnation;
+    if incarnation != Some(known) {
+        let reason = format!("'{replica}' is known as incarnation {known}, not {incarnation:?}");
         return Err(Refusal::new(StatusCode::CONFLICT, reason));
     }
-    Ok(replica.number)
+    Ok(peer.number)
 }
 
 /// What [`member`] wants to see, added to a request.

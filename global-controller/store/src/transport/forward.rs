@@ -38,7 +38,7 @@ enum Answer {
 
 /// Sends a transaction to the leader. Unless the connection couldn't even be made, a failure leaves it unknown.
 pub(crate) async fn txn(shared: &Shared, leader: &str, txn: &Txn, deadline: Instant) -> Result<Forwarded, WriteError> {
-    let Some((client, peer)) = shared.config.config.client.as_ref().zip(shared.config.by_id(leader)) else {
+    let Some((client, peer)) = shared.config.config.client.as_ref().zip(shared.peer_by_id(leader)) else {
         return Err(not_applied("no connection to the leader is configured"));
     };
     let url = format!("{}/raft/txn", peer.url.trim_end_matches('/'));

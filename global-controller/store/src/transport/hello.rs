@@ -12,11 +12,12 @@ use super::admission::{self, Refusal};
 use crate::config::ReplicaConfig;
 use crate::disk::identity::Formation;
 use crate::handle::Shared;
+use crate::roster::Roster;
 
 /// An answer is some hundred bytes from a process nearby.
 const DEADLINE: Duration = Duration::from_secs(2);
-/// Names and incarnations of five replicas need far less.
-const MAX_BYTES: usize = 16 * 1024;
+/// Names and urls of all members, and a thousand names of replicas that were removed, each character perhaps escaped.
+const MAX_BYTES: usize = 1024 * 1024;
 
 /// Who a replica is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +27,15 @@ pub(crate) struct Hello {
     pub(crate) incarnation: u64,
     /// `None`: its folder is new and belongs to no store yet.
     pub(crate) formation: Option<Formation>,
+    /// Its Raft id; 0 from a version that doesn't say.
+    #[serde(default)]
+    pub(crate) number: u64,
+    /// Whether it waits to be added to a store.
+    #[serde(default)]
+    pub(crate) joins: bool,
+    /// Who belongs to its store; `None` before it has started, or from a version that doesn't say.
+    #[serde(default)]
+    pub(crate) roster: Option<Roster>,
 }
 
 /// Why a peer can't be spoken with.
@@ -94,6 +104,14 @@ pub(crate) async fn answer(State(shared): State<Arc<Shared>>, request: Request) 
         return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the store is closed"));
     }
     let identity = shared.identity();
-    let (cluster, id, incarnation) = (identity.cluster, identity.id, identity.incarnation);
-    Ok(Json(Hello { cluster, id, incarnation, formation: identity.formation }))
+    let roster = shared.applied_roster();
+    Ok(Json(Hello {
+        cluster: identity.cluster,
+        id: identity.id,
+        incarnation: identity.incarnation,
+        number: identity.number,
+        joins: shared.config.config.join && identity.formation.is_none(),
+        formation: identity.formation,
+        roster: (roster.index > 0).then_some(roster),
+    }))
 }

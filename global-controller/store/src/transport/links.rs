@@ -8,11 +8,13 @@ use std::time::Duration;
 use store_node::{Message, SnapshotOrder};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{self, Receiver, Sender};
+use tokio::sync::watch;
 
 use super::{hello, snapshots, streams};
 use crate::config::ReplicaConfig;
 use crate::handle::Shared;
 use crate::inbox::Command;
+use crate::roster::{Peer, Roster};
 
 /// Messages that wait for one peer. Raft bears the loss of any message, so beyond it they are dropped and counted.
 const QUEUE: usize = 4096;
@@ -22,8 +24,9 @@ const QUEUE_BYTES: usize = 64 * 1024 * 1024;
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// The queue to one peer.
+/// The queue to one peer; dropping it ends the connection.
 struct Link {
+    peer: ReplicaConfig,
     queue: Sender<Message>,
     bytes: Arc<AtomicUsize>,
     dropped: AtomicU64,
@@ -32,6 +35,7 @@ struct Link {
 /// The queues to all peers.
 pub(crate) struct Links {
     by_number: HashMap<u64, Link>,
+    roster: watch::Receiver<Roster>,
     shared: Arc<Shared>,
     runtime: Handle,
 }
@@ -42,21 +46,50 @@ pub(crate) fn weight(message: &Message) -> usize {
 }
 
 impl Links {
-    /// Starts connecting to every other replica.
+    /// Starts connecting to every other member.
     pub(crate) fn start(shared: &Arc<Shared>, runtime: &Handle) -> Self {
-        let mut links = HashMap::new();
-        for peer in shared.config.others() {
-            let (queue, waiting) = mpsc::channel(QUEUE);
-            let bytes = Arc::new(AtomicUsize::new(0));
-            runtime.spawn(keep_connected(Arc::clone(shared), peer.clone(), waiting, Arc::clone(&bytes)));
-            links.insert(peer.number, Link { queue, bytes, dropped: AtomicU64::new(0) });
-        }
-        Self { by_number: links, shared: Arc::clone(shared), runtime: runtime.clone() }
+        let roster = shared.roster.subscribe();
+        let mut links =
+            Self { by_number: HashMap::new(), roster, shared: Arc::clone(shared), runtime: runtime.clone() };
+        links.follow();
+        links
     }
 
-    /// Whether this replica is the only one.
-    pub(crate) fn none(&self) -> bool {
-        self.by_number.is_empty()
+    /// Takes a changed membership over, if there is one: says whether there was.
+    pub(crate) fn follow_changes(&mut self) -> bool {
+        let changed = self.roster.has_changed().unwrap_or(false);
+        if changed {
+            self.follow();
+        }
+        changed
+    }
+
+    fn follow(&mut self) {
+        // Before looking: a change that comes meanwhile is seen again next time.
+        self.roster.mark_unchanged();
+        let wanted = self.wanted();
+        self.by_number.retain(|number, link| wanted.get(number) == Some(&link.peer));
+        self.add_new();
+    }
+
+    /// Starts connecting to members that are new, and keeps the connections to those that left: what is on its way
+    /// to one that was removed tells it so.
+    pub(crate) fn add_new(&mut self) {
+        for (number, peer) in self.wanted() {
+            let (shared, runtime) = (&self.shared, &self.runtime);
+            self.by_number.entry(number).or_insert_with(|| Link::start(shared, runtime, peer));
+        }
+    }
+
+    /// All other members, or nobody once this replica is none.
+    fn wanted(&self) -> HashMap<u64, ReplicaConfig> {
+        let own = self.shared.config.own.number;
+        let roster = self.roster.borrow();
+        if roster.by_number(own).is_none() || self.shared.removed.load(Ordering::Relaxed) {
+            return HashMap::new();
+        }
+        let others = roster.members.iter().filter(|peer| peer.number != own).cloned();
+        others.map(|Peer { number, id, url, .. }| (number, ReplicaConfig { id, number, url })).collect()
     }
 
     /// Queues messages, in order per peer; returns the peers that lost some.
@@ -88,6 +121,13 @@ impl Links {
 }
 
 impl Link {
+    fn start(shared: &Arc<Shared>, runtime: &Handle, peer: ReplicaConfig) -> Self {
+        let (queue, waiting) = mpsc::channel(QUEUE);
+        let bytes = Arc::new(AtomicUsize::new(0));
+        runtime.spawn(keep_connected(Arc::clone(shared), peer.clone(), waiting, Arc::clone(&bytes)));
+        Self { peer, queue, bytes, dropped: AtomicU64::new(0) }
+    }
+
     fn push(&self, message: Message) -> bool {
         let weight = weight(&message);
         if self.bytes.load(Ordering::Relaxed) + weight > QUEUE_BYTES {

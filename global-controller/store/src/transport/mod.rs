@@ -8,6 +8,7 @@ pub(crate) mod forward;
 pub(crate) mod frames;
 pub(crate) mod hello;
 mod links;
+pub(crate) mod members;
 mod snapshots;
 mod streams;
 
@@ -25,6 +26,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/raft/hello", post(hello::answer))
         .route("/raft/stream", post(streams::receive))
         .route("/raft/txn", post(forward::receive))
+        .route("/raft/members", post(members::receive))
         .route("/raft/snapshot", post(snapshots::receive))
         .with_state(shared)
 }

@@ -25,14 +25,14 @@ const CHUNK_BYTES: usize = 256 * 1024;
 const MAX_SNAPSHOT_BYTES: u64 = 4 * 1024 * 1024 * 1024;
 /// At 10 MB a second this is 3 GB; a follower that takes longer gets a newer snapshot.
 const DEADLINE: Duration = Duration::from_mins(5);
-/// Names and ids of a handful of replicas.
-const MAX_ANNOUNCEMENT_BYTES: usize = 4 * 1024;
+/// Names and urls of all members, and a thousand names of replicas that were removed.
+const MAX_ANNOUNCEMENT_BYTES: usize = 512 * 1024;
 
 /// Why a snapshot didn't arrive.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error("replica {number} is not configured")]
-    Unconfigured { number: u64 },
+    #[error("replica {number} is not a known member")]
+    Unknown { number: u64 },
     #[error("no snapshot at or after index {index}")]
     Missing { index: u64 },
     #[error("failed to read the snapshot")]
@@ -50,8 +50,8 @@ pub(crate) enum Error {
 /// Sends the newest snapshot.
 pub(crate) async fn send(shared: &Shared, order: SnapshotOrder) -> Result<(), Error> {
     let number = order.to;
-    let peer = shared.config.by_number(number).zip(shared.config.config.client.as_ref());
-    let (peer, client) = peer.ok_or(Error::Unconfigured { number })?;
+    let peer = shared.peer_by_number(number).zip(shared.config.config.client.as_ref());
+    let (peer, client) = peer.ok_or(Error::Unknown { number })?;
     let index = order.meta.position.index;
     let newest = snapshot::list(&shared.layout.snapshots())?.into_iter().next();
     let newest = newest.filter(|file| file.position.index >= index).ok_or(Error::Missing { index })?;

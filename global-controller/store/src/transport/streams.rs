@@ -60,12 +60,17 @@ async fn unlock(queue: Arc<Mutex<Receiver<Message>>>, reason: String) -> (Receiv
 
 /// Before any Raft byte: is it the replica we think, of the same store and the same incarnation?
 async fn greet(shared: &Shared, peer: &ReplicaConfig) -> Result<(), String> {
-    let hello = hello::ask(shared, peer).await.map_err(|error| hello::describe(&error))?;
+    let hello = hello::ask(shared, peer).await.map_err(|error| {
+        if matches!(error, hello::Error::Refused { status, .. } if status == StatusCode::GONE.as_u16()) {
+            shared.note_removal(&peer.id);
+        }
+        hello::describe(&error)
+    })?;
     let own = shared.identity().formation;
     if hello.formation.is_none() || hello.formation != own {
         return Err(format!("it belongs to another formation: {:?}, not {own:?}", hello.formation));
     }
-    let known = own.and_then(|formation| formation.members.get(&hello.id).copied());
+    let known = shared.peer_by_id(&hello.id).map(|peer| peer.incarnation);
     if known != Some(hello.incarnation) {
         return Err(format!("it is incarnation {}, not {known:?}", hello.incarnation));
     }
@@ -98,11 +103,14 @@ pub(crate) async fn receive(State(shared): State<Arc<Shared>>, request: Request)
     let (parts, body) = request.into_parts();
     let from = admission::member(&shared, &parts)?;
     let to = shared.config.own.number;
+    let mut roster = shared.roster.subscribe();
     let mut frames = Frames::new(MAX_MESSAGE_BYTES);
     let mut stream = body.into_data_stream();
     loop {
         let chunk = tokio::select! {
             () = shared.closed.cancelled() => return Ok(StatusCode::SERVICE_UNAVAILABLE),
+            // One that was removed is no longer listened to; when it connects again it hears why.
+            _ = roster.wait_for(|roster| roster.by_number(from).is_none()) => return Ok(StatusCode::GONE),
             chunk = stream.next() => chunk,
         };
         let Some(Ok(chunk)) = chunk else { return Ok(StatusCode::OK) };

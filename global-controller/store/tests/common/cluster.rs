@@ -25,6 +25,8 @@ pub struct Cluster {
     pub replicas: Vec<ReplicaConfig>,
     pub running: Vec<Option<Running>>,
     pub tuning: Tuning,
+    /// Replicas with which the store is formed; those after them join.
+    formed: usize,
     folder: PathBuf,
     temporary: Option<tempfile::TempDir>,
 }
@@ -35,6 +37,16 @@ impl Cluster {
         for place in 0..3 {
             cluster.start(place).await;
         }
+        cluster
+    }
+
+    /// A store of one replica, which may grow.
+    pub async fn one(tuning: Tuning) -> Self {
+        let mut cluster = Self::unstarted(tuning);
+        cluster.formed = 1;
+        cluster.replicas.truncate(1);
+        cluster.running.truncate(1);
+        cluster.start(0).await;
         cluster
     }
 
@@ -56,7 +68,7 @@ impl Cluster {
         });
         let replicas = replicas.collect();
         let (authority, running, folder) = (Authority::new(), vec![None, None, None], folder.to_owned());
-        Self { authority, replicas, running, tuning, folder, temporary: None }
+        Self { authority, replicas, running, tuning, formed: 3, folder, temporary: None }
     }
 
     pub fn folder(&self, place: usize) -> PathBuf {
@@ -67,7 +79,20 @@ impl Cluster {
         let id = self.replicas[place].id.clone();
         let client = Some(self.authority.client(Role::Replica, &id));
         let (cluster, data_dir, replicas) = ("test".to_owned(), folder.to_owned(), self.replicas.clone());
-        Config { cluster, id, data_dir, replicas, client, tick: Config::TICK }
+        let join = place >= self.formed;
+        Config { cluster, id, data_dir, replicas, join, client, tick: Config::TICK }
+    }
+
+    /// Starts a replica that waits to be added, under a number that was never used; returns its place.
+    pub async fn start_joining(&mut self) -> usize {
+        let place = self.replicas.len();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let (number, url) = (place as u64 + 1, format!("https://{}", listener.local_addr().unwrap()));
+        self.replicas.push(ReplicaConfig { id: format!("controller-{number}"), number, url });
+        self.running.push(None);
+        drop(listener);
+        self.start(place).await;
+        place
     }
 
     pub async fn start(&mut self, place: usize) {
@@ -120,7 +145,7 @@ impl Cluster {
     }
 
     pub async fn close_all(mut self) {
-        for place in 0..3 {
+        for place in 0..self.running.len() {
             if self.running[place].is_some() {
                 self.close(place).await;
             }

@@ -26,6 +26,7 @@ pub fn single(folder: &Path) -> Config {
         id: "controller-1".into(),
         data_dir: folder.to_owned(),
         replicas: vec![ReplicaConfig { id: "controller-1".into(), number: 1, url: "https://127.0.0.1:1".into() }],
+        join: false,
         client: None,
         tick: Config::TICK,
     }

@@ -39,6 +39,7 @@ async fn run(order: &Order) {
         replicas: replicas.collect(),
         client: Some(client(&credentials, Role::Replica).unwrap()),
         tick: Config::TICK,
+        join: false,
     };
     let (store, router) = match Store::open_with(config, order.tuning()).await {
         Ok(opened) => opened,
