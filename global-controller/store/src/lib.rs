@@ -1,11 +1,14 @@
 //! The replicated store: a small linearizable key-value store for the controller's own state.
 //!
-//! [`Store`] is the handle, and all that callers see. Around the synchronous replica of `store-node` this crate puts
+//! [`Store`] is the handle, and all that callers see, with either of two backends: replicas of our own, or an etcd. Around the synchronous replica of `store-node` this crate puts
 //! what touches the world: the thread that runs it, the log and snapshots on disk, the connections between replicas,
 //! and watching. `OVERVIEW.md` beside the manifest draws the read path, the write path and the life-cycle.
 
 mod config;
 mod disk;
+#[cfg(feature = "etcd")]
+mod etcd;
+mod etcd_config;
 mod fatal;
 mod formation;
 mod handle;
@@ -17,6 +20,7 @@ mod logging;
 mod mirror;
 mod node_thread;
 mod open;
+mod store;
 mod transport;
 mod unique;
 mod watch;
@@ -27,8 +31,10 @@ pub use disk::identity::Error as IdentityError;
 pub use disk::log_engine::Error as LogError;
 pub use disk::recover::Error as RecoverError;
 pub use disk::snapshot::Error as SnapshotError;
-pub use handle::{Page, ReadError, Store, WriteError};
+pub use etcd_config::{EtcdConfig, EtcdTls, EtcdUser};
+pub use handle::{Embedded, Page, ReadError, WriteError};
 pub use leadership::Leadership;
+pub use store::Store;
 pub use store_node::{
     Change, Fence, KeyValue, MAX_KEY_BYTES, MAX_OPERATIONS, MAX_TXN_BYTES, Op, SnapshotPolicy, TxnOutcome, Versioned,
     When,
