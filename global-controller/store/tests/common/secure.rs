@@ -27,14 +27,19 @@ impl Authority {
     }
 
     pub fn credentials(&self, role: Role, name: &str) -> Credentials {
+        let (ca, own, key) = self.pem(role, name);
+        Credentials::from_pem(ca.as_bytes(), own.as_bytes(), key.as_bytes()).unwrap()
+    }
+
+    /// The authority, a certificate and its key.
+    pub fn pem(&self, role: Role, name: &str) -> (String, String, String) {
         let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
         params.distinguished_name.push(DnType::OrganizationName, role.organization());
         params.distinguished_name.push(DnType::CommonName, name);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        let (ca, own, key) = (self.issuer.pem(), certificate.pem(), key.serialize_pem());
-        Credentials::from_pem(ca.as_bytes(), own.as_bytes(), key.as_bytes()).unwrap()
+        (self.issuer.pem(), certificate.pem(), key.serialize_pem())
     }
 
     pub fn client(&self, role: Role, name: &str) -> reqwest::Client {
