@@ -1,7 +1,7 @@
 //! The handle: what callers of the store see, whichever backend is behind it.
 
 use axum::Router;
-use store_node::{Fence, Op, Txn, TxnOutcome, Versioned, When};
+use store_node::{Fence, Op, TxnOutcome, Versioned, When};
 use tokio::sync::watch;
 
 use crate::config::{Config, OpenError, Tuning};
@@ -86,7 +86,7 @@ impl Store {
         match &self.backend {
             Backend::Embedded(embedded) => embedded.txn(fence, when, then).await,
             #[cfg(feature = "etcd")]
-            Backend::Etcd(etcd) => etcd.txn(&checked(fence, when, then)?).await,
+            Backend::Etcd(etcd) => etcd.txn(fence, when, then).await,
         }
     }
 
@@ -126,9 +126,4 @@ impl Store {
             Backend::Etcd(etcd) => etcd.abort().await,
         }
     }
-}
-
-#[cfg(feature = "etcd")]
-fn checked(fence: Option<Fence>, when: Vec<When>, then: Vec<Op>) -> Result<Txn, WriteError> {
-    Txn::new(fence, when, then).map_err(|error| WriteError::Invalid { reason: error.to_string() })
 }

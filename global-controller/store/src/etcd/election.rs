@@ -149,6 +149,8 @@ impl Election {
             let (leader, url) = (Some(self.own.id.clone()), Some(self.own.url.clone()));
             self.show(Leadership { leader, url, term: seat.term, fence: Some(Fence(seat.term)) });
             sleep_until(lease.renew_at()).await;
+        } else {
+            self.show_nobody();
         }
         // One that isn't trusted any more shows no fence: it may take its time.
         let give_up = if trusted { lease.trusted_until() } else { Instant::now() + self.duration };
@@ -176,7 +178,7 @@ impl Election {
             let _ = timeout(ATTEMPT_DEADLINE, self.give_lease_back()).await;
         }
         let Some(mut watches) = self.shared.connection.watch().await else { return Ok(false) };
-        let next = i64::try_from(at + 1).unwrap_or(i64::MAX);
+        let next = i64::try_from(at.saturating_add(1)).unwrap_or(i64::MAX);
         let options = WatchOptions::new().with_start_revision(next);
         let changed = async {
             let mut events = watches.watch(self.shared.keys.leader(), Some(options)).await?;

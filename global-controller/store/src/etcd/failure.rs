@@ -5,10 +5,10 @@ use std::error::Error as StdError;
 use etcd_client::Error;
 use tonic::{Code, ConnectError};
 
-/// What these say is decided before anything is proposed, or when it is applied, instead of applying it. See etcd's
-/// `api/v3rpc/rpctypes/error.go`.
+/// What these say is decided before anything is proposed, or before it is applied. "database space exceeded" isn't one
+/// of them: etcd's `quotaApplierV3` also says it of the transaction that goes beyond the quota, after applying it.
 const NOT_EXECUTED: [&str; 3] =
-    ["etcdserver: no leader", "etcdserver: too many requests", "etcdserver: mvcc: database space exceeded"];
+    ["etcdserver: no leader", "etcdserver: too many requests", "etcdserver: revision of auth store is old"];
 
 /// Why a request failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -75,6 +75,8 @@ mod tests {
         for lost in ["etcdserver: leader changed", "etcdserver: request timed out", "etcdserver: server stopped"] {
             assert!(matches!(of(Status::unavailable(lost)), Failure::Perhaps(_)), "{lost}");
         }
+        let applied = Status::resource_exhausted("etcdserver: mvcc: database space exceeded");
+        assert!(matches!(of(applied), Failure::Perhaps(_)), "etcd says it after applying, too");
         assert!(matches!(of(Status::cancelled("")), Failure::Perhaps(_)));
         assert_eq!(of(Status::out_of_range("Error, decoded message length too large: found 9")), Failure::TooLarge);
     }

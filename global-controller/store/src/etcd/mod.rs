@@ -15,7 +15,7 @@ mod watching;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use store_node::{Txn, TxnOutcome, Versioned};
+use store_node::{Fence, Op, Txn, TxnOutcome, Versioned, When};
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -96,8 +96,14 @@ impl Etcd {
         self.shared.read(|client| reading::page(client, keys, prefix, after, limit)).await
     }
 
-    pub(crate) async fn txn(&self, txn: &Txn) -> Result<TxnOutcome, WriteError> {
-        self.shared.write(txn).await
+    pub(crate) async fn txn(
+        &self,
+        fence: Option<Fence>,
+        when: Vec<When>,
+        then: Vec<Op>,
+    ) -> Result<TxnOutcome, WriteError> {
+        let txn = Txn::new(fence, when, then).map_err(|error| WriteError::Invalid { reason: error.to_string() })?;
+        self.shared.write(&txn).await
     }
 
     pub(crate) fn watch(&self, prefix: &str, from: u64) -> Watch {

@@ -21,8 +21,8 @@ use crate::watch::{Watch, WatchEvent};
 const ATTEMPT_DEADLINE: Duration = Duration::from_secs(2);
 /// Before the next stream when one ended.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
-/// An answer named a revision that the watch hasn't reached: when it doesn't come by itself within this time, it isn't
-/// under our prefix, and the etcd is asked to say so.
+/// An answer named a revision that the watch hasn't reached, or its first mark hasn't come: when that doesn't come by
+/// itself within this time, nothing under our prefix will bring it, and the etcd is asked to say so.
 const CATCH_UP: Duration = Duration::from_millis(20);
 /// When nothing is heard for so long, the etcd is asked whether it is still there.
 const IDLE: Duration = Duration::from_secs(5);
@@ -104,7 +104,7 @@ impl Follower {
     /// Takes in one message; false when there is no client any more.
     async fn step(&mut self) -> Result<bool, Failure> {
         let Some(stream) = &mut self.stream else { return self.connect().await };
-        let behind = *self.heard.borrow_and_update() > self.position;
+        let behind = *self.heard.borrow_and_update() > self.position || !self.progressed;
         let message = tokio::select! {
             message = timeout(if behind { CATCH_UP } else { IDLE }, stream.message()) => message,
             Ok(()) = self.heard.changed(), if !behind => return Ok(true),
@@ -141,7 +141,7 @@ impl Follower {
             // It was restored from a backup: what lies between was taken back.
             return self.resync().await;
         }
-        let start = i64::try_from(self.position + 1).unwrap_or(i64::MAX);
+        let start = i64::try_from(self.position.saturating_add(1)).unwrap_or(i64::MAX);
         let options = WatchOptions::new().with_prefix().with_start_revision(start).with_progress_notify();
         let opened = async { Ok(client.watch(self.keys.outer(&self.prefix), Some(options)).await?) };
         self.stream = Some(within(opened).await?);

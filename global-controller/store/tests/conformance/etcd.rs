@@ -42,6 +42,10 @@ fn shared() -> &'static Servers {
     })
 }
 
+fn new_prefix() -> String {
+    format!("/clusterrollout/test-{}/", PREFIXES.fetch_add(1, Ordering::Relaxed))
+}
+
 pub struct Etcd {
     /// None: the shared one.
     own: Option<Servers>,
@@ -54,7 +58,8 @@ impl Etcd {
         self.own.as_ref().unwrap_or_else(|| shared())
     }
 
-    fn config(&self, place: usize) -> EtcdConfig {
+    /// What a handle is opened with.
+    pub fn config(&self, place: usize) -> EtcdConfig {
         let servers = self.servers();
         let (authority, certificate, key) = servers.client_pem();
         let identity = Some((certificate.into_bytes(), key.into_bytes()));
@@ -72,8 +77,26 @@ impl Etcd {
         }
     }
 
+    /// One of its own whose members don't run, without a handle.
+    pub fn unstarted() -> Self {
+        Self { own: Some(Servers::new()), prefix: new_prefix(), stores: BTreeMap::new() }
+    }
+
+    /// Starts the members of its own.
+    pub async fn start_servers(&mut self) {
+        self.own.as_mut().unwrap().start().await;
+    }
+
+    /// As somebody with rights on our prefix may.
+    pub async fn delete_leader(&self) {
+        let mut client = self.raw().await;
+        let deleted = client.delete(format!("{}leader", self.prefix), None).await.unwrap();
+        assert_eq!(deleted.deleted(), 1, "the leader's key is elsewhere");
+    }
+
+    /// A client of etcd's own kind.
     async fn raw(&self) -> Client {
-        self.servers().client(None).await
+        self.servers().client(self.servers().has_users().then_some(ROLLOUT)).await
     }
 }
 
@@ -87,8 +110,7 @@ impl Backend for Etcd {
             servers.start().await;
             Some(servers)
         };
-        let number = PREFIXES.fetch_add(1, Ordering::Relaxed);
-        let mut started = Self { own, prefix: format!("/clusterrollout/test-{number}/"), stores: BTreeMap::new() };
+        let mut started = Self { own, prefix: new_prefix(), stores: BTreeMap::new() };
         for place in 0..REPLICAS {
             started.reopen(place).await;
         }
@@ -117,8 +139,7 @@ impl Backend for Etcd {
     }
 
     async fn noise(&self) {
-        let user = self.servers().has_users().then_some(ROLLOUT);
-        let mut client = self.servers().client(user).await;
+        let mut client = self.raw().await;
         client.put("/clusterrollout/someone-else", "noise", None).await.unwrap();
     }
 

@@ -1,6 +1,6 @@
 //! One suite for all backends: what callers of a store may rely on, whatever is behind it.
 //!
-//! It tests the contract and nothing that only one backend has. With the feature `etcd` it needs the program in
+//! It tests the contract; the few tests of what only an etcd has are in a file of their own. With the feature `etcd` it needs the program in
 //! `CONFORMANCE_ETCD`, as `make conformance` sets it, and fails without.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -12,6 +12,8 @@ mod backend;
 mod embedded;
 #[cfg(feature = "etcd")]
 mod etcd;
+#[cfg(feature = "etcd")]
+mod etcd_alone;
 #[cfg(feature = "etcd")]
 mod etcd_servers;
 mod failing;
