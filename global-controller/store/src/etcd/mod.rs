@@ -33,6 +33,9 @@ use keys::Keys;
 
 /// Before a request is sent again that certainly wasn't executed: a refused connection answers at once.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
+/// A write isn't sent again with less time left than this: cut off by the deadline, it would turn an outcome that is
+/// certain into one that isn't.
+const LAST_ATTEMPT: Duration = Duration::from_secs(1);
 /// One attempt to read. A member that hangs is left for another one before the whole deadline has passed.
 const READ_ATTEMPT: Duration = Duration::from_millis(1500);
 
@@ -193,7 +196,7 @@ impl Shared {
                 }
                 Err(_) => return Err(unknown("no answer within the deadline")),
             };
-            if Instant::now() + RETRY_PAUSE >= deadline {
+            if Instant::now() + LAST_ATTEMPT >= deadline {
                 return Err(not_applied(not_sent));
             }
             sleep(RETRY_PAUSE).await;
