@@ -6,10 +6,10 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test verify fix bench deny
+.PHONY: help demo test conformance verify fix bench deny
 
 help: ## This list
-	@awk -F ': ## ' '/^[a-z]+: ## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ': ## ' '/^[a-z]+: ## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## A fleet of real clusters on this machine and a rollout over it, live; ONCE=1 ends after it
 	@echo "Building the demo; the first time takes minutes, and then again for the clusters' programs, which say so."
@@ -22,6 +22,16 @@ test: ## The whole suite, on real clusters and in a real browser
 	$(CARGO) build --release --workspace --bins --locked
 	$(TARGET)/release/assets >/dev/null
 	$(CARGO) test --release --workspace --locked $(ARGS)
+	$(MAKE) conformance
+
+# Its own target folder: the feature changes those of shared dependencies, and each run of the suite would build twice.
+conformance: ## What every backend of the store promises, also on a real etcd of three members; needs protoc
+	scripts/protoc
+	$(CARGO) build --release --workspace --bins --locked
+	etcd=$$($(TARGET)/release/assets | grep '/etcd$$') && CONFORMANCE_ETCD=$$etcd CARGO_TARGET_DIR='$(TARGET)/etcd' \
+		$(CARGO) test --release --package federated-store --features etcd --test conformance --locked $(ARGS)
+	CARGO_TARGET_DIR='$(TARGET)/etcd' $(CARGO) clippy --package federated-store --package global-controller \
+		--features federated-store/etcd,global-controller/etcd --all-targets --locked -- --deny warnings
 
 verify: ## Format, lints, generated files and the purity of crates; changes nothing
 	$(CARGO) fmt --all --check

@@ -1,5 +1,7 @@
 //! The configuration: a YAML file, parsed and checked once; every problem is named, not only the first.
 
+mod etcd;
+
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -9,6 +11,7 @@ use federated_store::ReplicaConfig;
 use serde::Deserialize;
 
 use crate::logging::LogFormat;
+pub use etcd::Etcd;
 
 /// Where the charts install, and so where the epoch's `ConfigMap` is unless told otherwise.
 const DEFAULT_NAMESPACE: &str = "rollout-system";
@@ -20,7 +23,7 @@ const MAX_BYTES: u64 = 1024 * 1024;
 pub struct Config {
     /// This replica, one of `store.replicas`.
     pub id: String,
-    /// Folder of this replica's store.
+    /// Folder of this replica's store; unused with an etcd.
     pub data_dir: PathBuf,
     /// The hub.
     pub hub: Hub,
@@ -30,6 +33,8 @@ pub struct Config {
     pub tls_dir: PathBuf,
     /// The replicated store.
     pub store: Store,
+    /// The command line's word about the store, which a changed file doesn't take back.
+    pub store_argument: Option<String>,
     /// What is read again when the file changes.
     pub settings: Settings,
     /// How log lines look.
@@ -72,10 +77,12 @@ pub struct Listen {
 pub struct Store {
     /// Its name.
     pub cluster: String,
-    /// All replicas, this one included.
+    /// All replicas of the controller, this one included.
     pub replicas: Vec<ReplicaConfig>,
     /// Whether this replica waits to be added to a store that exists, if its folder is new.
     pub join: bool,
+    /// The etcd that is the store; none: the replicas are.
+    pub etcd: Option<Etcd>,
 }
 
 /// One thing that is wrong with a configuration.
@@ -119,17 +126,17 @@ pub enum Error {
 }
 
 impl Config {
-    /// Reads and checks a file; `id` wins over the file's own.
-    pub fn read(path: &Path, id: Option<&str>) -> Result<Self, Error> {
+    /// Reads and checks a file; `id` and `store` are the command line's and win over the file's own.
+    pub fn read(path: &Path, id: Option<&str>, store: Option<&str>) -> Result<Self, Error> {
         let unreadable = |source| Error::Read { path: path.to_owned(), source };
         if std::fs::metadata(path).map_err(unreadable)?.len() > MAX_BYTES {
             return Err(Error::TooLarge { path: path.to_owned() });
         }
-        Self::parse(&std::fs::read_to_string(path).map_err(unreadable)?, id)
+        Self::parse(&std::fs::read_to_string(path).map_err(unreadable)?, id, store)
     }
 
     /// Parses and checks a text.
-    pub fn parse(text: &str, id: Option<&str>) -> Result<Self, Error> {
+    pub fn parse(text: &str, id: Option<&str>, store_argument: Option<&str>) -> Result<Self, Error> {
         let File { id: own, data_dir, hub, listen, tls, store, gates, log } = crds::yaml::from_str(text)?;
         let id = id.map(str::to_owned).or(own).unwrap_or_default();
         let replicas: Vec<_> = store.replicas.into_iter().map(Replica::into_config).collect();
@@ -139,28 +146,31 @@ impl Config {
         problems.require(id.is_empty() || known.contains(&id.as_str()), "id", || {
             format!("'{id}' is not one of store.replicas: {}", known.join(", "))
         });
-        problems.require(!data_dir.as_os_str().is_empty(), "dataDir", || "must be a folder".to_owned());
+        let etcd = etcd::check(store.etcd, store_argument, &mut problems);
+        problems
+            .require(etcd.is_some() || !data_dir.as_os_str().is_empty(), "dataDir", || "must be a folder".to_owned());
         problems.require(!tls.dir.as_os_str().is_empty(), "tls.dir", || "must be a folder".to_owned());
         problems.require(!store.cluster.is_empty(), "store.cluster", || "must be a name".to_owned());
         problems.require(!hub.namespace.is_empty(), "hub.namespace", || "must be a namespace".to_owned());
-        check_replicas(&replicas, store.join, &mut problems);
+        check_replicas(&replicas, store.join, etcd.is_some(), &mut problems);
         problems.into_result(Self {
             id,
             data_dir,
             hub,
             listen,
             tls_dir: tls.dir,
-            store: Store { cluster: store.cluster, replicas, join: store.join },
+            store: Store { cluster: store.cluster, replicas, join: store.join, etcd },
+            store_argument: store_argument.map(str::to_owned),
             settings: Settings { gates: gates.when_unconfigured },
             log_format: log.format,
         })
     }
 }
 
-fn check_replicas(replicas: &[ReplicaConfig], join: bool, problems: &mut Problems) {
+fn check_replicas(replicas: &[ReplicaConfig], join: bool, etcd: bool, problems: &mut Problems) {
     let count = replicas.len();
-    // One that joins lists itself beside a store's members, however many these are.
-    let fits = if join { count > 1 } else { matches!(count, 1 | 3 | 5) };
+    // One that joins lists itself beside a store's members, however many these are; beside an etcd they don't vote.
+    let fits = matches!(count, 1 | 3 | 5) || (join && count > 1) || (etcd && count > 0);
     problems.require(fits, "store.replicas", || format!("{count} replicas: must be 1, 3 or 5, or with join several"));
     let (mut ids, mut numbers) = (BTreeSet::new(), BTreeSet::new());
     for (index, ReplicaConfig { id, number, url }) in replicas.iter().enumerate() {
@@ -195,6 +205,7 @@ impl Problems {
 struct File {
     #[serde(default)]
     id: Option<String>,
+    #[serde(default)]
     data_dir: PathBuf,
     #[serde(default = "in_cluster")]
     hub: Hub,
@@ -220,6 +231,8 @@ struct StoreSection {
     replicas: Vec<Replica>,
     #[serde(default)]
     join: bool,
+    #[serde(default)]
+    etcd: Option<etcd::Section>,
 }
 
 #[derive(Deserialize)]
@@ -276,12 +289,12 @@ store:
 ";
 
     fn problems(text: &str) -> String {
-        Config::parse(text, None).unwrap_err().to_string()
+        Config::parse(text, None, None).unwrap_err().to_string()
     }
 
     #[test]
     fn what_is_left_out_has_the_safe_default() {
-        let config = Config::parse(GOOD, None).unwrap();
+        let config = Config::parse(GOOD, None, None).unwrap();
         assert_eq!(config.settings.gates, GateMode::Hold);
         assert_eq!(config.log_format, LogFormat::Json);
         assert_eq!(config.hub, in_cluster());
@@ -291,8 +304,8 @@ store:
     fn the_command_line_names_the_replica_in_a_shared_file() {
         let shared = GOOD.replace("id: controller-1\ndata", "data");
         assert!(problems(&shared).contains("id: must be set here or by --id"));
-        assert_eq!(Config::parse(&shared, Some("controller-1")).unwrap().id, "controller-1");
-        let wrong = Config::parse(GOOD, Some("controller-9")).unwrap_err().to_string();
+        assert_eq!(Config::parse(&shared, Some("controller-1"), None).unwrap().id, "controller-1");
+        let wrong = Config::parse(GOOD, Some("controller-9"), None).unwrap_err().to_string();
         assert!(wrong.contains("'controller-9' is not one of store.replicas: controller-1"), "{wrong}");
     }
 
@@ -307,8 +320,25 @@ store:
     }
 
     #[test]
+    fn beside_an_etcd_any_number_of_replicas_will_do_and_no_folder_is_needed() {
+        let second = "  - {id: controller-2, number: 2, url: 'https://127.0.0.1:9'}\n";
+        let two = format!("{}{second}", GOOD.replace("dataDir: /data\n", ""));
+        let text = problems(&two);
+        assert!(text.contains("dataDir: must") && text.contains("2 replicas: must be 1, 3 or 5"), "{text}");
+        let parsed = Config::parse(&two, None, Some("etcd://127.0.0.1:2379"));
+        if cfg!(feature = "etcd") {
+            assert_eq!(parsed.unwrap().store.etcd.unwrap().endpoints, ["127.0.0.1:2379"]);
+        } else {
+            let text = parsed.unwrap_err().to_string();
+            let built_without = "store.etcd: this build has no etcd backend; build it with --features etcd";
+            assert!(text.contains(built_without), "{text}");
+            assert!(!text.contains("dataDir") && !text.contains("replicas"), "{text}");
+        }
+    }
+
+    #[test]
     fn a_misspelt_field_is_refused_and_not_ignored() {
-        let error = Config::parse(&format!("{GOOD}gates: {{whenUnconfigurd: TimerOnly}}\n"), None).unwrap_err();
+        let error = Config::parse(&format!("{GOOD}gates: {{whenUnconfigurd: TimerOnly}}\n"), None, None).unwrap_err();
         let cause = std::error::Error::source(&error).unwrap().to_string();
         assert!(cause.contains("whenUnconfigurd"), "{cause}");
     }

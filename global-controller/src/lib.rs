@@ -30,8 +30,10 @@ mod quorum;
 mod records;
 mod reload;
 mod serve;
+mod store;
 mod world;
 
 pub use config::{Config, ConfigProblem, Error as ConfigError};
 pub use logging::{LogFormat, init as init_logging};
 pub use serve::{Error as ServeError, serve};
+pub use store::Error as StoreError;

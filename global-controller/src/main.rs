@@ -27,13 +27,16 @@ enum Command {
         /// Id of this replica, one of store.replicas; wins over the file's.
         #[arg(long)]
         id: Option<String>,
+        /// An etcd as the store, etcd://host:port[,host:port]...; wins over the file's store.etcd.endpoints.
+        #[arg(long)]
+        store: Option<String>,
     },
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Command::Serve { config, id } = Arguments::parse().command;
-    match run(config, id).await {
+    let Command::Serve { config, id, store } = Arguments::parse().command;
+    match run(config, id, store).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -42,9 +45,9 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(path: PathBuf, id: Option<String>) -> Result<()> {
-    let config =
-        Config::read(&path, id.as_deref()).with_context(|| format!("unfit configuration '{}'", path.display()))?;
+async fn run(path: PathBuf, id: Option<String>, store: Option<String>) -> Result<()> {
+    let config = Config::read(&path, id.as_deref(), store.as_deref())
+        .with_context(|| format!("unfit configuration '{}'", path.display()))?;
     init_logging(config.log_format);
     // kube's client takes the process's provider, and several may be compiled in.
     let _ = rustls::crypto::ring::default_provider().install_default();

@@ -23,8 +23,8 @@ pub(crate) async fn run(world: Arc<World>, path: PathBuf, started_with: Config, 
             () = stop.cancelled() => return,
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
-        let (file, id) = (path.clone(), current.id.clone());
-        let read = tokio::task::spawn_blocking(move || Config::read(&file, Some(&id))).await;
+        let (file, id, store) = (path.clone(), current.id.clone(), current.store_argument.clone());
+        let read = tokio::task::spawn_blocking(move || Config::read(&file, Some(&id), store.as_deref())).await;
         let read = read
             .unwrap_or_else(|stopped| Err(Error::Read { path: path.clone(), source: std::io::Error::other(stopped) }));
         match read {

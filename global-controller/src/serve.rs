@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use federated_store::{OpenError, Store};
 use kube::Client;
 use mutual_tls::{Credentials, Peer, Role};
 use tokio::net::TcpListener;
@@ -16,7 +15,7 @@ use crate::config::Config;
 use crate::driver::EpochKeeper;
 use crate::leader::Tools;
 use crate::world::World;
-use crate::{http, hub, leader, mirror, notices, presence, publish, quorum, reload};
+use crate::{http, hub, leader, mirror, notices, presence, publish, quorum, reload, store};
 
 /// Deadlines of requests to the hub that have none of their own.
 const HUB_CONNECT_DEADLINE: Duration = Duration::from_secs(5);
@@ -53,8 +52,8 @@ pub enum Error {
     #[error("failed to load the hub's kubeconfig")]
     Kubeconfig(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The store can't be opened.
-    #[error("failed to open the store")]
-    Store(#[from] OpenError),
+    #[error("failed to set up the store")]
+    Store(#[from] store::Error),
     /// An address is taken or not ours.
     #[error("failed to listen on {what} address {address}")]
     Listen {
@@ -78,7 +77,7 @@ pub async fn serve(config: Config, config_path: PathBuf, stop: CancellationToken
     let agents = mutual_tls::client(&credentials, Role::Member).map_err(Error::Tls)?;
     let client = hub_client(&config).await?;
     let listeners = Listeners::bind(&config).await?;
-    let (store, raft) = Store::open(store_config(&config, replicas.clone())).await?;
+    let (store, raft) = store::open(&config, replicas.clone()).await?;
     let (events, notices) = notices::queue();
     let world = Arc::new(World::new(config.id.clone(), store.clone(), config.settings, events));
     let board = Board::new(Arc::clone(&world), config.store.cluster.clone());
@@ -149,18 +148,6 @@ async fn hub_client(config: &Config) -> Result<Client, Error> {
     hub.read_timeout = Some(HUB_READ_DEADLINE);
     hub.write_timeout = Some(HUB_READ_DEADLINE);
     Client::try_from(hub).map_err(|error| unusable(error.into()))
-}
-
-fn store_config(config: &Config, client: reqwest::Client) -> federated_store::Config {
-    federated_store::Config {
-        cluster: config.store.cluster.clone(),
-        id: config.id.clone(),
-        data_dir: config.data_dir.clone(),
-        replicas: config.store.replicas.clone(),
-        join: config.store.join,
-        client: Some(client),
-        tick: federated_store::Config::TICK,
-    }
 }
 
 struct Listeners {

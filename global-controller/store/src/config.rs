@@ -104,6 +104,12 @@ pub enum OpenError {
     /// The node refused what was recovered.
     #[error("the replica can't start")]
     Node(#[from] store_node::Error),
+    /// The program was built without the second backend.
+    #[error("this build has no etcd backend; build it with --features etcd (needs protoc)")]
+    NoEtcd,
+    /// The etcd can't be used as configured.
+    #[error("the etcd can't be used")]
+    Etcd(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A thread can't be started.
     #[error("failed to start a thread")]
     Thread(#[source] std::io::Error),

@@ -1,4 +1,4 @@
-//! The handle: what callers of the store see.
+//! The embedded backend's handle: one replica of ours behind [`crate::Store`].
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,15 +24,15 @@ use crate::transport::forward::{self, Forwarded};
 use crate::watch::Watch;
 
 /// A write is answered within this time: several elections fit into it, and no caller should wait longer.
-const WRITE_DEADLINE: Duration = Duration::from_secs(5);
+pub(crate) const WRITE_DEADLINE: Duration = Duration::from_secs(5);
 /// A read is answered within this time, for the same reasons.
-const READ_DEADLINE: Duration = Duration::from_secs(5);
+pub(crate) const READ_DEADLINE: Duration = Duration::from_secs(5);
 /// Reads and writes under way at once; the rest waits for its turn within its deadline.
 pub(crate) const OPERATIONS: usize = 4096;
 /// Before a write is offered again to a leader that said it isn't one, or a command to a full inbox.
 const RETRY_PAUSE: Duration = Duration::from_millis(10);
 /// Keys of one page, whatever the caller asks for: a page is read under the table's lock.
-const MAX_PAGE: usize = 10_000;
+pub(crate) const MAX_PAGE: usize = 10_000;
 
 /// One page of a range.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,7 +114,7 @@ pub(crate) struct Shared {
     pub(crate) threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
-/// Ends the threads when the last handle is dropped without [`Store::close`].
+/// Ends the threads when the last handle is dropped without [`Embedded::close`].
 struct Guard(Arc<Shared>);
 
 impl Drop for Guard {
@@ -124,21 +124,21 @@ impl Drop for Guard {
     }
 }
 
-/// The store. Clones share one replica; when the last one is dropped, its threads end.
+/// A replica of ours. Clones share it; when the last one is dropped, its threads end.
 #[derive(Clone)]
-pub struct Store {
+pub struct Embedded {
     shared: Arc<Shared>,
     _guard: Arc<Guard>,
 }
 
-impl Store {
+impl Embedded {
     /// Opens this replica. Returns once it has recovered from its folder and doesn't wait for others; the router,
     /// whose routes are under `/raft/`, must be served with mutual TLS for the replicas to reach each other.
     pub async fn open(config: Config) -> Result<(Self, Router), OpenError> {
         Self::open_with(config, Tuning::default()).await
     }
 
-    /// [`Store::open`] with other sizes.
+    /// [`Embedded::open`] with other sizes.
     pub async fn open_with(config: Config, tuning: Tuning) -> Result<(Self, Router), OpenError> {
         let (shared, router) = crate::open::open(config, tuning).await?;
         let guard = Arc::new(Guard(Arc::clone(&shared)));

@@ -1,12 +1,15 @@
 //! The replicated store: a small linearizable key-value store for the controller's own state.
 //!
-//! [`Store`] is the handle, and all that callers see. Around the synchronous replica of `store-node` this crate puts
+//! [`Store`] is the handle, and all that callers see, with either of two backends: replicas of our own, or an etcd. Around the synchronous replica of `store-node` this crate puts
 //! what touches the world: the thread that runs it, the log and snapshots on disk, the connections between replicas,
 //! and watching. `OVERVIEW.md` beside the manifest draws the read path, the write path and the life-cycle.
 
 pub mod admin;
 mod config;
 mod disk;
+#[cfg(feature = "etcd")]
+mod etcd;
+mod etcd_config;
 mod fatal;
 mod formation;
 mod handle;
@@ -23,6 +26,7 @@ mod open;
 mod peers;
 mod received;
 mod roster;
+mod store;
 mod strangers;
 mod transport;
 mod unique;
@@ -34,9 +38,11 @@ pub use disk::identity::Error as IdentityError;
 pub use disk::log_engine::Error as LogError;
 pub use disk::recover::Error as RecoverError;
 pub use disk::snapshot::Error as SnapshotError;
-pub use handle::{Page, ReadError, Store, WriteError};
+pub use etcd_config::{EtcdConfig, EtcdTls, EtcdUser};
+pub use handle::{Embedded, Page, ReadError, WriteError};
 pub use leadership::Leadership;
 pub use members::{Member, MemberProgress};
+pub use store::Store;
 pub use store_node::{
     Change, Fence, KeyValue, MAX_KEY_BYTES, MAX_OPERATIONS, MAX_TXN_BYTES, Op, Role, SnapshotPolicy, TxnOutcome,
     Versioned, When,

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::ReplicaConfig;
-use crate::handle::{ReadError, Shared, Store, WriteError, not_applied, unknown};
+use crate::handle::{Embedded, ReadError, Shared, WriteError, not_applied, unknown};
 use crate::inbox::Command;
 use crate::roster::Roster;
 use crate::transport::{hello, members};
@@ -63,7 +63,7 @@ pub(crate) enum Granted {
     NotLeader,
 }
 
-impl Store {
+impl Embedded {
     /// All replicas, linearizable, with how far each has come.
     pub async fn members(&self) -> Result<Vec<Member>, ReadError> {
         match self.shared().grant(Wish::List).await {

@@ -72,6 +72,10 @@ impl Watch {
             let event = cursor.next().await?;
             Some((event, cursor))
         });
+        Self::from_events(events)
+    }
+
+    pub(crate) fn from_events(events: impl Stream<Item = WatchEvent> + Send + 'static) -> Self {
         Self { events: Box::pin(events) }
     }
 }

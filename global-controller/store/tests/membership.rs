@@ -27,17 +27,17 @@ async fn made<F: Future<Output = Result<Vec<Member>, WriteError>>>(change: impl 
 
 async fn add(cluster: &Cluster, by: usize, place: usize) -> Vec<Member> {
     let (store, new) = (cluster.store(by), cluster.replicas[place].clone());
-    made(|| store.add_learner(new.number, &new.id, &new.url)).await
+    made(|| store.embedded().unwrap().add_learner(new.number, &new.id, &new.url)).await
 }
 
 async fn promote(cluster: &Cluster, by: usize, place: usize) -> Vec<Member> {
     let (store, id) = (cluster.store(by), cluster.replicas[place].id.clone());
-    made(|| store.promote(&id)).await
+    made(|| store.embedded().unwrap().promote(&id)).await
 }
 
 async fn remove(cluster: &Cluster, by: usize, place: usize) -> Vec<Member> {
     let (store, id) = (cluster.store(by), cluster.replicas[place].id.clone());
-    made(|| store.remove(&id)).await
+    made(|| store.embedded().unwrap().remove(&id)).await
 }
 
 fn roles(members: &[Member]) -> Vec<(u64, Role)> {
@@ -134,7 +134,7 @@ async fn a_wiped_replica_stays_out_until_it_is_removed_and_added_under_a_new_id(
     let members = remove(&cluster, other, wiped).await;
     assert_eq!(members.len(), 2);
     cluster.abort(wiped).await;
-    let again = refusal(cluster.store(leader).remove(&cluster.replicas[wiped].id).await);
+    let again = refusal(cluster.store(leader).embedded().unwrap().remove(&cluster.replicas[wiped].id).await);
     assert!(again.contains("was removed"), "{again}");
 
     let fresh = cluster.start_joining().await;
@@ -157,22 +157,22 @@ async fn only_an_empty_replica_that_waits_to_join_is_added() {
     let mut cluster = Cluster::new(Tuning::default()).await;
     let leader = cluster.leader().await;
     let follower = cluster.store((leader + 1) % 3);
-    let reason = refusal(follower.add_learner(9, "controller-9", "https://127.0.0.1:1").await);
+    let reason = refusal(follower.embedded().unwrap().add_learner(9, "controller-9", "https://127.0.0.1:1").await);
     assert!(reason.contains("failed to ask"), "{reason}");
     let member = &cluster.replicas[(leader + 2) % 3];
-    let reason = refusal(follower.add_learner(9, &member.id, &member.url).await);
+    let reason = refusal(follower.embedded().unwrap().add_learner(9, &member.id, &member.url).await);
     assert!(reason.contains("isn't empty"), "{reason}");
-    let reason = refusal(follower.add_learner(9, "controller-9", &member.url).await);
+    let reason = refusal(follower.embedded().unwrap().add_learner(9, "controller-9", &member.url).await);
     assert!(reason.contains("it is 'controller-"), "another name at that url: {reason}");
-    let reason = refusal(follower.promote("controller-9").await);
+    let reason = refusal(follower.embedded().unwrap().promote("controller-9").await);
     assert!(reason.contains("is no replica of this store"), "{reason}");
     let joining = cluster.start_joining().await;
     let new = cluster.replicas[joining].clone();
-    let reason = refusal(follower.add_learner(9, &new.id, &new.url).await);
+    let reason = refusal(follower.embedded().unwrap().add_learner(9, &new.id, &new.url).await);
     assert!(reason.contains("configured with the number 4"), "{reason}");
-    assert_eq!(follower.members().await.unwrap().len(), 3);
+    assert_eq!(follower.embedded().unwrap().members().await.unwrap().len(), 3);
     add(&cluster, leader, joining).await;
-    let members = follower.members().await.unwrap();
+    let members = follower.embedded().unwrap().members().await.unwrap();
     let leads: Vec<_> = members.iter().filter(|member| member.leader).map(|member| member.number).collect();
     assert_eq!(leads.len(), 1);
     assert!(members.iter().all(|member| member.progress.is_some()), "the leader knows: {members:?}");

@@ -29,20 +29,21 @@ impl Authority {
     }
 
     pub fn credentials(&self, role: Role, name: &str) -> Credentials {
-        let (ca, own, key) = self.issue(role, name);
+        let (ca, own, key) = self.pem(role, name);
         Credentials::from_pem(ca.as_bytes(), own.as_bytes(), key.as_bytes()).unwrap()
     }
 
     /// Writes credentials as files, for another process.
     pub fn write(&self, role: Role, name: &str, folder: &Path) {
-        let (ca, own, key) = self.issue(role, name);
+        let (ca, own, key) = self.pem(role, name);
         std::fs::create_dir(folder).unwrap();
         for (file, contents) in [("ca.crt", ca), ("tls.crt", own), ("tls.key", key)] {
             std::fs::write(folder.join(file), contents).unwrap();
         }
     }
 
-    fn issue(&self, role: Role, name: &str) -> (String, String, String) {
+    /// The authority, a certificate and its key.
+    pub fn pem(&self, role: Role, name: &str) -> (String, String, String) {
         let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
         params.distinguished_name.push(DnType::OrganizationName, role.organization());
         params.distinguished_name.push(DnType::CommonName, name);
