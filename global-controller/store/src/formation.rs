@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use crate::disk::identity::Formation;
+use crate::disk::identity::{Formation, Restored};
 use crate::handle::Shared;
 use crate::inbox::Command;
 use crate::transport::hello;
@@ -58,21 +58,37 @@ pub(crate) async fn run(shared: Arc<Shared>, commands: Receiver<Command>) {
 async fn ask_all(shared: &Shared) -> Round {
     let identity = shared.identity();
     let mut members: BTreeMap<String, u64> = [(identity.id.clone(), identity.incarnation)].into();
+    let mut restored = identity.restored.clone();
     let mut missing = Vec::new();
     for peer in shared.config.others() {
         match hello::ask(shared, peer).await {
             Ok(hello) => match hello.formation {
-                None => drop(members.insert(hello.id, hello.incarnation)),
+                None => match Restored::agree(restored.as_ref(), hello.restored.as_ref()) {
+                    Ok(agreed) => {
+                        restored = agreed;
+                        members.insert(hello.id, hello.incarnation);
+                    }
+                    Err(reason) => missing.push(format!("{}: {reason}", peer.id)),
+                },
                 Some(formation) => return adopt(shared, &peer.id, formation),
             },
             Err(error) => missing.push(format!("{}: {}", peer.id, hello::describe(&error))),
         }
     }
-    if missing.is_empty() { Round::Formed(Formation { members }) } else { Round::Waiting(missing.join("; ")) }
+    if missing.is_empty() { Round::Formed(Formation { members, restored }) } else { Round::Waiting(missing.join("; ")) }
 }
 
 fn adopt(shared: &Shared, from: &str, formation: Formation) -> Round {
     let identity = shared.identity();
+    if let Some(own) = &identity.restored
+        && formation.restored.as_ref().is_none_or(|theirs| theirs.checksum != own.checksum)
+    {
+        return Round::Waiting(format!(
+            "this replica was restored from the backup {}, but {from} belongs to a store that was not: restore every \
+             replica from the same file, or start this one as a new replica of that store",
+            own.checksum
+        ));
+    }
     let mut ids = shared.config.ids();
     ids.sort();
     if !formation.members.keys().eq(ids.iter()) {

@@ -24,7 +24,7 @@ use crate::watch::Watch;
 /// A write is answered within this time: several elections fit into it, and no caller should wait longer.
 const WRITE_DEADLINE: Duration = Duration::from_secs(5);
 /// A read is answered within this time, for the same reasons.
-const READ_DEADLINE: Duration = Duration::from_secs(5);
+pub(crate) const READ_DEADLINE: Duration = Duration::from_secs(5);
 /// Reads and writes under way at once; the rest waits for its turn within its deadline.
 pub(crate) const OPERATIONS: usize = 4096;
 /// Before a write is offered again to a leader that said it isn't one, or a command to a full inbox.
@@ -97,6 +97,8 @@ pub(crate) struct Shared {
     pub(crate) leadership: watch::Sender<Leadership>,
     pub(crate) operations: Semaphore,
     pub(crate) snapshot_reception: Semaphore,
+    /// Backups sent at once.
+    pub(crate) backups: Arc<Semaphore>,
     /// Nothing new is begun any more.
     pub(crate) closed: CancellationToken,
     /// Threads end without finishing what they were given.
@@ -182,16 +184,31 @@ impl Store {
         self.shared.join().await;
     }
 
+    /// The epoch of the state that was last read: 1 in a new store, raised by each restore.
+    pub fn epoch(&self) -> u64 {
+        self.shared.table.read().epoch()
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     async fn confirm_read(&self) -> Result<(), ReadError> {
-        let deadline = Instant::now() + READ_DEADLINE;
-        let _permit = match timeout_at(deadline, self.shared.operations.acquire()).await {
+        self.shared.confirm(Instant::now() + READ_DEADLINE).await
+    }
+}
+
+impl Shared {
+    /// Waits until a majority has confirmed that the state is as new as anything acknowledged before the call.
+    pub(crate) async fn confirm(&self, deadline: Instant) -> Result<(), ReadError> {
+        let _permit = match timeout_at(deadline, self.operations.acquire()).await {
             Ok(Ok(permit)) => permit,
             Ok(Err(_)) => return Err(ReadError::Closed),
             Err(_) => return Err(ReadError::Unavailable),
         };
         let (answer, answered) = oneshot::channel();
-        if self.shared.closed.is_cancelled() || self.shared.inbox.try_send(Command::Read { answer }).is_err() {
-            return Err(if self.shared.closed.is_cancelled() { ReadError::Closed } else { ReadError::Unavailable });
+        if self.closed.is_cancelled() || self.inbox.try_send(Command::Read { answer }).is_err() {
+            return Err(if self.closed.is_cancelled() { ReadError::Closed } else { ReadError::Unavailable });
         }
         match timeout_at(deadline, answered).await {
             Ok(Ok(Ok(()))) => Ok(()),
@@ -199,9 +216,7 @@ impl Store {
             Ok(Err(_)) => Err(ReadError::Closed),
         }
     }
-}
 
-impl Shared {
     /// Brings a transaction to the leader, wherever it is, and its outcome back.
     async fn write(&self, txn: Txn) -> Result<TxnOutcome, WriteError> {
         let deadline = Instant::now() + WRITE_DEADLINE;

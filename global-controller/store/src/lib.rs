@@ -4,6 +4,7 @@
 //! what touches the world: the thread that runs it, the log and snapshots on disk, the connections between replicas,
 //! and watching. `OVERVIEW.md` beside the manifest draws the read path, the write path and the life-cycle.
 
+pub mod backup;
 mod config;
 mod disk;
 mod fatal;
@@ -12,17 +13,19 @@ mod handle;
 mod history;
 mod housekeeping;
 mod inbox;
+pub mod inspect;
 mod leadership;
 mod logging;
 mod mirror;
 mod node_thread;
 mod open;
+pub mod restore;
 mod transport;
 mod unique;
 mod watch;
 mod writer;
 
-pub use config::{Config, OpenError, ReplicaConfig, Tuning};
+pub use config::{Config, OpenError, ReplicaConfig, StateEngine, Tuning};
 pub use disk::identity::Error as IdentityError;
 pub use disk::log_engine::Error as LogError;
 pub use disk::recover::Error as RecoverError;

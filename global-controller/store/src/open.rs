@@ -11,7 +11,7 @@ use store_node::{Node, SharedTable, State, Table};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Checked, Config, OpenError, Tuning};
+use crate::config::{Checked, Config, OpenError, StateEngine, Tuning};
 use crate::disk::identity::{self, Formation, Identity};
 use crate::disk::recover::{self, Start};
 use crate::disk::{self, Layout};
@@ -22,6 +22,7 @@ use crate::inbox::{Command, INBOX};
 use crate::leadership::Leadership;
 use crate::mirror::Mirror;
 use crate::node_thread::{NodeThread, Requests};
+use crate::restore;
 use crate::transport::{self, Links};
 use crate::writer::LogWriter;
 
@@ -32,9 +33,10 @@ pub(crate) async fn open(config: Config, tuning: Tuning) -> Result<(Arc<Shared>,
     let shared = blocking(move || prepare(config, tuning, inbox)).await?;
     let router = transport::router(Arc::clone(&shared));
     if shared.config.others().next().is_none() {
-        let members = [(shared.config.own.id.clone(), shared.identity().incarnation)].into();
+        let identity = shared.identity();
+        let members = [(identity.id, identity.incarnation)].into();
         let forming = Arc::clone(&shared);
-        blocking(move || form(&forming, Formation { members })).await?;
+        blocking(move || form(&forming, Formation { members, restored: identity.restored })).await?;
     }
     if shared.identity().formation.is_some() {
         let starting = Arc::clone(&shared);
@@ -66,6 +68,7 @@ fn prepare(
     let (id, number) = (config.own.id.as_str(), config.own.number);
     let identity = Identity::open(&layout, &config.config.cluster, id, number).map_err(unfit)?;
     identity.check_members(&config.ids()).map_err(unfit)?;
+    restore::check(&layout, &identity).map_err(|source| OpenError::Restore { path: path.clone(), source })?;
     Ok(Arc::new(Shared {
         config,
         layout,
@@ -77,6 +80,7 @@ fn prepare(
         leadership: watch::Sender::new(Leadership::default()),
         operations: Semaphore::new(OPERATIONS),
         snapshot_reception: Semaphore::new(1),
+        backups: Arc::new(Semaphore::new(1)),
         closed: CancellationToken::new(),
         abandoned: Arc::new(AtomicBool::new(false)),
         threads: Mutex::new(Vec::new()),
@@ -91,10 +95,17 @@ pub(crate) fn form(shared: &Shared, formation: Formation) -> Result<(), OpenErro
         return Ok(());
     }
     let voters = shared.config.config.replicas.iter().map(|replica| replica.number).collect();
-    recover::found(&shared.layout, voters).map_err(|source| OpenError::Recover { path: path.clone(), source })?;
+    match &formation.restored {
+        None => recover::found(&shared.layout, voters)
+            .map_err(|source| OpenError::Recover { path: path.clone(), source })?,
+        Some(restored) => restore::found(&shared.layout, restored, voters)
+            .map_err(|source| OpenError::Restore { path: path.clone(), source })?,
+    }
     let mut formed = identity.clone();
     formed.formation = Some(formation);
+    formed.restored = None;
     formed.save(&shared.layout).map_err(|source| OpenError::Identity { path, source })?;
+    restore::forget(&shared.layout);
     *identity = formed;
     Ok(())
 }
@@ -179,6 +190,12 @@ fn spawn_threads(
 }
 
 fn start_mirror(shared: &Arc<Shared>, runtime: &tokio::runtime::Handle) -> Result<(), OpenError> {
+    if shared.tuning.state == StateEngine::Memory {
+        if let Err(error) = Mirror::remove(&shared.layout.mirror()) {
+            tracing::warn!(%error, "failed to remove the mirror of an earlier configuration");
+        }
+        return Ok(());
+    }
     let (table, history) = (shared.table.clone(), Arc::clone(&shared.history));
     let (folder, closed, runtime) = (shared.layout.mirror(), shared.closed.clone(), runtime.clone());
     spawn(shared, "store-mirror", move || {

@@ -14,6 +14,14 @@ pub(crate) fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
     publish(&temporary, path)
 }
 
+/// Gives a synced file its final name, durably, unless a file of that name exists.
+pub(crate) fn publish_new(temporary: &Path, path: &Path) -> io::Result<()> {
+    // A rename would replace what is there; a link fails, also when the file came up a moment ago.
+    fs::hard_link(temporary, path)?;
+    fs::remove_file(temporary)?;
+    sync_folder_of(path)
+}
+
 /// Gives a synced file its final name, durably.
 pub(crate) fn publish(temporary: &Path, path: &Path) -> io::Result<()> {
     fs::rename(temporary, path)?;
@@ -30,6 +38,7 @@ pub(crate) fn make_folder(path: &Path) -> io::Result<()> {
 fn sync_folder_of(path: &Path) -> io::Result<()> {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
-        _ => Ok(()),
+        Some(_) => File::open(".")?.sync_all(),
+        None => Ok(()),
     }
 }

@@ -9,7 +9,7 @@ use crate::config::ReplicaConfig;
 use crate::handle::Shared;
 
 /// Name of the sender's cluster.
-const CLUSTER: &str = "x-store-cluster";
+pub(crate) const CLUSTER: &str = "x-store-cluster";
 /// The sender's incarnation.
 const INCARNATION: &str = "x-store-incarnation";
 
@@ -32,8 +32,26 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// The configured replica that the certificate names. Anyone else gets 403.
+/// The configured replica, other than this one, that the certificate names. Anyone else gets 403.
 pub(crate) fn replica<'a>(shared: &'a Shared, parts: &Parts) -> Result<&'a ReplicaConfig, Refusal> {
+    let replica = certified(shared, parts)?;
+    if replica.number == shared.config.own.number {
+        return Err(Refusal::new(StatusCode::FORBIDDEN, format!("'{}' is this replica itself", replica.id)));
+    }
+    Ok(replica)
+}
+
+/// A tool that holds the certificate of a replica, perhaps this one's, and knows the cluster.
+pub(crate) fn administrator(shared: &Shared, parts: &Parts) -> Result<(), Refusal> {
+    certified(shared, parts)?;
+    let own = shared.config.config.cluster.as_str();
+    match text(&parts.headers, CLUSTER) {
+        Some(cluster) if cluster == own => Ok(()),
+        cluster => Err(Refusal::new(StatusCode::CONFLICT, format!("this is cluster '{own}', not {cluster:?}"))),
+    }
+}
+
+fn certified<'a>(shared: &'a Shared, parts: &Parts) -> Result<&'a ReplicaConfig, Refusal> {
     let forbidden = |reason: String| Refusal::new(StatusCode::FORBIDDEN, reason);
     let peer = parts.extensions.get::<Peer>();
     let peer = peer.ok_or_else(|| forbidden("a client certificate is needed".to_owned()))?;
@@ -41,7 +59,7 @@ pub(crate) fn replica<'a>(shared: &'a Shared, parts: &Parts) -> Result<&'a Repli
     if *role != Role::Replica {
         return Err(forbidden(format!("'{name}' is no replica")));
     }
-    let known = shared.config.others().find(|replica| replica.id == *name);
+    let known = shared.config.by_id(name);
     known.ok_or_else(|| forbidden(format!("'{name}' is not a replica of this store")))
 }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::admission::{self, Refusal};
 use crate::config::ReplicaConfig;
-use crate::disk::identity::Formation;
+use crate::disk::identity::{Formation, Restored};
 use crate::handle::Shared;
 
 /// An answer is some hundred bytes from a process nearby.
@@ -26,6 +26,9 @@ pub(crate) struct Hello {
     pub(crate) incarnation: u64,
     /// `None`: its folder is new and belongs to no store yet.
     pub(crate) formation: Option<Formation>,
+    /// Its folder was prepared from a backup.
+    #[serde(default)]
+    pub(crate) restored: Option<Restored>,
 }
 
 /// Why a peer can't be spoken with.
@@ -95,5 +98,6 @@ pub(crate) async fn answer(State(shared): State<Arc<Shared>>, request: Request) 
     }
     let identity = shared.identity();
     let (cluster, id, incarnation) = (identity.cluster, identity.id, identity.incarnation);
-    Ok(Json(Hello { cluster, id, incarnation, formation: identity.formation }))
+    let (formation, restored) = (identity.formation, identity.restored);
+    Ok(Json(Hello { cluster, id, incarnation, formation, restored }))
 }
