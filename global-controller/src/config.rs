@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use crds::GateMode;
-use federated_store::ReplicaConfig;
+use federated_store::{ReplicaConfig, StateEngine};
 use serde::Deserialize;
 
 use crate::logging::LogFormat;
@@ -74,6 +74,29 @@ pub struct Store {
     pub cluster: String,
     /// All replicas, this one included.
     pub replicas: Vec<ReplicaConfig>,
+    /// What holds the applied state.
+    pub state: State,
+}
+
+/// What holds the store's applied state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum State {
+    /// A table in memory.
+    #[default]
+    Memory,
+    /// The same, and a copy in `sled` that is written behind it, for tools.
+    Sled,
+}
+
+impl State {
+    /// As the store takes it.
+    pub fn engine(self) -> StateEngine {
+        match self {
+            Self::Memory => StateEngine::Memory,
+            Self::Sled => StateEngine::MemoryAndSled,
+        }
+    }
 }
 
 /// One thing that is wrong with a configuration.
@@ -148,7 +171,7 @@ impl Config {
             hub,
             listen,
             tls_dir: tls.dir,
-            store: Store { cluster: store.cluster, replicas },
+            store: Store { cluster: store.cluster, replicas, state: store.state },
             settings: Settings { gates: gates.when_unconfigured },
             log_format: log.format,
         })
@@ -214,6 +237,8 @@ struct Tls {
 struct StoreSection {
     cluster: String,
     replicas: Vec<Replica>,
+    #[serde(default)]
+    state: State,
 }
 
 #[derive(Deserialize)]
@@ -298,6 +323,18 @@ store:
         for words in ["store.replicas[0].number: 0", "store.replicas[0].url: 'http://127.0.0.1:1'", "store.cluster"] {
             assert!(text.contains(words), "no '{words}' in {text}");
         }
+    }
+
+    #[test]
+    fn the_state_lies_in_memory_unless_sled_is_asked_for_and_nothing_else_is_known() {
+        let with =
+            |state: &str| Config::parse(&GOOD.replace("playground", &format!("playground\n  state: {state}")), None);
+        assert_eq!(Config::parse(GOOD, None).unwrap().store.state, State::Memory);
+        assert_eq!(with("memory").unwrap().store.state, State::Memory);
+        assert_eq!(with("sled").unwrap().store.state.engine(), StateEngine::MemoryAndSled);
+        let error = with("redb").unwrap_err();
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert!(cause.contains("redb") && cause.contains("`memory` or `sled`"), "{cause}");
     }
 
     #[test]

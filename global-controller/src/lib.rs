@@ -30,6 +30,7 @@ mod quorum;
 mod records;
 mod reload;
 mod serve;
+pub mod store_command;
 mod world;
 
 pub use config::{Config, ConfigProblem, Error as ConfigError};

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use federated_store::{OpenError, Store};
+use federated_store::{OpenError, Store, Tuning};
 use kube::Client;
 use mutual_tls::{Credentials, Peer, Role};
 use tokio::net::TcpListener;
@@ -78,7 +78,7 @@ pub async fn serve(config: Config, config_path: PathBuf, stop: CancellationToken
     let agents = mutual_tls::client(&credentials, Role::Member).map_err(Error::Tls)?;
     let client = hub_client(&config).await?;
     let listeners = Listeners::bind(&config).await?;
-    let (store, raft) = Store::open(store_config(&config, replicas.clone())).await?;
+    let (store, raft) = Store::open_with(store_config(&config, replicas.clone()), tuning(&config)).await?;
     let (events, notices) = notices::queue();
     let world = Arc::new(World::new(config.id.clone(), store.clone(), config.settings, events));
     let board = Board::new(Arc::clone(&world), config.store.cluster.clone());
@@ -124,7 +124,8 @@ fn ended_early(ended: ServerResult) -> Box<dyn std::error::Error + Send + Sync> 
     }
 }
 
-fn load_credentials(config: &Config) -> Result<Credentials, Error> {
+/// This replica's certificate, and whom it trusts.
+pub(crate) fn load_credentials(config: &Config) -> Result<Credentials, Error> {
     let dir = config.tls_dir.clone();
     let credentials = Credentials::from_dir(&dir).map_err(|source| Error::Credentials { dir: dir.clone(), source })?;
     let Peer { role, name } = credentials.subject();
@@ -149,6 +150,10 @@ async fn hub_client(config: &Config) -> Result<Client, Error> {
     hub.read_timeout = Some(HUB_READ_DEADLINE);
     hub.write_timeout = Some(HUB_READ_DEADLINE);
     Client::try_from(hub).map_err(|error| unusable(error.into()))
+}
+
+fn tuning(config: &Config) -> Tuning {
+    Tuning { state: config.store.state.engine(), ..Tuning::default() }
 }
 
 fn store_config(config: &Config, client: reqwest::Client) -> federated_store::Config {
