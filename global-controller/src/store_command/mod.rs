@@ -80,3 +80,7 @@ impl Connection {
 fn now_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
+
+#[cfg(test)]
+#[path = "store_command_test.rs"]
+mod tests;

@@ -1,7 +1,7 @@
 //! Compares engines for the applied state in one run: `state_engines [SECONDS]`, seconds of each load.
 //!
 //! Each engine runs in a process of its own, so that its memory, processor time and writes are told apart. Durable is
-//! none of them: the log is, and the state can always be made from it again.
+//! none of them: the log is, and the state can always be made from it again. ADR 11 has a run.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::cast_precision_loss)]
 
