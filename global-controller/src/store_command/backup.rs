@@ -22,7 +22,7 @@ pub struct Arguments {
     from_folder: Option<PathBuf>,
     /// With --from-folder: also entries not known there to be committed. For when no majority is left: the replica
     /// with the highest term, and then index, holds every acknowledged write.
-    #[arg(long, requires = "from_folder")]
+    #[arg(long, requires = "from_folder", conflicts_with = "config")]
     all_entries: bool,
     /// File to write; must not exist.
     #[arg(long)]
