@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use crds::GateMode;
-use federated_store::ReplicaConfig;
+use federated_store::{ReplicaConfig, StateEngine};
 use serde::Deserialize;
 
 use crate::logging::LogFormat;
@@ -83,6 +83,29 @@ pub struct Store {
     pub join: bool,
     /// The etcd that is the store; none: the replicas are.
     pub etcd: Option<Etcd>,
+    /// What holds the applied state.
+    pub state: State,
+}
+
+/// What holds the store's applied state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum State {
+    /// A table in memory.
+    #[default]
+    Memory,
+    /// The same, and a copy in `sled` that is written behind it, for tools.
+    Sled,
+}
+
+impl State {
+    /// As the store takes it.
+    pub fn engine(self) -> StateEngine {
+        match self {
+            Self::Memory => StateEngine::Memory,
+            Self::Sled => StateEngine::MemoryAndSled,
+        }
+    }
 }
 
 /// One thing that is wrong with a configuration.
@@ -159,7 +182,7 @@ impl Config {
             hub,
             listen,
             tls_dir: tls.dir,
-            store: Store { cluster: store.cluster, replicas, join: store.join, etcd },
+            store: Store { cluster: store.cluster, replicas, join: store.join, etcd, state: store.state },
             store_argument: store_argument.map(str::to_owned),
             settings: Settings { gates: gates.when_unconfigured },
             log_format: log.format,
@@ -233,6 +256,8 @@ struct StoreSection {
     join: bool,
     #[serde(default)]
     etcd: Option<etcd::Section>,
+    #[serde(default)]
+    state: State,
 }
 
 #[derive(Deserialize)]
@@ -334,6 +359,19 @@ store:
             assert!(text.contains(built_without), "{text}");
             assert!(!text.contains("dataDir") && !text.contains("replicas"), "{text}");
         }
+    }
+
+    #[test]
+    fn the_state_lies_in_memory_unless_sled_is_asked_for_and_nothing_else_is_known() {
+        let with = |state: &str| {
+            Config::parse(&GOOD.replace("playground", &format!("playground\n  state: {state}")), None, None)
+        };
+        assert_eq!(Config::parse(GOOD, None, None).unwrap().store.state, State::Memory);
+        assert_eq!(with("memory").unwrap().store.state, State::Memory);
+        assert_eq!(with("sled").unwrap().store.state.engine(), StateEngine::MemoryAndSled);
+        let error = with("redb").unwrap_err();
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert!(cause.contains("redb") && cause.contains("`memory` or `sled`"), "{cause}");
     }
 
     #[test]

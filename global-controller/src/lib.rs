@@ -31,6 +31,7 @@ mod records;
 mod reload;
 mod serve;
 mod store;
+pub mod store_command;
 mod world;
 
 pub use config::{Config, ConfigProblem, Error as ConfigError};

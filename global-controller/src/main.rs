@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
+use global_controller::store_command::{self, StoreCommand};
 use global_controller::{Config, init_logging, serve};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -31,12 +32,18 @@ enum Command {
         #[arg(long)]
         store: Option<String>,
     },
+    /// Backs up, restores or inspects the embedded store.
+    #[command(subcommand)]
+    Store(StoreCommand),
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Command::Serve { config, id, store } = Arguments::parse().command;
-    match run(config, id, store).await {
+    let done = match Arguments::parse().command {
+        Command::Serve { config, id, store } => run(config, id, store).await,
+        Command::Store(command) => store_command::run(command).await,
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");

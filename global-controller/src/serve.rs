@@ -123,7 +123,8 @@ fn ended_early(ended: ServerResult) -> Box<dyn std::error::Error + Send + Sync> 
     }
 }
 
-fn load_credentials(config: &Config) -> Result<Credentials, Error> {
+/// This replica's certificate, and whom it trusts.
+pub(crate) fn load_credentials(config: &Config) -> Result<Credentials, Error> {
     let dir = config.tls_dir.clone();
     let credentials = Credentials::from_dir(&dir).map_err(|source| Error::Credentials { dir: dir.clone(), source })?;
     let Peer { role, name } = credentials.subject();

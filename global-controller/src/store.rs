@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use axum::Router;
-use federated_store::{EtcdConfig, EtcdTls, EtcdUser, OpenError, Store};
+use federated_store::{EtcdConfig, EtcdTls, EtcdUser, OpenError, Store, Tuning};
 
 use crate::config::{Config, Etcd};
 
@@ -26,7 +26,10 @@ pub enum Error {
 /// Opens it. The router has the routes by which replicas of our own reach each other; an etcd needs none.
 pub async fn open(config: &Config, client: reqwest::Client) -> Result<(Store, Router), Error> {
     match &config.store.etcd {
-        None => Ok(Store::open(embedded(config, client)).await?),
+        None => {
+            let tuning = Tuning { state: config.store.state.engine(), ..Tuning::default() };
+            Ok(Store::open_with(embedded(config, client), tuning).await?)
+        }
         Some(etcd) => Ok((Store::open_etcd(etcd_config(config, etcd)?).await?, Router::new())),
     }
 }

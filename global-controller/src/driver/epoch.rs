@@ -49,13 +49,23 @@ pub(super) async fn ensure(world: &World, keeper: &EpochKeeper, fence: Fence) ->
 
 async fn establish(world: &World, keeper: &EpochKeeper, fence: Fence) -> Result<i64> {
     let stored = world.store.get(keys::EPOCH).await.context("failed to read the epoch")?;
-    if let Some(stored) = stored {
-        return serde_json::from_slice(&stored.value).context("the stored epoch is no number");
-    }
+    // A restored store's own epoch is above the one that the backup holds: then this one is raised, once.
+    let (when, stored, least) = match stored {
+        None => (When::Absent { key: keys::EPOCH.to_owned() }, None, 0),
+        Some(found) => {
+            let stored: i64 = serde_json::from_slice(&found.value).context("the stored epoch is no number")?;
+            let least = i64::try_from(world.store.embedded().map_or(1, federated_store::Embedded::epoch))
+                .context("the store's epoch is no number of seconds")?;
+            if stored >= least {
+                return Ok(stored);
+            }
+            (When::At { key: keys::EPOCH.to_owned(), revision: found.revision }, Some(stored), least)
+        }
+    };
     let maps: Api<ConfigMap> = Api::namespaced(keeper.client.clone(), &keeper.namespace);
     let known = timeout(DEADLINE, maps.get_opt(CONFIG_MAP)).await.context("the hub did not answer")??;
     let known = known.and_then(|map| map.data).and_then(|data| data.get(ENTRY)?.parse::<i64>().ok());
-    let epoch = next(clock::now_millis().div_euclid(1000), known);
+    let epoch = next(clock::now_millis().div_euclid(1000), known.max(stored)).max(least);
     // First on the hub: a crash in between wastes a number, and the other order could use one twice.
     let map = ConfigMap {
         metadata: ObjectMeta { name: Some(CONFIG_MAP.to_owned()), ..ObjectMeta::default() },
@@ -67,8 +77,7 @@ async fn establish(world: &World, keeper: &EpochKeeper, fence: Fence) -> Result<
     let patch = Patch::Apply(&patch);
     let write = maps.patch(CONFIG_MAP, &parameters, &patch);
     timeout(DEADLINE, write).await.context("the hub did not answer")?.context("failed to keep the epoch on the hub")?;
-    let when = vec![When::Absent { key: keys::EPOCH.to_owned() }];
-    match world.store.txn(Some(fence), when, vec![put(keys::EPOCH.to_owned(), &epoch)?]).await? {
+    match world.store.txn(Some(fence), vec![when], vec![put(keys::EPOCH.to_owned(), &epoch)?]).await? {
         TxnOutcome::Committed { revision } => {
             world.await_mirror(revision).await;
             Ok(epoch)

@@ -49,7 +49,17 @@ impl Config {
     pub const TICK: Duration = Duration::from_millis(20);
 }
 
-/// Sizes that tests make smaller.
+/// What holds the applied state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StateEngine {
+    /// A table in memory, rebuilt at each start from snapshot and log.
+    #[default]
+    Memory,
+    /// The same, and a copy of it in `sled`, written behind: for tools that read that, never for the store itself.
+    MemoryAndSled,
+}
+
+/// The engine of the applied state, and sizes that tests make smaller.
 #[derive(Clone, Copy, Debug)]
 pub struct Tuning {
     /// When a snapshot of the state is written.
@@ -58,13 +68,16 @@ pub struct Tuning {
     pub history_revisions: usize,
     /// Bytes of keys and values in those revisions.
     pub history_bytes: usize,
+    /// What holds the applied state.
+    pub state: StateEngine,
 }
 
 impl Default for Tuning {
     /// At 1,000 writes a second a watcher may fall 50 seconds behind, within 64 MiB.
     fn default() -> Self {
         let snapshots = SnapshotPolicy::default();
-        Self { snapshots, history_revisions: 50_000, history_bytes: 64 * 1024 * 1024 }
+        let state = StateEngine::default();
+        Self { snapshots, history_revisions: 50_000, history_bytes: 64 * 1024 * 1024, state }
     }
 }
 
@@ -100,6 +113,14 @@ pub enum OpenError {
         path: PathBuf,
         /// Why.
         source: recover::Error,
+    },
+    /// The replica was restored from a backup, but can't begin from it.
+    #[error("the replica can't begin from the backup in the folder '{path}'")]
+    Restore {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: crate::restore::Error,
     },
     /// The node refused what was recovered.
     #[error("the replica can't start")]

@@ -10,7 +10,7 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use crate::config::OpenError;
-use crate::disk::identity::{Formation, Identity};
+use crate::disk::identity::{Formation, Identity, Restored};
 use crate::handle::Shared;
 use crate::inbox::Command;
 use crate::roster::Roster;
@@ -69,21 +69,37 @@ pub(crate) async fn start_with(
 async fn ask_all(shared: &Shared) -> Round {
     let identity = shared.identity();
     let mut members: BTreeMap<String, u64> = [(identity.id.clone(), identity.incarnation)].into();
+    let mut restored = identity.restored.clone();
     let mut missing = Vec::new();
     for peer in shared.config.others() {
         match hello::ask(shared, peer).await {
             Ok(hello) => match hello.formation {
-                None => drop(members.insert(hello.id, hello.incarnation)),
+                None => match Restored::agree(restored.as_ref(), hello.restored.as_ref()) {
+                    Ok(agreed) => {
+                        restored = agreed;
+                        members.insert(hello.id, hello.incarnation);
+                    }
+                    Err(reason) => missing.push(format!("{}: {reason}", peer.id)),
+                },
                 Some(formation) => return adopt(shared, &peer.id, formation, hello.roster.as_ref()),
             },
             Err(error) => missing.push(format!("{}: {}", peer.id, hello::describe(&error))),
         }
     }
-    if missing.is_empty() { Round::Formed(Formation { members }) } else { Round::Waiting(missing.join("; ")) }
+    if missing.is_empty() { Round::Formed(Formation { members, restored }) } else { Round::Waiting(missing.join("; ")) }
 }
 
 fn adopt(shared: &Shared, from: &str, formation: Formation, roster: Option<&Roster>) -> Round {
     let identity = shared.identity();
+    if let Some(own) = &identity.restored
+        && formation.restored.as_ref().is_none_or(|theirs| theirs.checksum != own.checksum)
+    {
+        return Round::Waiting(format!(
+            "this replica was restored from the backup {}, but {from} belongs to a store that was not: restore every \
+             replica from the same file, or start this one as a new replica of that store",
+            own.checksum
+        ));
+    }
     if let Some(lost) = lost_folder(&identity, from, Some(&formation), roster) {
         return Round::Waiting(lost);
     }
@@ -146,7 +162,7 @@ mod tests {
     fn a_replica_whose_folder_was_lost_says_what_it_found_and_how_to_join_again() {
         let folder = tempfile::tempdir().unwrap();
         let identity = identity(&folder);
-        let formation = Formation { members: [("controller-2".to_owned(), 5)].into() };
+        let formation = Formation { members: [("controller-2".to_owned(), 5)].into(), restored: None };
         for (formation, roster) in [(Some(&formation), None), (None, Some(&roster(5)))] {
             let said = lost_folder(&identity, "controller-1", formation, roster).unwrap();
             for words in [
@@ -169,7 +185,7 @@ mod tests {
         assert_eq!(lost_folder(&identity, "controller-1", None, Some(&same)), None);
         assert_eq!(lost_folder(&identity, "controller-1", None, Some(&Roster::default())), None);
         // It was formed with another replica of this name, which has been replaced by this one since.
-        let formation = Formation { members: [("controller-2".to_owned(), 5)].into() };
+        let formation = Formation { members: [("controller-2".to_owned(), 5)].into(), restored: None };
         assert_eq!(lost_folder(&identity, "controller-1", Some(&formation), Some(&same)), None);
     }
 }

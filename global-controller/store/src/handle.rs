@@ -107,6 +107,8 @@ pub(crate) struct Shared {
     pub(crate) removed: AtomicBool,
     pub(crate) operations: Semaphore,
     pub(crate) snapshot_reception: Semaphore,
+    /// Backups sent at once.
+    pub(crate) backups: Arc<Semaphore>,
     /// Nothing new is begun any more.
     pub(crate) closed: CancellationToken,
     /// Threads end without finishing what they were given.
@@ -190,6 +192,11 @@ impl Embedded {
         self.shared.abandoned.store(true, Ordering::Relaxed);
         self.shared.closed.cancel();
         self.shared.join().await;
+    }
+
+    /// The epoch of the state that was last read: 1 in a new store, raised by each restore.
+    pub fn epoch(&self) -> u64 {
+        self.shared.table.read().epoch()
     }
 
     pub(crate) fn shared(&self) -> &Shared {

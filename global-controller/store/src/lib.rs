@@ -5,6 +5,7 @@
 //! and watching. `OVERVIEW.md` beside the manifest draws the read path, the write path and the life-cycle.
 
 pub mod admin;
+pub mod backup;
 mod config;
 mod disk;
 #[cfg(feature = "etcd")]
@@ -16,6 +17,7 @@ mod handle;
 mod history;
 mod housekeeping;
 mod inbox;
+pub mod inspect;
 mod joining;
 mod leadership;
 mod logging;
@@ -25,6 +27,7 @@ mod node_thread;
 mod open;
 mod peers;
 mod received;
+pub mod restore;
 mod roster;
 mod store;
 mod strangers;
@@ -33,7 +36,7 @@ mod unique;
 mod watch;
 mod writer;
 
-pub use config::{Config, OpenError, ReplicaConfig, Tuning};
+pub use config::{Config, OpenError, ReplicaConfig, StateEngine, Tuning};
 pub use disk::identity::Error as IdentityError;
 pub use disk::log_engine::Error as LogError;
 pub use disk::recover::Error as RecoverError;

@@ -45,12 +45,17 @@ impl Mirror {
         history: Arc<History>,
         closed: CancellationToken,
     ) -> Result<Self, Error> {
-        match fs::remove_dir_all(folder) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
-            _ => {}
-        }
+        Self::remove(folder)?;
         let db = sled::Config::new().path(folder).cache_capacity(CACHE_BYTES).open()?;
         Ok(Self { db, table, history, closed })
+    }
+
+    /// Removes what an earlier start left.
+    pub(crate) fn remove(folder: &Path) -> std::io::Result<()> {
+        match fs::remove_dir_all(folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Fills the mirror and then follows the state until the store is closed.

@@ -11,7 +11,7 @@ use store_node::{Membership, Node, SharedTable, State, Table};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Checked, Config, OpenError, Tuning};
+use crate::config::{Checked, Config, OpenError, StateEngine, Tuning};
 use crate::disk::identity::{self, Formation, Identity};
 use crate::disk::recover::{self, Start};
 use crate::disk::{self, Layout};
@@ -23,6 +23,7 @@ use crate::leadership::Leadership;
 use crate::mirror::Mirror;
 use crate::node_thread::{NodeThread, Requests};
 use crate::received::Received;
+use crate::restore;
 use crate::roster::{self, Roster};
 use crate::transport::{self, Links};
 use crate::writer::LogWriter;
@@ -34,9 +35,10 @@ pub(crate) async fn open(config: Config, tuning: Tuning) -> Result<(Arc<Shared>,
     let shared = blocking(move || prepare(config, tuning, inbox)).await?;
     let router = transport::router(Arc::clone(&shared));
     if shared.config.others().next().is_none() && shared.identity().formation.is_none() {
-        let members = [(shared.config.own.id.clone(), shared.identity().incarnation)].into();
+        let identity = shared.identity();
+        let members = [(identity.id, identity.incarnation)].into();
         let forming = Arc::clone(&shared);
-        blocking(move || form(&forming, Formation { members })).await?;
+        blocking(move || form(&forming, Formation { members, restored: identity.restored })).await?;
     }
     if shared.identity().formation.is_some() {
         let starting = Arc::clone(&shared);
@@ -76,6 +78,7 @@ fn prepare(
     if identity.formation.is_none() {
         config.check_formation()?;
     }
+    restore::check(&layout, &identity).map_err(|source| OpenError::Restore { path: path.clone(), source })?;
     Ok(Arc::new(Shared {
         config,
         layout,
@@ -91,6 +94,7 @@ fn prepare(
         removed: AtomicBool::new(false),
         operations: Semaphore::new(OPERATIONS),
         snapshot_reception: Semaphore::new(1),
+        backups: Arc::new(Semaphore::new(1)),
         closed: CancellationToken::new(),
         abandoned: Arc::new(AtomicBool::new(false)),
         threads: Mutex::new(Vec::new()),
@@ -105,11 +109,19 @@ pub(crate) fn form(shared: &Shared, formation: Formation) -> Result<(), OpenErro
         return Ok(());
     }
     let mut formed = identity.clone();
+    let restored = formation.restored.clone();
     formed.formation = Some(formation);
+    formed.restored = None;
     let replicas = roster::formed_names(&shared.config, &formed).into_iter().collect();
     let membership = Membership::of_replicas(replicas);
-    recover::found(&shared.layout, membership).map_err(|source| OpenError::Recover { path: path.clone(), source })?;
+    match restored {
+        None => recover::found(&shared.layout, membership)
+            .map_err(|source| OpenError::Recover { path: path.clone(), source })?,
+        Some(restored) => restore::found(&shared.layout, &restored, membership)
+            .map_err(|source| OpenError::Restore { path: path.clone(), source })?,
+    }
     formed.save(&shared.layout).map_err(|source| OpenError::Identity { path, source })?;
+    restore::forget(&shared.layout);
     *identity = formed;
     Ok(())
 }
@@ -211,6 +223,12 @@ fn spawn_threads(
 }
 
 fn start_mirror(shared: &Arc<Shared>, runtime: &tokio::runtime::Handle) -> Result<(), OpenError> {
+    if shared.tuning.state == StateEngine::Memory {
+        if let Err(error) = Mirror::remove(&shared.layout.mirror()) {
+            tracing::warn!(%error, "failed to remove the mirror of an earlier configuration");
+        }
+        return Ok(());
+    }
     let (table, history) = (shared.table.clone(), Arc::clone(&shared.history));
     let (folder, closed, runtime) = (shared.layout.mirror(), shared.closed.clone(), runtime.clone());
     spawn(shared, "store-mirror", move || {

@@ -6,7 +6,8 @@ mod common;
 
 use common::*;
 use federated_store::{
-    Change, Fence, IdentityError, OpenError, SnapshotPolicy, Store, Tuning, TxnOutcome, WatchEvent, WriteError,
+    Change, Fence, IdentityError, OpenError, SnapshotPolicy, StateEngine, Store, Tuning, TxnOutcome, WatchEvent,
+    WriteError,
 };
 
 #[tokio::test]
@@ -241,4 +242,23 @@ async fn increment(store: Store, times: usize) {
             done += 1;
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_in_sled_is_made_only_when_asked_for_and_goes_when_it_no_longer_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let mirror = folder.path().join("mirror");
+    let store = open_single(folder.path()).await;
+    write(&store, "a", "1").await;
+    store.close().await;
+    assert!(!mirror.exists());
+    let with_sled = Tuning { state: StateEngine::MemoryAndSled, ..Tuning::default() };
+    let store = open_single_with(folder.path(), with_sled).await;
+    write(&store, "b", "2").await;
+    store.close().await;
+    assert!(mirror.exists());
+    let store = open_single(folder.path()).await;
+    assert_eq!(read(&store, "b").await.as_deref(), Some("2"));
+    store.close().await;
+    assert!(!mirror.exists());
 }

@@ -18,6 +18,7 @@ mod reads;
 mod ready;
 mod reconfiguration;
 mod reconfigure;
+mod replay;
 mod table;
 mod txn;
 
@@ -32,6 +33,7 @@ pub use proposals::ProposalOutcome;
 pub use raft::eraftpb::{Entry, EntryType, HardState, Message, MessageType};
 pub use reconfiguration::{MembershipChange, MembershipOutcome, Refusal};
 pub use reconfigure::Progress;
+pub use replay::replay;
 pub use table::{Applied, Command, Position, SharedTable, SnapshotMeta, State, Table};
 pub use txn::{
     Change, Changes, Error as TxnError, Fence, KeyValue, MAX_KEY_BYTES, MAX_OPERATIONS, MAX_TXN_BYTES, Op, Txn,

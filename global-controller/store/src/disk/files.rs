@@ -14,6 +14,14 @@ pub(crate) fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
     publish(&temporary, path)
 }
 
+/// Gives a synced file its final name, durably, unless a file of that name exists.
+pub(crate) fn publish_new(temporary: &Path, path: &Path) -> io::Result<()> {
+    // A rename would replace what is there; a link fails, also when the file came up a moment ago.
+    fs::hard_link(temporary, path)?;
+    fs::remove_file(temporary)?;
+    sync_folder_of(path)
+}
+
 /// Gives a synced file its final name, durably.
 pub(crate) fn publish(temporary: &Path, path: &Path) -> io::Result<()> {
     fs::rename(temporary, path)?;

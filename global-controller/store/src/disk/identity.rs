@@ -53,6 +53,41 @@ pub enum Error {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Formation {
     pub(crate) members: BTreeMap<String, u64>,
+    /// What all of them were restored from, with the highest of their epochs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) restored: Option<Restored>,
+}
+
+/// The mark of a folder that was prepared from a backup. It counts until the store is formed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Restored {
+    /// Names the backup: replicas restored from different ones must not form a store.
+    pub(crate) checksum: String,
+    /// The epoch that this replica asks for; the highest of all replicas' is taken.
+    pub(crate) epoch: u64,
+}
+
+impl Restored {
+    /// What two replicas without a formation would begin from together, or why they can't.
+    pub(crate) fn agree(own: Option<&Self>, theirs: Option<&Self>) -> Result<Option<Self>, String> {
+        let advice = "every replica must be restored from the same file, each into an empty folder";
+        match (own, theirs) {
+            (None, None) => Ok(None),
+            (Some(own), Some(theirs)) if own.checksum == theirs.checksum => {
+                Ok(Some(Self { checksum: own.checksum.clone(), epoch: own.epoch.max(theirs.epoch) }))
+            }
+            (Some(own), Some(theirs)) => Err(format!(
+                "it was restored from the backup {}, this replica from {}: {advice}",
+                theirs.checksum, own.checksum
+            )),
+            (Some(own), None) => {
+                Err(format!("it is empty, but this replica was restored from the backup {}: {advice}", own.checksum))
+            }
+            (None, Some(theirs)) => {
+                Err(format!("it was restored from the backup {}, but this replica is empty: {advice}", theirs.checksum))
+            }
+        }
+    }
 }
 
 /// What the identity file holds.
@@ -64,6 +99,9 @@ pub(crate) struct Identity {
     pub(crate) number: u64,
     pub(crate) incarnation: u64,
     pub(crate) formation: Option<Formation>,
+    /// The folder was prepared from a backup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) restored: Option<Restored>,
 }
 
 impl Identity {
@@ -73,8 +111,7 @@ impl Identity {
             Ok(bytes) => serde_json::from_slice::<Self>(&bytes)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let incarnation = crate::unique::number();
-                let (cluster, id) = (cluster.to_owned(), id.to_owned());
-                let identity = Self { format: FORMAT, cluster, id, number, incarnation, formation: None };
+                let identity = Self::new(cluster, id, number, incarnation);
                 identity.save(layout)?;
                 identity
             }
@@ -82,6 +119,18 @@ impl Identity {
         };
         identity.check(cluster, id, number)?;
         Ok(identity)
+    }
+
+    /// The identity of a new folder.
+    pub(crate) fn new(cluster: &str, id: &str, number: u64, incarnation: u64) -> Self {
+        let (cluster, id) = (cluster.to_owned(), id.to_owned());
+        Self { format: FORMAT, cluster, id, number, incarnation, formation: None, restored: None }
+    }
+
+    /// Reads a folder's identity, whoever it belongs to.
+    pub(crate) fn peek(layout: &Layout) -> Result<Self, Error> {
+        let identity: Self = serde_json::from_slice(&fs::read(layout.identity())?)?;
+        if identity.format == FORMAT { Ok(identity) } else { Err(Error::Version { found: identity.format }) }
     }
 
     fn check(&self, cluster: &str, id: &str, number: u64) -> Result<(), Error> {

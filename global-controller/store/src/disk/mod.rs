@@ -5,6 +5,7 @@ pub(crate) mod identity;
 pub(crate) mod log_engine;
 pub(crate) mod marker;
 pub(crate) mod recover;
+pub(crate) mod scratch;
 pub(crate) mod snapshot;
 
 use std::io;
@@ -25,6 +26,11 @@ impl Layout {
         Ok(layout)
     }
 
+    /// The places in a folder of which nothing is to be made or changed.
+    pub(crate) fn at(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
     pub(crate) fn root(&self) -> &Path {
         &self.root
     }
@@ -39,6 +45,11 @@ impl Layout {
 
     pub(crate) fn snapshots(&self) -> PathBuf {
         self.root.join("snapshots")
+    }
+
+    /// The backup that a restored replica begins from; gone once the store is formed.
+    pub(crate) fn restored(&self) -> PathBuf {
+        self.root.join("restored.snapshot")
     }
 
     pub(crate) fn mirror(&self) -> PathBuf {

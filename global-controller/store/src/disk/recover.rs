@@ -74,9 +74,15 @@ pub(crate) fn join(layout: &Layout) -> Result<(), Error> {
 
 /// Writes the common beginning of a new store. May be repeated until the identity says that the store is formed.
 pub(crate) fn found(layout: &Layout, membership: Membership) -> Result<(), Error> {
-    snapshot::save(&layout.snapshots(), &Table::new(BIRTH, membership))?;
+    found_with(layout, &Table::new(BIRTH, membership))
+}
+
+/// Writes the common beginning of a store that starts with contents.
+pub(crate) fn found_with(layout: &Layout, table: &Table) -> Result<(), Error> {
+    snapshot::save(&layout.snapshots(), table)?;
     let (mut log, _) = LogEngine::open(&layout.log())?;
-    let hard_state = HardState { term: BIRTH.term, commit: BIRTH.index, ..HardState::default() };
+    let Position { term, index } = table.meta().position;
+    let hard_state = HardState { term, commit: index, ..HardState::default() };
     log.write(&[Batch { hard_state, must_sync: true, ..Batch::default() }])?;
     Ok(())
 }

@@ -21,6 +21,10 @@ const MAX_BLOCK_BYTES: usize = BLOCK_BYTES + MAX_TXN_BYTES + MAX_KEY_BYTES + 64;
 const HEADER: u8 = 0;
 const KEYS: u8 = 1;
 const END: u8 = 2;
+/// Only in a backup, before the end: where it comes from. A reader of snapshots passes over it.
+const ORIGIN: u8 = 3;
+/// Of the name of a cluster or a replica.
+const MAX_NAME_BYTES: usize = 4 * 1024;
 /// Snapshots kept: the newest, and one before it in case the newest can't be read.
 const KEPT: usize = 2;
 
@@ -39,6 +43,21 @@ pub enum Error {
     /// A block can't be read.
     #[error("failed to read a block of the snapshot")]
     Codec(#[from] CodecError),
+}
+
+/// Where a backup comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Origin {
+    pub(crate) cluster: String,
+    pub(crate) replica: String,
+    pub(crate) taken_seconds: u64,
+}
+
+/// What a file holds.
+pub(crate) struct Contents {
+    pub(crate) table: Table,
+    /// `None` in a snapshot that is no backup.
+    pub(crate) origin: Option<Origin>,
 }
 
 fn damaged(what: impl Into<String>) -> Error {
@@ -101,7 +120,7 @@ pub(crate) fn save(folder: &Path, table: &Table) -> Result<SnapshotFile, Error> 
     let path = path_of(folder, position);
     let temporary = path.with_extension("tmp");
     let mut output = BufWriter::new(File::create(&temporary)?);
-    write(&mut output, table)?;
+    write(&mut output, table, None)?;
     output.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
     files::publish(&temporary, &path)?;
     Ok(SnapshotFile { path, position })
@@ -109,10 +128,11 @@ pub(crate) fn save(folder: &Path, table: &Table) -> Result<SnapshotFile, Error> 
 
 /// Reads a whole snapshot file and checks every block.
 pub(crate) fn load(path: &Path) -> Result<Table, Error> {
-    read(&mut BufReader::new(File::open(path)?))
+    Ok(read(&mut BufReader::new(File::open(path)?))?.table)
 }
 
-fn write(output: &mut impl Write, table: &Table) -> Result<(), Error> {
+/// Writes the table as a snapshot; with an origin it is a backup.
+pub(crate) fn write(output: &mut impl Write, table: &Table, origin: Option<&Origin>) -> Result<(), Error> {
     output.write_all(&MAGIC)?;
     write_block(output, header(table))?;
     let mut block = new_block();
@@ -125,6 +145,14 @@ fn write(output: &mut impl Write, table: &Table) -> Result<(), Error> {
         }
     }
     write_block(output, block)?;
+    if let Some(Origin { cluster, replica, taken_seconds }) = origin {
+        let mut block = Writer::with_capacity(256);
+        block.u8(ORIGIN);
+        block.bytes(cluster.as_bytes());
+        block.bytes(replica.as_bytes());
+        block.u64(*taken_seconds);
+        write_block(output, block)?;
+    }
     let mut end = Writer::with_capacity(16);
     end.u8(END);
     end.u64(table.len() as u64);
@@ -159,22 +187,28 @@ fn write_block(output: &mut impl Write, block: Writer) -> Result<(), Error> {
     Ok(())
 }
 
-fn read(input: &mut impl Read) -> Result<Table, Error> {
+/// Reads a whole snapshot and checks every block.
+pub(crate) fn read(input: &mut impl Read) -> Result<Contents, Error> {
     let mut magic = [0; MAGIC.len()];
     input.read_exact(&mut magic)?;
     if magic != MAGIC {
         return Err(damaged("it doesn't begin like a snapshot"));
     }
     let mut table = read_header(read_block(input)?)?;
+    let mut origin = None;
     loop {
         let mut block = Reader::new(read_block(input)?);
         match block.u8("block kind")? {
             KEYS => read_keys(block, &mut table)?,
+            ORIGIN => origin = Some(read_origin(block)?),
             END => {
                 let count = block.u64("key count")?;
                 block.finish()?;
                 let found = table.len() as u64;
-                return if count == found { Ok(table) } else { Err(damaged(format!("{found} keys, not {count}"))) };
+                if count != found {
+                    return Err(damaged(format!("{found} keys, not {count}")));
+                }
+                return Ok(Contents { table, origin });
             }
             kind => return Err(damaged(format!("a block of the unknown kind {kind}"))),
         }
@@ -202,6 +236,14 @@ fn read_header(block: Bytes) -> Result<Table, Error> {
     let membership = Membership::decode(&mut header)?;
     header.finish()?;
     Ok(Table::with_header(SnapshotMeta { position, membership }, revision, epoch))
+}
+
+fn read_origin(mut block: Reader) -> Result<Origin, Error> {
+    let cluster = block.text("cluster", MAX_NAME_BYTES)?;
+    let replica = block.text("replica", MAX_NAME_BYTES)?;
+    let taken_seconds = block.u64("time")?;
+    block.finish()?;
+    Ok(Origin { cluster, replica, taken_seconds })
 }
 
 fn read_keys(mut block: Reader, table: &mut Table) -> Result<(), Error> {
@@ -263,7 +305,7 @@ mod tests {
         let digit = |byte: u8| char::from(byte).to_digit(16).unwrap();
         let pairs = BEFORE_NAMES.as_bytes().chunks(2);
         let bytes: Vec<u8> = pairs.map(|pair| u8::try_from(digit(pair[0]) * 16 + digit(pair[1])).unwrap()).collect();
-        let table = read(&mut bytes.as_slice()).unwrap();
+        let table = read(&mut bytes.as_slice()).unwrap().table;
         assert_eq!(table.membership(), &Membership::of_voters(vec![1, 2, 3]));
         assert_eq!((table.meta().position, table.revision()), (Position { term: 3, index: 90 }, 77));
         assert_eq!(table.get("a").map(|found| found.revision), Some(5));
@@ -272,7 +314,8 @@ mod tests {
     #[test]
     fn any_flipped_byte_and_any_cut_is_found() {
         let mut bytes = Vec::new();
-        write(&mut bytes, &table(20)).unwrap();
+        let (cluster, replica) = ("a".to_owned(), "b".to_owned());
+        write(&mut bytes, &table(20), Some(&Origin { cluster, replica, taken_seconds: 1 })).unwrap();
         for place in 0..bytes.len() {
             let mut flipped = bytes.clone();
             flipped[place] ^= 4;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::admission::{self, Refusal};
 use crate::config::ReplicaConfig;
-use crate::disk::identity::Formation;
+use crate::disk::identity::{Formation, Restored};
 use crate::handle::Shared;
 use crate::roster::Roster;
 
@@ -36,6 +36,9 @@ pub(crate) struct Hello {
     /// Who belongs to its store; `None` before it has started, or from a version that doesn't say.
     #[serde(default)]
     pub(crate) roster: Option<Roster>,
+    /// Its folder was prepared from a backup.
+    #[serde(default)]
+    pub(crate) restored: Option<Restored>,
 }
 
 /// Why a peer can't be spoken with.
@@ -112,6 +115,7 @@ pub(crate) async fn answer(State(shared): State<Arc<Shared>>, request: Request) 
         number: identity.number,
         joins: shared.config.config.join && identity.formation.is_none(),
         formation: identity.formation,
+        restored: identity.restored,
         roster: (roster.index > 0).then_some(roster),
     }))
 }

@@ -4,12 +4,14 @@
 //! snapshots are requests of their own. Every route first checks who is at the other end.
 
 pub(crate) mod admission;
+mod backups;
 pub(crate) mod forward;
 pub(crate) mod frames;
 pub(crate) mod hello;
+mod inspection;
 mod links;
 pub(crate) mod members;
-mod snapshots;
+pub(crate) mod snapshots;
 mod streams;
 
 use std::sync::Arc;
@@ -28,5 +30,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/raft/txn", post(forward::receive))
         .route("/raft/members", post(members::receive))
         .route("/raft/snapshot", post(snapshots::receive))
+        .route("/raft/backup", post(backups::send))
+        .route("/raft/inspect", post(inspection::answer))
         .with_state(shared)
 }

@@ -20,9 +20,9 @@ use crate::handle::Shared;
 use crate::inbox::Command;
 
 /// Read, sent and written at once.
-const CHUNK_BYTES: usize = 256 * 1024;
+pub(crate) const CHUNK_BYTES: usize = 256 * 1024;
 /// A snapshot of the largest store this design is for (50,000 members) stays far below.
-const MAX_SNAPSHOT_BYTES: u64 = 4 * 1024 * 1024 * 1024;
+pub(crate) const MAX_SNAPSHOT_BYTES: u64 = 4 * 1024 * 1024 * 1024;
 /// At 10 MB a second this is 3 GB; a follower that takes longer gets a newer snapshot.
 const DEADLINE: Duration = Duration::from_mins(5);
 /// Names and urls of all members, and a thousand names of replicas that were removed.
