@@ -19,6 +19,8 @@ mod table;
 mod txn;
 
 pub use codec::{Error as CodecError, Reader, Writer};
+#[doc(hidden)]
+pub use config::Deviation;
 pub use config::{Config, SnapshotPolicy};
 pub use log::{Batch, DurableLog, LogMirror};
 pub use membership::Membership;
