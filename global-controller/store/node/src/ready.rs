@@ -43,8 +43,9 @@ impl<S: State> Node<S> {
 
     fn handle(&mut self, mut ready: Ready, out: &mut Outputs) -> Result<(), Error> {
         let number = ready.number();
-        self.send(ready.take_messages(), out);
-        let held = ready.take_persisted_messages();
+        let now = self.with_term(ready.take_messages());
+        self.send(now, out);
+        let held = self.with_term(ready.take_persisted_messages());
         for read in ready.take_read_states() {
             self.reads.confirm(&read.request_ctx, read.index);
         }
@@ -119,20 +120,26 @@ impl<S: State> Node<S> {
         }
     }
 
+    /// Raft forwards reads without a term, like local messages; with ours a leader of an older term learns that it is
+    /// deposed, and one of a newer term ignores the round, which is then retried. The term is that of the ready: a
+    /// later one may not be on disk yet when a held message leaves.
+    fn with_term(&self, mut messages: Vec<Message>) -> Vec<Message> {
+        for message in &mut messages {
+            if message.get_msg_type() == MessageType::MsgReadIndex {
+                message.term = self.raw.raft.term;
+            }
+        }
+        messages
+    }
+
     fn send(&mut self, messages: Vec<Message>, out: &mut Outputs) {
-        for mut message in messages {
+        for message in messages {
             match message.get_msg_type() {
                 MessageType::MsgSnapshot => out.snapshots.push(SnapshotOrder {
                     to: message.to,
                     term: message.term,
                     meta: snapshot_meta(message.get_snapshot()),
                 }),
-                MessageType::MsgReadIndex => {
-                    // Raft forwards reads without a term, like local messages; with ours a leader of an older term
-                    // learns that it is deposed, and one of a newer term ignores the round, which is then retried.
-                    message.term = self.raw.raft.term;
-                    out.messages.push(message);
-                }
                 _ => out.messages.push(message),
             }
         }

@@ -7,6 +7,8 @@
 
 use std::collections::HashSet;
 
+use store_node::{Op, TxnOutcome};
+
 use crate::history::{Answer, Call, Operation, Outcome};
 use crate::model::Model;
 
@@ -42,7 +44,7 @@ struct Node {
 struct Search<'a> {
     known: Vec<Known<'a>>,
     unknown: Vec<(&'a Call, u64)>,
-    /// Revisions that some known operation was told: no operation of unknown outcome can have taken one.
+    /// Revisions that known operations took: no operation of unknown outcome can have taken one.
     told: HashSet<u64>,
 }
 
@@ -73,15 +75,23 @@ pub fn check(history: &[Operation]) -> Verdict {
     Verdict::Violation { placed: best, stuck }
 }
 
+/// The revision that an operation certainly took: one that only deletes may have found nothing to delete.
+fn taken(call: &Call, answer: &Answer) -> Option<u64> {
+    match (call, answer) {
+        (Call::Txn(txn), Answer::Txn(TxnOutcome::Committed { revision })) => {
+            txn.then().iter().any(|op| matches!(op, Op::Put { .. })).then_some(*revision)
+        }
+        _ => None,
+    }
+}
+
 impl<'a> Search<'a> {
     fn new(history: &'a [Operation]) -> Self {
         let (mut known, mut unknown, mut told) = (Vec::new(), Vec::new(), HashSet::new());
         for Operation { client: _, call, invoked, outcome } in history {
             match outcome {
                 Outcome::Returned(returned, answer) => {
-                    if let Answer::Txn(store_node::TxnOutcome::Committed { revision }) = answer {
-                        told.insert(*revision);
-                    }
+                    told.extend(taken(call, answer));
                     known.push(Known { call, answer, invoked: *invoked, returned: *returned });
                 }
                 Outcome::Unknown | Outcome::Open => unknown.push((call, *invoked)),

@@ -1,4 +1,4 @@
-use store_node::{Op, Txn, TxnOutcome, Versioned, When};
+use store_node::{Txn, Versioned, When};
 
 use super::*;
 
@@ -97,6 +97,13 @@ fn a_gap_of_revisions_needs_a_write_of_unknown_outcome() {
     assert!(!linearizable(&history));
     let [first, last] = history;
     assert!(linearizable(&[first, unknown(put("b", "2"), 2), last]));
+}
+
+#[test]
+fn a_delete_that_found_nothing_takes_no_revision_from_the_write_that_did() {
+    let delete = Call::Txn(Txn::new(None, vec![], vec![Op::Delete { key: "b".into() }]).unwrap());
+    let history = [unknown(put("a", "1"), 0), done(delete, 5, 6, committed(1)), done(get("a"), 7, 8, value("1", 1))];
+    assert!(linearizable(&history));
 }
 
 #[test]

@@ -46,8 +46,12 @@ pub fn run(options: Options) -> Result<Report, Failure> {
 /// Runs a seed that failed again, with words.
 pub fn explain(failure: &Failure) -> String {
     let Failure { options, violation } = failure;
-    let trace = catch_unwind(AssertUnwindSafe(|| play(Options { worded: true, ..*options }).1));
-    let trace = trace.unwrap_or_else(|_| "it panics, so there is no trace".to_owned());
+    let again = catch_unwind(AssertUnwindSafe(|| play(Options { worded: true, ..*options })));
+    let (trace, violation) = match again {
+        Ok((Err(again), trace)) => (trace, again.violation),
+        Ok((Ok(_), _)) => ("it doesn't fail again: the simulation is not deterministic".to_owned(), violation.clone()),
+        Err(_) => ("it panics, so there is no trace".to_owned(), violation.clone()),
+    };
     let (seed, nodes) = (options.seed, options.nodes);
     format!(
         "{trace}\n'{}' broken by seed {seed} with {nodes} nodes: {}\nrepeat with: SIMULATION_SEED={seed} \
@@ -59,8 +63,10 @@ pub fn explain(failure: &Failure) -> String {
 fn play(options: Options) -> (Result<Report, Failure>, String) {
     let mut world = World::new(options);
     world.run_until(FAULTS_MICROS);
-    world.heal();
-    world.run_until(FAULTS_MICROS + HEAL_MICROS);
+    if world.failure.is_none() {
+        world.heal();
+        world.run_until(FAULTS_MICROS + HEAL_MICROS);
+    }
     if world.failure.is_none() {
         healed(&mut world);
     }
@@ -130,7 +136,10 @@ fn linearizable(world: &mut World) {
         Verdict::Linearizable => {}
         Verdict::Violation { placed, stuck } => {
             let of = world.history.len();
-            world.broken("linearizability", format!("no order of more than {placed} of {of} operations; then one of {stuck:#?}"));
+            let before = world.history.iter().map(|operation| format!("{operation:?}\n"));
+            let before: String = if world.options.worded { before.collect() } else { String::new() };
+            let detail = format!("no order of more than {placed} of {of} operations; then one of {stuck:#?}\n{before}");
+            world.broken("linearizability", detail);
         }
         Verdict::Undecided => world.broken("linearizability", "the search gave up".to_owned()),
     }

@@ -11,18 +11,18 @@ pub fn check(messages: &[Message], durable: &Contents) -> Check {
 
 fn kept(message: &Message, durable: &Contents) -> Check {
     let hard_state = &durable.hard_state;
+    // A message that waited while its replica went on to a later term, and that is on disk, promises nothing new: the
+    // replica can only come back in the later term.
+    let past = hard_state.term > message.term;
+    let present = hard_state.term == message.term;
     let fits = match message.get_msg_type() {
         // Asks and answers in the name of a term that nobody is in yet.
         MessageType::MsgRequestPreVote | MessageType::MsgRequestPreVoteResponse => true,
-        MessageType::MsgRequestVote => hard_state.term == message.term && hard_state.vote == message.from,
-        MessageType::MsgRequestVoteResponse if !message.reject => {
-            hard_state.term > message.term || (hard_state.term == message.term && hard_state.vote == message.to)
-        }
-        MessageType::MsgAppendResponse if !message.reject => {
-            hard_state.term >= message.term && durable.reaches(message.index)
-        }
+        MessageType::MsgRequestVote => past || (present && hard_state.vote == message.from),
+        MessageType::MsgRequestVoteResponse if !message.reject => past || (present && hard_state.vote == message.to),
+        MessageType::MsgAppendResponse if !message.reject => past || (present && durable.reaches(message.index)),
         // Whoever speaks in a term must never fall back behind it.
-        _ => hard_state.term >= message.term,
+        _ => past || present,
     };
     if fits {
         return Ok(());
