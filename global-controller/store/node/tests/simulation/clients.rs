@@ -8,17 +8,17 @@ use store_node::{Fence, Input, Op, ProposalOutcome, Txn, TxnOutcome, Versioned, 
 use crate::history::{Answer, Call, Operation, Outcome};
 use crate::world::{Event, World};
 
-const CLIENTS: usize = 4;
+const CLIENTS: usize = 6;
 /// Few keys, so that operations meet.
 const KEYS: u64 = 4;
 /// Between two operations of a client, in microseconds.
-const THINK_MICROS: u64 = 60_000;
+const THINK_MICROS: u64 = 40_000;
 /// A caller's deadline in microseconds: a few elections.
-const DEADLINE_MICROS: u64 = 1_500_000;
+const DEADLINE_MICROS: u64 = 700_000;
 /// Before a write is offered again, in microseconds.
 const RETRY_MICROS: u64 = 10_000;
 /// Keeps histories short enough to check: operations of one run.
-const OPERATIONS: usize = 220;
+const OPERATIONS: usize = 500;
 
 #[derive(Default)]
 pub struct Client {
@@ -73,8 +73,8 @@ impl World {
             self.clients[client].fence = Some(fence);
         }
         match self.draw.below(100) {
-            0..30 => Call::Get { key },
-            30..40 => {
+            0..40 => Call::Get { key },
+            40..50 => {
                 let after = self.draw.chance(300).then(|| format!("k{}", self.draw.below(KEYS)));
                 Call::Range { prefix: "k".to_owned(), after, limit: self.draw.index(3) + 2 }
             }
@@ -104,7 +104,7 @@ impl World {
 
     fn put(&mut self, client: usize, key: String) -> Op {
         // Unique, so that what is read tells which write it was.
-        let value = format!("{client}.{}", self.history.len());
+        let value = format!("{key}.{client}.{}", self.history.len());
         Op::Put { key, value: value.into() }
     }
 

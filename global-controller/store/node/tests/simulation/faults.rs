@@ -7,11 +7,13 @@ use crate::network::Network;
 use crate::world::{Event, Options, TICK_MICROS, World};
 
 /// Entries between two snapshots: few, so that each run has several.
-const SNAPSHOT_ENTRIES: [u64; 3] = [8, 20, 60];
+const SNAPSHOT_ENTRIES: [u64; 3] = [5, 15, 50];
 /// Longest time that a replica is down, in microseconds: several elections.
 const DOWN_MICROS: u64 = 900_000;
 /// Longest stall of a disk or pause of a process in microseconds: several election timeouts.
 const STALL_MICROS: u64 = 500_000;
+/// Longest delay of a slow link in microseconds: longer than a read waits before it is asked again.
+const SLOW_LINK_MICROS: u64 = 150_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
@@ -20,20 +22,24 @@ enum Fault {
     Split,
     HealNetwork,
     BreakConnection,
+    SlowLink,
     Crash,
+    PowerCut,
     Stall,
     Clock,
     Pause,
     HandOver,
 }
 
-const ALL: [Fault; 10] = [
+const ALL: [Fault; 12] = [
     Fault::Isolate,
     Fault::CutOneWay,
     Fault::Split,
     Fault::HealNetwork,
     Fault::BreakConnection,
+    Fault::SlowLink,
     Fault::Crash,
+    Fault::PowerCut,
     Fault::Stall,
     Fault::Clock,
     Fault::Pause,
@@ -63,6 +69,7 @@ impl Profile {
         for (enabled, fault) in faults.iter_mut().zip(ALL) {
             match fault {
                 Fault::Crash => *enabled = crashes,
+                Fault::PowerCut => *enabled &= crashes,
                 Fault::HealNetwork => *enabled = true,
                 _ => {}
             }
@@ -97,7 +104,9 @@ impl World {
         let enabled: Vec<_> = ALL.iter().zip(self.profile.faults).filter(|(_, enabled)| *enabled).collect();
         let (fault, _) = enabled[self.draw.index(enabled.len())];
         let ids = self.ids();
-        let id = ids[self.draw.index(ids.len())];
+        // Most that can go wrong goes wrong around a leader.
+        let leader = self.leading().filter(|_| self.draw.chance(400));
+        let id = leader.unwrap_or(ids[self.draw.index(ids.len())]);
         self.trace.note(self.now, [3, id, 0, 0], || format!("fault {fault:?} at {id}"));
         self.cause(*fault, id, &ids);
         let pause = self.draw.below(2 * self.profile.fault_pause) + 1;
@@ -131,7 +140,13 @@ impl World {
                     self.input(id, Input::Unreachable { peer: other });
                 }
             }
+            Fault::SlowLink => {
+                let delay = self.draw.below(SLOW_LINK_MICROS);
+                let other = ids[self.draw.index(ids.len())];
+                self.network.slow_down(id, other, delay);
+            }
             Fault::Crash => self.crash_and_restart(id),
+            Fault::PowerCut => ids.iter().for_each(|id| self.crash_and_restart(*id)),
             Fault::Stall => {
                 let until = self.now + self.draw.below(STALL_MICROS);
                 self.replicas.get_mut(&id).expect("all replicas exist").stalled_until = until;
@@ -150,6 +165,11 @@ impl World {
             }
             Fault::HandOver => self.input(id, Input::HandOver),
         }
+    }
+
+    fn leading(&self) -> Option<u64> {
+        let leads = |id: &u64| self.replicas[id].node.as_ref().is_some_and(store_node::Node::leads);
+        self.ids().into_iter().find(leads)
     }
 
     fn cut(&mut self, mut is_cut: impl FnMut(u64, u64) -> bool) {

@@ -3,9 +3,10 @@
 //! Wing and Gong's search with Lowe's memoization of (operations done, state). Two observations keep it small without
 //! losing an answer: an operation that changes nothing and fits now may always go first, as it takes no choice from
 //! the others; and an operation of unknown outcome is only worth placing where it changes something, as having no effect
-//! is the same as never having happened.
+//! is the same as never having happened. And where a read saw a value that only one operation wrote, the revision that it saw with
+//! it is the only one which that operation can have taken.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use store_node::{Op, TxnOutcome};
 
@@ -46,6 +47,9 @@ struct Search<'a> {
     unknown: Vec<(&'a Call, u64)>,
     /// Revisions that known operations took: no operation of unknown outcome can have taken one.
     told: HashSet<u64>,
+    /// Operations of unknown outcome whose revision was seen, and the other way round.
+    seen: HashMap<usize, u64>,
+    taker: HashMap<u64, usize>,
 }
 
 /// Checks a history that began with an empty store.
@@ -85,6 +89,32 @@ fn taken(call: &Call, answer: &Answer) -> Option<u64> {
     }
 }
 
+/// Who wrote a value: an operation of unknown outcome if it alone did, else `None`.
+fn writers<'a>(history: &'a [Operation], unknown: &[(&'a Call, u64)]) -> HashMap<&'a [u8], Option<usize>> {
+    let mut writers: HashMap<&[u8], Option<usize>> = HashMap::new();
+    for call in history.iter().map(|operation| &operation.call) {
+        let place = unknown.iter().position(|(other, _)| std::ptr::eq(*other, call));
+        for value in written(call) {
+            writers.entry(value).and_modify(|writer| *writer = None).or_insert(place);
+        }
+    }
+    writers
+}
+
+fn written(call: &Call) -> impl Iterator<Item = &[u8]> {
+    let then = if let Call::Txn(txn) = call { txn.then() } else { &[] };
+    then.iter().filter_map(|op| if let Op::Put { value, .. } = op { Some(value.as_ref()) } else { None })
+}
+
+/// Values that an answer shows, with their revisions.
+fn values(answer: &Answer) -> Vec<(&[u8], u64)> {
+    match answer {
+        Answer::Value(found) => found.iter().map(|found| (found.value.as_ref(), found.revision)).collect(),
+        Answer::Page { items, .. } => items.iter().map(|item| (item.value.as_ref(), item.revision)).collect(),
+        Answer::Txn(_) => Vec::new(),
+    }
+}
+
 impl<'a> Search<'a> {
     fn new(history: &'a [Operation]) -> Self {
         let (mut known, mut unknown, mut told) = (Vec::new(), Vec::new(), HashSet::new());
@@ -99,7 +129,15 @@ impl<'a> Search<'a> {
             }
         }
         known.sort_by_key(|operation| operation.invoked);
-        Self { known, unknown, told }
+        let writers = writers(history, &unknown);
+        let (mut seen, mut taker) = (HashMap::new(), HashMap::new());
+        for (value, revision) in known.iter().flat_map(|operation| values(operation.answer)) {
+            if let Some(Some(place)) = writers.get(value) {
+                seen.insert(*place, revision);
+                taker.insert(revision, *place);
+            }
+        }
+        Self { known, unknown, told, seen, taker }
     }
 
     /// Known operations that may come next: no other one that isn't done returned before they were invoked.
@@ -147,7 +185,10 @@ impl<'a> Search<'a> {
             return;
         }
         for (place, (call, invoked)) in self.unknown.iter().enumerate() {
-            if *invoked > deadline || node.unknown_done.contains(&place) {
+            let next = node.model.revision + 1;
+            let elsewhere = self.seen.get(&place).is_some_and(|revision| *revision != next)
+                || self.taker.get(&next).is_some_and(|taker| *taker != place);
+            if *invoked > deadline || elsewhere || node.unknown_done.contains(&place) {
                 continue;
             }
             if let Some(model) = node.model.perhaps(call) {

@@ -26,6 +26,7 @@ struct Link {
     oldest: u64,
     cut: bool,
     down_until: u64,
+    extra_delay: u64,
     last_arrival: u64,
 }
 
@@ -63,7 +64,7 @@ impl Network {
         if wild {
             return [Some(now + delay), twice].into_iter().flatten().collect();
         }
-        link.last_arrival = link.last_arrival.max(now + delay);
+        link.last_arrival = link.last_arrival.max(now + delay + link.extra_delay);
         vec![link.last_arrival]
     }
 
@@ -104,10 +105,15 @@ impl Network {
         self.link(from, to).cut = cut;
     }
 
+    /// Each message takes longer from now on, in microseconds.
+    pub fn slow_down(&mut self, from: u64, to: u64, delay: u64) {
+        self.link(from, to).extra_delay = delay;
+    }
+
     /// Everything gets through from now on.
     pub fn heal(&mut self) {
         for link in self.links.values_mut() {
-            (link.cut, link.down_until) = (false, 0);
+            (link.cut, link.down_until, link.extra_delay) = (false, 0, 0);
         }
         (self.loss_per_thousand, self.slow_per_thousand, self.wild) = (0, 0, false);
     }

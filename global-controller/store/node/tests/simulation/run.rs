@@ -16,6 +16,8 @@ const FAULTS_MICROS: u64 = 600 * TICK_MICROS;
 const HEAL_MICROS: u64 = 300 * TICK_MICROS;
 /// A write after that takes no longer than this, in microseconds: no election is needed any more.
 const WRITE_MICROS: u64 = 20 * TICK_MICROS;
+/// A request that nothing else answers is given up by then, in microseconds: 1,100 ticks.
+const EXPIRY_MICROS: u64 = 1_100 * TICK_MICROS;
 
 /// What a run came to.
 #[derive(Clone, Debug)]
@@ -104,6 +106,10 @@ fn healed(world: &mut World) {
     world.run_until(world.now + WRITE_MICROS);
     if !matches!(world.history[last].outcome, Outcome::Returned(..)) {
         return world.broken("healing", format!("a write ended as {:?}", world.history[last].outcome));
+    }
+    if world.replicas.values().any(|replica| !replica.requests.is_empty()) {
+        // A write that lay beyond the end of the log that won has no place that would tell its fate.
+        world.run_until(world.now + EXPIRY_MICROS);
     }
     if let Some((id, replica)) = world.replicas.iter().find(|(_, replica)| !replica.requests.is_empty()) {
         let detail = format!("replica {id} still owes answers: {:?}", replica.requests);
