@@ -184,6 +184,8 @@ impl NodeThread {
             messages,
             batches,
             proposals,
+            membership_answers: _,
+            membership: _,
             reads,
             lost_reads,
             changes,

@@ -8,6 +8,7 @@
 mod codec;
 mod config;
 mod election;
+mod entry;
 mod log;
 mod membership;
 mod message;
@@ -15,6 +16,8 @@ mod node;
 mod proposals;
 mod reads;
 mod ready;
+mod reconfiguration;
+mod reconfigure;
 mod table;
 mod txn;
 
@@ -22,12 +25,15 @@ pub use codec::{Error as CodecError, Reader, Writer};
 #[doc(hidden)]
 pub use config::Deviation;
 pub use config::{Config, SnapshotPolicy};
+pub use entry::{changes_membership, read_entry, write_entry};
 pub use log::{Batch, DurableLog, LogMirror};
-pub use membership::Membership;
+pub use membership::{MAX_MEMBERS, MAX_NAME_BYTES, MAX_RETIRED, MAX_URL_BYTES, Membership, ReplicaInfo, Role};
 pub use message::{Error as MessageError, MAX_MESSAGE_BYTES, PeerMessage, SnapshotMessage, encode as encode_message};
 pub use node::{Counters, Error, Input, Node, Outputs, ReplicaView, SnapshotOrder};
 pub use proposals::ProposalOutcome;
 pub use raft::eraftpb::{Entry, EntryType, HardState, Message, MessageType};
+pub use reconfiguration::{MembershipChange, MembershipOutcome, Refusal};
+pub use reconfigure::Progress;
 pub use table::{Applied, Command, Position, SharedTable, SnapshotMeta, State, Table};
 pub use txn::{
     Change, Changes, Error as TxnError, Fence, KeyValue, MAX_KEY_BYTES, MAX_OPERATIONS, MAX_TXN_BYTES, Op, Txn,

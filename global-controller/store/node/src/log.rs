@@ -155,9 +155,10 @@ impl Storage for LogMirror {
         Ok(self.last())
     }
 
-    fn snapshot(&self, request_index: u64, _to: u64) -> raft::Result<Snapshot> {
+    fn snapshot(&self, request_index: u64, to: u64) -> raft::Result<Snapshot> {
         let meta = &self.newest_snapshot;
-        if meta.position.index < request_index {
+        // Raft doesn't install a snapshot whose membership lacks the one that installs it.
+        if meta.position.index < request_index || !meta.membership.contains(to) {
             return Err(StorageError::SnapshotTemporarilyUnavailable.into());
         }
         Ok(to_raft_snapshot(meta))

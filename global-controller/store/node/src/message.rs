@@ -5,9 +5,10 @@
 //! a shape that `raft` handles without a panic.
 
 use bytes::Bytes;
-use raft::eraftpb::{Entry, EntryType, Message, MessageType, Snapshot};
+use raft::eraftpb::{Entry, Message, MessageType, Snapshot};
 
 use crate::codec::{self, Reader, Writer};
+use crate::entry::{changes_membership, fits, read_entry, write_entry};
 use crate::log::to_raft_snapshot;
 use crate::membership::Membership;
 use crate::table::{Position, SnapshotMeta};
@@ -18,6 +19,9 @@ use crate::txn::MAX_TXN_BYTES;
 pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 
 const ENCODING_VERSION: u8 = 1;
+/// Entries with their kind. Only messages that carry a membership change use it, so that replicas of the version
+/// before it understand all others.
+const ENTRY_KINDS_VERSION: u8 = 2;
 /// A read's context is 24 bytes and a forced election's is 16.
 const MAX_CONTEXT_BYTES: usize = 64;
 /// 1 MiB of entries of the fixed fields alone.
@@ -73,8 +77,9 @@ pub fn encode(message: &Message) -> Result<Vec<u8>, Error> {
     let kind = message.get_msg_type();
     let Some((tag, _)) = KINDS.iter().find(|(_, known)| *known == kind) else { return Err(Error::Kind { kind }) };
     let entries: usize = message.get_entries().iter().map(|entry| 32 + entry.data.len()).sum();
+    let kinds = message.get_entries().iter().any(changes_membership);
     let mut writer = Writer::with_capacity(96 + entries);
-    writer.u8(ENCODING_VERSION);
+    writer.u8(if kinds { ENTRY_KINDS_VERSION } else { ENCODING_VERSION });
     writer.u8(*tag);
     writer.flag(message.reject);
     for field in [message.term, message.log_term, message.index, message.commit, message.commit_term] {
@@ -85,6 +90,10 @@ pub fn encode(message: &Message) -> Result<Vec<u8>, Error> {
     writer.bytes(&message.context);
     writer.count(message.get_entries().len());
     for entry in message.get_entries() {
+        if kinds {
+            write_entry(&mut writer, entry);
+            continue;
+        }
         writer.u64(entry.term);
         writer.u64(entry.index);
         writer.bytes(&entry.data);
@@ -96,7 +105,7 @@ impl PeerMessage {
     /// Reads and checks a message that `from` sent to `to`.
     pub fn decode(bytes: Bytes, from: u64, to: u64) -> Result<Self, Error> {
         let mut reader = Reader::new(bytes);
-        version(&mut reader)?;
+        let version = version(&mut reader, ENTRY_KINDS_VERSION)?;
         let mut message = Message::default();
         message.set_msg_type(kind(reader.u8("kind")?)?);
         message.from = from;
@@ -111,7 +120,8 @@ impl PeerMessage {
         message.request_snapshot = reader.u64("requested snapshot")?;
         message.context = reader.bytes("context", MAX_CONTEXT_BYTES)?;
         let count = reader.count("entries", MAX_ENTRIES)?;
-        let entries = (0..count).map(|_| entry(&mut reader)).collect::<Result<Vec<_>, _>>()?;
+        let read = if version == ENTRY_KINDS_VERSION { read_entry } else { entry };
+        let entries = (0..count).map(|_| read(&mut reader)).collect::<Result<Vec<_>, _>>()?;
         message.set_entries(entries.into());
         reader.finish()?;
         check(&message)?;
@@ -145,7 +155,7 @@ impl SnapshotMessage {
     /// Reads and checks an announcement that `from` sent to `to`.
     pub fn decode(bytes: Bytes, from: u64, to: u64) -> Result<Self, Error> {
         let mut reader = Reader::new(bytes);
-        version(&mut reader)?;
+        version(&mut reader, ENCODING_VERSION)?;
         let term = reader.u64("term")?;
         let position = Position { term: reader.u64("snapshot term")?, index: reader.u64("snapshot index")? };
         let membership = Membership::decode(&mut reader)?;
@@ -173,7 +183,7 @@ impl SnapshotMessage {
     }
 }
 
-/// What a snapshot message of `raft` covers.
+/// What a snapshot message of `raft` covers, without names: `raft` knows only numbers.
 pub(crate) fn snapshot_meta(snapshot: &Snapshot) -> SnapshotMeta {
     let source = snapshot.get_metadata();
     SnapshotMeta {
@@ -182,9 +192,9 @@ pub(crate) fn snapshot_meta(snapshot: &Snapshot) -> SnapshotMeta {
     }
 }
 
-fn version(reader: &mut Reader) -> Result<(), codec::Error> {
+fn version(reader: &mut Reader, newest: u8) -> Result<u8, codec::Error> {
     match reader.u8("message version")? {
-        ENCODING_VERSION => Ok(()),
+        known if (ENCODING_VERSION..=newest).contains(&known) => Ok(known),
         found => Err(codec::Error::Unknown { field: "message version", found: found.into() }),
     }
 }
@@ -224,7 +234,7 @@ fn follow_each_other(message: &Message) -> bool {
             && entry.term > 0
             && entry.term >= term
             && entry.term <= message.term
-            && entry.get_entry_type() == EntryType::EntryNormal;
+            && fits(entry);
         index = entry.index;
         term = entry.term;
         fit

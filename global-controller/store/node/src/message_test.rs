@@ -1,8 +1,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use proptest::prelude::*;
+use raft::eraftpb::EntryType;
 
 use super::*;
+use crate::reconfiguration::{MembershipChange, Reconfiguration};
 
 fn append(index: u64, entries: &[(u64, u64)]) -> Message {
     let mut message = Message::default();
@@ -31,6 +33,27 @@ fn through_the_wire(message: &Message) -> Result<PeerMessage, Error> {
 fn a_message_reads_back_as_it_was_written() {
     let message = append(6, &[(3, 7), (9, 8)]);
     assert_eq!(through_the_wire(&message), Ok(PeerMessage(message)));
+}
+
+#[test]
+fn a_membership_change_reads_back_as_it_was_written_among_other_entries() {
+    let change = Reconfiguration::Change(MembershipChange::Promote { number: 4 });
+    let mut message = append(6, &[(3, 7), (9, 8), (9, 9)]);
+    message.mut_entries()[1] = Entry { term: 9, index: 8, ..change.to_entry() };
+    assert_eq!(through_the_wire(&message), Ok(PeerMessage(message)));
+}
+
+#[test]
+fn a_membership_change_that_means_nothing_is_refused_and_never_parsed_by_raft() {
+    let kind = MessageType::MsgAppend;
+    let mut message = append(6, &[(3, 7)]);
+    message.mut_entries()[0].set_entry_type(EntryType::EntryConfChangeV2);
+    assert_eq!(PeerMessage::from_raft(message.clone()), Err(Error::Entries { kind }), "it carries data");
+    message.mut_entries()[0].data = Bytes::new();
+    message.mut_entries()[0].context = Bytes::from_static(b"no change");
+    assert_eq!(through_the_wire(&message), Err(Error::Entries { kind }));
+    message.mut_entries()[0].set_entry_type(EntryType::EntryNormal);
+    assert_eq!(PeerMessage::from_raft(message), Err(Error::Entries { kind }), "a transaction has no context");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The replica: takes a batch of inputs, lets `raft` work, and says what has to happen outside.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use raft::eraftpb::{Entry, HardState, Message, MessageType};
 use raft::{RawNode, SnapshotStatus, StateRole};
@@ -8,15 +8,19 @@ use raft::{RawNode, SnapshotStatus, StateRole};
 use crate::RequestId;
 use crate::config::Config;
 use crate::log::{Batch, LogMirror};
+use crate::membership::Membership;
 use crate::message::{PeerMessage, SnapshotMessage};
 use crate::proposals::{ProposalOutcome, Proposals};
 use crate::reads::Reads;
 use crate::ready::{Held, Installing};
+use crate::reconfiguration::{Changing, MembershipChange, MembershipOutcome};
 use crate::table::{SnapshotMeta, State, Table};
 use crate::txn::{Changes, Fence, Txn};
 
 /// Entries proposed in one message; the rest of a batch of inputs follows in the next.
 const MAX_PROPOSED_AT_ONCE: usize = 1024;
+/// Ticks between two looks for a member that no snapshot knows: not each tick, as writing one may keep failing.
+const SNAPSHOT_RETRY_TICKS: u64 = 10;
 
 /// Why a node can't start or go on. It must not take part any more; nothing was promised that isn't kept.
 #[derive(Debug, thiserror::Error)]
@@ -42,11 +46,13 @@ pub enum Error {
         /// What is wrong with it.
         source: crate::txn::Error,
     },
-    /// A committed entry is of a kind unknown to this version.
-    #[error("the committed entry at index {index} is of an unknown kind")]
-    EntryKind {
+    /// A committed change of the membership can't be read: damage, or a change of a later version.
+    #[error("failed to read the committed membership change at index {index}")]
+    Change {
         /// Index of the entry.
         index: u64,
+        /// What is wrong with it.
+        source: crate::codec::Error,
     },
     /// Raft wants to install a snapshot whose contents weren't received.
     #[error("the contents of the snapshot at index {index} are missing")]
@@ -69,6 +75,13 @@ pub enum Input {
         id: RequestId,
         /// The transaction.
         txn: Txn,
+    },
+    /// A caller wants to change the membership.
+    ChangeMembership {
+        /// Names the answer.
+        id: RequestId,
+        /// The change.
+        change: MembershipChange,
     },
     /// A caller wants to read.
     Read {
@@ -141,6 +154,10 @@ pub struct Outputs {
     pub batches: Vec<Batch>,
     /// Answers to [`Input::Propose`].
     pub proposals: Vec<(RequestId, ProposalOutcome)>,
+    /// Answers to [`Input::ChangeMembership`].
+    pub membership_answers: Vec<(RequestId, MembershipOutcome)>,
+    /// Set when the membership changed, by an entry or by a leader's snapshot.
+    pub membership: Option<Membership>,
     /// Reads that may be served from the state as it is now or later.
     pub reads: Vec<RequestId>,
     /// Reads that are given up.
@@ -172,6 +189,11 @@ pub struct Node<S> {
     pub(crate) state: S,
     pub(crate) config: Config,
     pub(crate) proposals: Proposals,
+    pub(crate) changing: Changing,
+    pub(crate) membership: Membership,
+    pub(crate) ticks: u64,
+    /// The tick at which each member was last heard from.
+    pub(crate) heard: BTreeMap<u64, u64>,
     pub(crate) reads: Reads,
     pub(crate) held: VecDeque<Held>,
     pub(crate) installing: Option<Installing>,
@@ -186,7 +208,8 @@ pub struct Node<S> {
 }
 
 impl<S: State> Node<S> {
-    /// Starts a replica from what its disk holds: the state as of `snapshot`, and the entries that follow it.
+    /// Starts a replica from what its disk holds: the state as of `snapshot`, and the entries that follow it. A replica
+    /// that joins starts from nothing at all: a default snapshot and no entries; it gets a leader's snapshot first.
     pub fn new(
         config: Config,
         mut hard_state: HardState,
@@ -196,10 +219,12 @@ impl<S: State> Node<S> {
         logger: &slog::Logger,
     ) -> Result<Self, Error> {
         let index = snapshot.position.index;
+        let joins = snapshot == SnapshotMeta::default() && entries.is_empty() && hard_state.commit == 0;
+        let membership = snapshot.membership.clone();
         hard_state.commit = hard_state.commit.max(index);
         let mirror = LogMirror::new(hard_state, snapshot, entries);
         let (commit, last) = (mirror.hard_state().commit, mirror.last());
-        if commit > last || state.applied().index != index || index == 0 {
+        if commit > last || state.applied().index != index || (index == 0 && !joins) {
             return Err(Error::UnfitLog { snapshot: index, last, commit });
         }
         let raw = RawNode::new(&config.to_raft(index), mirror, logger)?;
@@ -209,6 +234,10 @@ impl<S: State> Node<S> {
             reads: Reads::new(config.id, config.boot, config.deviation),
             config,
             proposals: Proposals::default(),
+            changing: Changing::default(),
+            membership,
+            ticks: 0,
+            heard: BTreeMap::new(),
             held: VecDeque::new(),
             installing: None,
             incoming: None,
@@ -228,10 +257,11 @@ impl<S: State> Node<S> {
     pub fn step(&mut self, inputs: impl IntoIterator<Item = Input>) -> Result<Outputs, Error> {
         let mut out = Outputs::default();
         for input in inputs {
-            self.take(input, &mut out);
+            self.take(input, &mut out)?;
             self.fix_election_timeout();
         }
         self.propose(&mut out)?;
+        self.leave_joint()?;
         if let Some(context) = self.reads.start_round() {
             self.raw.read_index(context);
         }
@@ -265,7 +295,7 @@ impl<S: State> Node<S> {
         (self.raw.store().first(), self.raw.store().last())
     }
 
-    fn take(&mut self, input: Input, out: &mut Outputs) {
+    fn take(&mut self, input: Input, out: &mut Outputs) -> Result<(), Error> {
         match input {
             Input::Tick => self.tick(out),
             Input::Message(message) => self.receive(message.0),
@@ -273,6 +303,7 @@ impl<S: State> Node<S> {
                 let data = txn.encode().into();
                 self.proposed.push((id, Entry { data, ..Entry::default() }));
             }
+            Input::ChangeMembership { id, change } => self.change_membership(id, change, out)?,
             Input::Read { id } => self.reads.add(id),
             Input::Persisted { number } => self.persisted(number, out),
             Input::Unreachable { peer } => self.raw.report_unreachable(peer),
@@ -287,10 +318,16 @@ impl<S: State> Node<S> {
             Input::Campaign => drop(self.raw.campaign()),
             Input::HandOver => self.hand_over(),
         }
+        Ok(())
     }
 
     fn tick(&mut self, out: &mut Outputs) {
+        self.ticks += 1;
         self.proposals.tick(&mut out.proposals);
+        self.changing.tick(&mut out.membership_answers);
+        if self.ticks.is_multiple_of(SNAPSHOT_RETRY_TICKS) && self.member_lacks_snapshot() {
+            self.order_snapshot(out);
+        }
         out.lost_reads.extend(self.reads.tick());
         // Raft reads the entries after its applied index when it campaigns, and a snapshot that is being installed
         // has already replaced them.
@@ -302,8 +339,9 @@ impl<S: State> Node<S> {
     /// Raft panics on a few claims that no honest replica makes; they are refused here.
     fn receive(&mut self, message: Message) {
         let last = self.raw.raft.raft_log.last_index();
+        let from = message.from;
         let refused = message.to != self.config.id
-            || self.raw.raft.prs().get(message.from).is_none()
+            || !self.listens_to(from, message.get_msg_type())
             || match message.get_msg_type() {
                 MessageType::MsgHeartbeat => message.commit > last,
                 MessageType::MsgAppendResponse => !message.reject && message.index > last,
@@ -312,12 +350,14 @@ impl<S: State> Node<S> {
             };
         if refused || self.raw.step(message).is_err() {
             self.counters.messages_refused += 1;
+        } else if self.membership.contains(from) {
+            self.heard.insert(from, self.ticks);
         }
     }
 
     fn receive_snapshot(&mut self, message: SnapshotMessage, table: Table) {
         let meta = message.meta().clone();
-        let known = self.raw.raft.prs().get(message.0.from).is_some() && message.0.to == self.config.id;
+        let known = self.listens_to(message.0.from, MessageType::MsgSnapshot) && message.0.to == self.config.id;
         if !known || self.installing.is_some() || self.raw.step(message.0).is_err() {
             self.counters.messages_refused += 1;
             return;
@@ -342,7 +382,7 @@ impl<S: State> Node<S> {
     }
 
     /// Leadership goes to the follower whose log is most complete.
-    fn hand_over(&mut self) {
+    pub(crate) fn hand_over(&mut self) {
         let own = self.config.id;
         let raft = &self.raw.raft;
         if raft.state != StateRole::Leader {

@@ -1,12 +1,13 @@
 //! Working off what `raft` has ready: what may be sent at once, what waits for the disk, what is applied.
 
-use raft::eraftpb::{Entry, EntryType, HardState, Message, MessageType};
+use raft::eraftpb::{Entry, HardState, Message, MessageType};
 use raft::{Ready, StateRole};
 
-use crate::log::{Batch, entry_bytes};
+use crate::log::{Batch, entry_bytes, to_raft_snapshot};
 use crate::message::snapshot_meta;
 use crate::node::{Error, Node, Outputs, SnapshotOrder};
-use crate::table::{Command, Position, State};
+use crate::reconfiguration::Reconfiguration;
+use crate::table::{Command, Position, SnapshotMeta, State};
 use crate::txn::Txn;
 
 /// Messages that wait until a batch is on disk.
@@ -43,15 +44,21 @@ impl<S: State> Node<S> {
 
     fn handle(&mut self, mut ready: Ready, out: &mut Outputs) -> Result<(), Error> {
         let number = ready.number();
-        let now = self.with_term(ready.take_messages());
-        self.send(now, out);
-        let held = self.with_term(ready.take_persisted_messages());
+        let mut now = self.with_term(ready.take_messages());
+        let mut held = self.with_term(ready.take_persisted_messages());
         for read in ready.take_read_states() {
             self.reads.confirm(&read.request_ctx, read.index);
         }
         let entries = ready.take_entries();
         let committed = ready.take_committed_entries();
         let ballot = ready.hs().is_some_and(|new| changes_ballot(self.raw.store().hard_state(), new));
+        // A leader sends before its own flush, but not before its term is on disk: where it alone votes, it leads as
+        // soon as it campaigns, and after a crash it would lead the same term again with other entries.
+        if ballot || self.ballot_waits() {
+            now.append(&mut held);
+            held = std::mem::take(&mut now);
+        }
+        self.send(now, out);
         let writes = ready.hs().is_some() || !entries.is_empty() || !ready.snapshot().is_empty();
         let must_sync = ready.must_sync();
         if let Some(hard_state) = ready.hs() {
@@ -70,15 +77,18 @@ impl<S: State> Node<S> {
         self.apply(committed, out)
     }
 
-    fn install(&mut self, ready: &Ready, out: &mut Outputs) -> Result<Option<crate::SnapshotMeta>, Error> {
+    fn install(&mut self, ready: &Ready, out: &mut Outputs) -> Result<Option<SnapshotMeta>, Error> {
         if ready.snapshot().is_empty() {
             return Ok(None);
         }
-        let meta = snapshot_meta(ready.snapshot());
-        let index = meta.position.index;
-        let Some((_, table)) = self.incoming.take().filter(|(received, _)| *received == meta) else {
+        let index = ready.snapshot().get_metadata().index;
+        // Raft's snapshot says the same without names.
+        let wanted = |meta: &SnapshotMeta| to_raft_snapshot(meta) == *ready.snapshot();
+        let Some((meta, table)) = self.incoming.take().filter(|(received, _)| wanted(received)) else {
             return Err(Error::MissingSnapshot { index });
         };
+        self.membership = meta.membership.clone();
+        out.membership = Some(self.membership.clone());
         out.replaced = Some(table.revision());
         out.changes.clear();
         self.state.install(table);
@@ -86,6 +96,11 @@ impl<S: State> Node<S> {
         self.installing = Some(Installing { number: ready.number(), index });
         (self.unsaved_entries, self.unsaved_bytes) = (0, 0);
         Ok(Some(meta))
+    }
+
+    /// Whether a term or vote is on its way to the disk.
+    fn ballot_waits(&self) -> bool {
+        self.held.iter().any(|earlier| earlier.ballot)
     }
 
     /// Messages wait for their own batch and all before it; a ready that writes nothing waits for nothing of its own.
@@ -96,8 +111,7 @@ impl<S: State> Node<S> {
             return;
         }
         // That this replica is alive, and a question to the leader, promise nothing but term and vote.
-        let ballot_waits = held.ballot || self.held.iter().any(|earlier| earlier.ballot);
-        if !ballot_waits {
+        if !held.ballot && !self.ballot_waits() {
             let early = held.messages.extract_if(.., |message| promises_nothing(message)).collect();
             self.send(early, out);
         }
@@ -149,21 +163,48 @@ impl<S: State> Node<S> {
         let Some(last) = entries.last().map(|entry| entry.index) else { return Ok(()) };
         self.unsaved_entries += entries.len() as u64;
         self.unsaved_bytes += entries.iter().map(entry_bytes).sum::<u64>();
-        let commands = entries.into_iter().map(command).collect::<Result<Vec<_>, _>>()?;
-        let applied = self.state.apply(&commands);
-        for (command, applied) in commands.iter().zip(applied) {
-            self.proposals.applied(command.position, applied.outcome, &mut out.proposals);
-            out.changes.extend(applied.changes);
+        let mut commands = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let position = Position { term: entry.term, index: entry.index };
+            let unfit = |source| Error::Change { index: position.index, source };
+            match Reconfiguration::of_entry(&entry).map_err(unfit)? {
+                None => commands.push(command(position, entry)?),
+                // Raft has to hear of it before it hears that the entry is applied.
+                Some(change) => {
+                    self.apply_commands(&std::mem::take(&mut commands), out);
+                    self.apply_change(position, &change, out)?;
+                }
+            }
         }
+        self.apply_commands(&commands, out);
         self.raw.advance_apply_to(last);
         let policy = self.config.snapshots;
-        let due = self.unsaved_entries >= policy.entries || self.unsaved_bytes >= policy.bytes;
-        if due && !self.snapshot_running {
+        if self.unsaved_entries >= policy.entries || self.unsaved_bytes >= policy.bytes || self.member_lacks_snapshot()
+        {
+            self.order_snapshot(out);
+        }
+        Ok(())
+    }
+
+    fn apply_commands(&mut self, commands: &[Command], out: &mut Outputs) {
+        if commands.is_empty() {
+            return;
+        }
+        let applied = self.state.apply(commands);
+        for (command, applied) in commands.iter().zip(applied) {
+            self.proposals.applied(command.position, applied.outcome, &mut out.proposals);
+            self.changing.applied(command.position, None, &mut out.membership_answers);
+            out.changes.extend(applied.changes);
+        }
+    }
+
+    /// One snapshot at a time; what comes due meanwhile is looked at again after it.
+    pub(crate) fn order_snapshot(&mut self, out: &mut Outputs) {
+        if !self.snapshot_running {
             self.snapshot_running = true;
             (self.unsaved_entries, self.unsaved_bytes) = (0, 0);
             out.snapshot_due = true;
         }
-        Ok(())
     }
 
     /// Whether this replica leads.
@@ -180,11 +221,7 @@ fn promises_nothing(message: &Message) -> bool {
     matches!(message.get_msg_type(), MessageType::MsgHeartbeatResponse | MessageType::MsgReadIndex)
 }
 
-fn command(entry: Entry) -> Result<Command, Error> {
-    let position = Position { term: entry.term, index: entry.index };
-    if entry.get_entry_type() != EntryType::EntryNormal {
-        return Err(Error::EntryKind { index: position.index });
-    }
+fn command(position: Position, entry: Entry) -> Result<Command, Error> {
     if entry.data.is_empty() {
         return Ok(Command { position, txn: None });
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use bytes::Bytes;
 
-use crate::membership::Membership;
+use crate::membership::{Membership, ReplicaInfo};
 use crate::txn::{Change, Changes, KeyValue, Op, Txn, TxnOutcome, Versioned, When};
 
 /// A place in the log.
@@ -51,6 +51,8 @@ pub trait State {
     fn applied(&self) -> Position;
     /// Applies committed entries in order and says what became of each.
     fn apply(&mut self, commands: &[Command]) -> Vec<Applied>;
+    /// Applies a change of the membership that lies at `position`; `None` when it takes no effect.
+    fn reconfigure(&mut self, position: Position, membership: Option<Membership>);
     /// Replaces everything by the contents of a snapshot.
     fn install(&mut self, table: Table);
 }
@@ -106,6 +108,20 @@ impl Table {
     /// What a snapshot taken now would cover.
     pub fn meta(&self) -> SnapshotMeta {
         SnapshotMeta { position: self.applied, membership: self.membership.clone() }
+    }
+
+    /// Who belongs to the store.
+    pub fn membership(&self) -> &Membership {
+        &self.membership
+    }
+
+    /// Names replicas of a store that was formed before memberships had names; those that have one keep it.
+    pub fn name_replicas(&mut self, names: impl IntoIterator<Item = (u64, ReplicaInfo)>) {
+        for (number, info) in names {
+            if self.membership.contains(number) {
+                self.membership.replicas.entry(number).or_insert(info);
+            }
+        }
     }
 
     /// A key's value.
@@ -196,6 +212,13 @@ impl State for Table {
         commands.iter().map(|command| self.apply_one(command)).collect()
     }
 
+    fn reconfigure(&mut self, position: Position, membership: Option<Membership>) {
+        self.applied = position;
+        if let Some(membership) = membership {
+            self.membership = membership;
+        }
+    }
+
     fn install(&mut self, table: Table) {
         *self = table;
     }
@@ -227,6 +250,10 @@ impl State for SharedTable {
 
     fn apply(&mut self, commands: &[Command]) -> Vec<Applied> {
         self.table.write().unwrap_or_else(PoisonError::into_inner).apply(commands)
+    }
+
+    fn reconfigure(&mut self, position: Position, membership: Option<Membership>) {
+        self.table.write().unwrap_or_else(PoisonError::into_inner).reconfigure(position, membership);
     }
 
     fn install(&mut self, table: Table) {

@@ -5,7 +5,7 @@
 mod common;
 
 use common::Cluster;
-use store_node::{Input, MessageType, Op, ProposalOutcome, SnapshotPolicy, Txn, TxnOutcome};
+use store_node::{Input, MembershipChange, MessageType, Op, ProposalOutcome, SnapshotPolicy, Txn, TxnOutcome};
 
 const NO_SNAPSHOTS: SnapshotPolicy = SnapshotPolicy { entries: u64::MAX, bytes: u64::MAX };
 
@@ -94,6 +94,30 @@ fn a_vote_is_not_given_before_it_is_on_disk() {
     });
     assert_eq!(votes.count(), 0, "a vote was asked for or given while no disk flushed");
     assert!(cluster.leaders().is_empty());
+}
+
+/// Found by the simulation: after a crash it led the same term again, and its learner kept entries of the first time.
+#[test]
+fn a_leader_that_votes_alone_sends_nothing_of_its_term_before_the_term_is_on_disk() {
+    let mut cluster = Cluster::new(1, 1, NO_SNAPSHOTS);
+    cluster.elect();
+    let change = MembershipChange::AddLearner { number: 2, info: common::info(2) };
+    cluster.step(1, [Input::ChangeMembership { id: 7, change }]);
+    cluster.settle();
+    let term = cluster.node(1).view().term;
+    cluster.crash(1);
+    cluster.start(1);
+    cluster.replicas.get_mut(&1).unwrap().flushing = false;
+    cluster.sent.clear();
+    for _ in 0..50 {
+        cluster.tick();
+    }
+    assert!(cluster.node(1).view().term > term, "it doesn't campaign");
+    let of_next_term = |cluster: &Cluster| cluster.sent.iter().filter(|sent| sent.term > term).count();
+    assert_eq!(of_next_term(&cluster), 0, "messages of a term left that isn't on disk");
+    cluster.flush(1);
+    cluster.tick();
+    assert!(of_next_term(&cluster) > 0);
 }
 
 #[test]

@@ -8,9 +8,16 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub use draw::Draw;
 use store_node::{
-    Batch, Changes, Config, Deviation, Entry, HardState, Input, Membership, Message, Node, Outputs, PeerMessage, Position,
-    ProposalOutcome, RequestId, SnapshotMessage, SnapshotMeta, SnapshotPolicy, State, Table,
+    Batch, Changes, Config, Deviation, Entry, HardState, Input, Membership, MembershipOutcome, Message, Node, Outputs,
+    PeerMessage, Position, ProposalOutcome, ReplicaInfo, RequestId, SnapshotMessage, SnapshotMeta, SnapshotPolicy,
+    State, Table,
 };
+
+/// Who the replica of a number is.
+pub fn info(number: u64) -> ReplicaInfo {
+    let (name, url) = (format!("controller-{number}"), format!("https://controller-{number}:9443"));
+    ReplicaInfo { name, url, incarnation: 1000 + number }
+}
 
 /// What a disk holds.
 #[derive(Clone)]
@@ -24,8 +31,15 @@ pub struct Disk {
 impl Disk {
     fn new(voters: &[u64]) -> Self {
         let birth = Position { term: 1, index: 1 };
-        let snapshot = Table::new(birth, Membership::of_voters(voters.to_vec()));
+        let named = voters.iter().map(|number| (*number, info(*number))).collect();
+        let snapshot = Table::new(birth, Membership::of_replicas(named));
         let hard_state = HardState { term: 1, commit: 1, ..HardState::default() };
+        Self { hard_state, snapshot, entries: Vec::new(), waiting: VecDeque::new() }
+    }
+
+    /// The disk of a replica that joins.
+    fn empty() -> Self {
+        let (hard_state, snapshot) = (HardState::default(), Table::default());
         Self { hard_state, snapshot, entries: Vec::new(), waiting: VecDeque::new() }
     }
 
@@ -57,6 +71,7 @@ pub struct Cluster {
     pub loss_percent: u64,
     pub draw: Draw,
     pub answers: Vec<(u64, RequestId, ProposalOutcome)>,
+    pub membership_answers: Vec<(u64, RequestId, MembershipOutcome)>,
     pub reads: Vec<(u64, RequestId)>,
     pub changes: BTreeMap<u64, Vec<Changes>>,
     pub sent: Vec<Message>,
@@ -74,6 +89,7 @@ impl Cluster {
             loss_percent: 0,
             draw: Draw(seed),
             answers: Vec::new(),
+            membership_answers: Vec::new(),
             reads: Vec::new(),
             changes: BTreeMap::new(),
             sent: Vec::new(),
@@ -105,6 +121,13 @@ impl Cluster {
         self.step(id, []);
     }
 
+    /// Starts a replica that knows nothing and belongs to nothing yet.
+    pub fn join(&mut self, id: u64) {
+        let replica = Replica { node: None, disk: Disk::empty(), installed: None, flushing: true, boot: 0 };
+        self.replicas.insert(id, replica);
+        self.start(id);
+    }
+
     pub fn crash(&mut self, id: u64) {
         self.replicas.get_mut(&id).unwrap().node = None;
     }
@@ -113,9 +136,9 @@ impl Cluster {
         self.replicas[&id].node.as_ref().unwrap()
     }
 
+    /// What is sent to a replica that doesn't run, or never was, is lost.
     pub fn step(&mut self, id: u64, inputs: impl IntoIterator<Item = Input>) {
-        let replica = self.replicas.get_mut(&id).unwrap();
-        let Some(node) = replica.node.as_mut() else { return };
+        let Some(node) = self.replicas.get_mut(&id).and_then(|replica| replica.node.as_mut()) else { return };
         let out = node.step(inputs).unwrap();
         self.deliver(id, out);
     }
@@ -123,6 +146,8 @@ impl Cluster {
     fn deliver(&mut self, id: u64, out: Outputs) {
         self.sent.extend(out.messages.iter().cloned());
         self.wire.extend(out.messages);
+        let answers = out.membership_answers.into_iter();
+        self.membership_answers.extend(answers.map(|(request, outcome)| (id, request, outcome)));
         self.answers.extend(out.proposals.into_iter().map(|(request, outcome)| (id, request, outcome)));
         self.reads.extend(out.reads.into_iter().map(|request| (id, request)));
         if out.replaced.is_some() {
@@ -170,7 +195,9 @@ impl Cluster {
 
     fn send_snapshot(&mut self, from: u64, to: u64, term: u64) {
         let table = self.replicas[&from].disk.snapshot.clone();
-        let lost = self.cut.contains(&from) || self.cut.contains(&to) || self.replicas[&to].node.is_none();
+        let lost = self.cut.contains(&from)
+            || self.cut.contains(&to)
+            || self.replicas.get(&to).is_none_or(|to| to.node.is_none());
         if !lost {
             let message = SnapshotMessage::new(from, to, term, table.meta()).unwrap();
             self.step(to, [Input::Snapshot { message: Box::new(message), table: Box::new(table) }]);

@@ -6,12 +6,18 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use store_node::{Batch, Entry, HardState, Membership, Position, State, Table};
+use store_node::{Batch, Entry, HardState, Membership, Position, ReplicaInfo, State, Table};
 
 use crate::draw::Draw;
 
 /// The two newest snapshot files are kept.
 const KEPT_SNAPSHOTS: usize = 2;
+
+/// Who the replica of a number is.
+pub fn info(number: u64) -> ReplicaInfo {
+    let (name, url) = (format!("controller-{number}"), format!("https://controller-{number}:9443"));
+    ReplicaInfo { name, url, incarnation: 1000 + number }
+}
 
 /// What can be read back.
 #[derive(Clone)]
@@ -135,8 +141,17 @@ impl Disk {
     /// The common beginning of a new store.
     pub fn new(voters: &[u64]) -> Self {
         let birth = Position { term: 1, index: 1 };
-        let table = Table::new(birth, Membership::of_voters(voters.to_vec()));
-        let hard_state = HardState { term: 1, commit: 1, ..HardState::default() };
+        let named = voters.iter().map(|number| (*number, info(*number))).collect();
+        let table = Table::new(birth, Membership::of_replicas(named));
+        Self::with(HardState { term: 1, commit: 1, ..HardState::default() }, table)
+    }
+
+    /// The disk of a replica that joins.
+    pub fn empty() -> Self {
+        Self::with(HardState::default(), Table::default())
+    }
+
+    fn with(hard_state: HardState, table: Table) -> Self {
         Self {
             durable: Contents { hard_state, entries: Vec::new(), snapshots: vec![table] },
             waiting: VecDeque::new(),

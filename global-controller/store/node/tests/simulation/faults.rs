@@ -29,9 +29,10 @@ enum Fault {
     Clock,
     Pause,
     HandOver,
+    Members,
 }
 
-const ALL: [Fault; 12] = [
+const ALL: [Fault; 13] = [
     Fault::Isolate,
     Fault::CutOneWay,
     Fault::Split,
@@ -44,6 +45,7 @@ const ALL: [Fault; 12] = [
     Fault::Clock,
     Fault::Pause,
     Fault::HandOver,
+    Fault::Members,
 ];
 
 /// What may go wrong in this run.
@@ -71,6 +73,7 @@ impl Profile {
                 Fault::Crash => *enabled = crashes,
                 Fault::PowerCut => *enabled &= crashes,
                 Fault::HealNetwork => *enabled = true,
+                Fault::Members => *enabled = draw.chance(400),
                 _ => {}
             }
         }
@@ -164,10 +167,11 @@ impl World {
                 }
             }
             Fault::HandOver => self.input(id, Input::HandOver),
+            Fault::Members => self.change_members(),
         }
     }
 
-    fn leading(&self) -> Option<u64> {
+    pub fn leading(&self) -> Option<u64> {
         let leads = |id: &u64| self.replicas[id].node.as_ref().is_some_and(store_node::Node::leads);
         self.ids().into_iter().find(leads)
     }

@@ -13,6 +13,7 @@ mod faults;
 mod history;
 mod invariants;
 mod linearizability;
+mod members;
 mod model;
 mod network;
 mod recorder;
@@ -34,6 +35,7 @@ fn number(name: &str) -> Option<u64> {
 fn run_seeds(nodes: u64) {
     let seeds = number("SIMULATION_SEEDS").unwrap_or(DEFAULT_SEEDS);
     let (mut crashes, mut torn, mut partitions, mut snapshots, mut elections) = (0, 0, 0, 0, 0);
+    let mut changes = 0;
     let (mut events, mut operations, mut acknowledged, mut unknown) = (0, 0, 0, 0);
     for seed in 0..seeds {
         let report = run(Options::new(seed, nodes)).unwrap_or_else(|failure| panic!("{}", explain(&failure)));
@@ -42,6 +44,7 @@ fn run_seeds(nodes: u64) {
         partitions += report.counts.partitions;
         snapshots += report.counts.snapshots_installed;
         elections += report.counts.elections;
+        changes += report.counts.membership_changes;
         events += report.counts.events;
         operations += report.operations;
         acknowledged += report.acknowledged;
@@ -49,7 +52,7 @@ fn run_seeds(nodes: u64) {
     }
     println!(
         "{seeds} seeds with {nodes} nodes: {events} events, {elections} elections, {crashes} crashes ({torn} within a \
-         write), {partitions} partitions, {snapshots} snapshots installed, {operations} operations, {acknowledged} \
+         write), {partitions} partitions, {snapshots} snapshots installed, {changes} membership changes, {operations} operations, {acknowledged} \
          writes acknowledged, {unknown} of unknown outcome"
     );
     let enough = usize::try_from(seeds).unwrap() * 20;

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use store_node::{Applied, Changes, Command, Position, State, Table, Txn, TxnOutcome};
+use store_node::{Applied, Changes, Command, Membership, Position, State, Table, Txn, TxnOutcome};
 
 /// Something that happened to one replica's table.
 #[derive(Clone, Debug)]
@@ -18,6 +18,8 @@ pub struct Seen {
 #[derive(Clone, Debug)]
 pub enum Event {
     Applied { txn: Option<Txn>, outcome: Option<TxnOutcome>, changes: Option<Changes> },
+    /// A change of the membership, with or without effect.
+    Reconfigured,
     /// The whole table was replaced, or recovered at a start.
     Whole,
 }
@@ -47,6 +49,8 @@ fn whole(table: &Table) -> Seen {
 pub fn digest(table: &Table) -> u64 {
     let mut hasher = DefaultHasher::new();
     (table.revision(), table.epoch()).hash(&mut hasher);
+    let Membership { voters, learners, retired, .. } = table.membership();
+    (voters, learners, retired).hash(&mut hasher);
     for (key, found) in table.iter() {
         (key, &found.value, found.revision).hash(&mut hasher);
     }
@@ -71,6 +75,12 @@ impl State for Recorder {
             all.extend(applied);
         }
         all
+    }
+
+    fn reconfigure(&mut self, position: Position, membership: Option<Membership>) {
+        self.table.reconfigure(position, membership);
+        let seen = Seen { event: Event::Reconfigured, ..whole(&self.table) };
+        self.seen.get_mut().push(seen);
     }
 
     fn install(&mut self, table: Table) {

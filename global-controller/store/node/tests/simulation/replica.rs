@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use store_node::{
-    Config, Deviation, Input, Message, Node, Outputs, PeerMessage, RequestId, SnapshotMessage, SnapshotOrder,
+    Config, Deviation, Input, MembershipOutcome, Message, Node, Outputs, PeerMessage, RequestId, SnapshotMessage, SnapshotOrder,
     SnapshotPolicy, State, Table, encode_message,
 };
 
@@ -32,7 +32,15 @@ pub struct Replica {
 
 impl Replica {
     pub fn new(voters: &[u64], options: &Options) -> Self {
-        let mut disk = Disk::new(voters);
+        Self::with_disk(Disk::new(voters), options)
+    }
+
+    /// A replica that knows nothing and belongs to nothing yet.
+    pub fn joining(options: &Options) -> Self {
+        Self::with_disk(Disk::empty(), options)
+    }
+
+    fn with_disk(mut disk: Disk, options: &Options) -> Self {
         disk.drops_hard_state = options.bug_is(Bug::DropHardState);
         Self {
             node: None,
@@ -141,7 +149,8 @@ impl World {
 
     pub fn message_arrives(&mut self, connection: u64, message: &Message) {
         let (from, to) = (message.from, message.to);
-        if !self.network.delivers(from, to, connection) || self.replicas[&to].node.is_none() {
+        let running = self.replicas.get(&to).is_some_and(|replica| replica.node.is_some());
+        if !self.network.delivers(from, to, connection) || !running {
             return;
         }
         let checked = encode_message(message).and_then(|bytes| PeerMessage::decode(bytes.into(), from, to));
@@ -164,8 +173,22 @@ impl World {
 
     fn deliver(&mut self, id: u64, inputs: u64, out: Outputs) {
         self.check(id, inputs, &out);
-        let Outputs { messages, batches, proposals, reads, lost_reads, changes: _, replaced, view, snapshots, snapshot_due } =
-            out;
+        let Outputs {
+            messages,
+            batches,
+            proposals,
+            membership_answers,
+            membership: _,
+            reads,
+            lost_reads,
+            changes: _,
+            replaced,
+            view,
+            snapshots,
+            snapshot_due,
+        } = out;
+        let changed = membership_answers.iter().filter(|(_, outcome)| matches!(outcome, MembershipOutcome::Applied(_)));
+        self.counts.membership_changes += changed.count() as u64;
         self.counts.snapshots_installed += u64::from(replaced.is_some());
         let boot = self.replica(id).boot;
         for message in messages {
@@ -217,6 +240,7 @@ impl World {
             replaced: out.replaced,
             changes: &out.changes,
             log_span: node.log_span(),
+            voters: &node.membership().voters,
         };
         let disks = self.replicas.iter().map(|(id, replica)| (*id, &replica.disk)).collect();
         let verdict = self.invariants.step(&step, &disks);

@@ -90,7 +90,7 @@ fn play(options: Options) -> (Result<Report, Failure>, String) {
     (result, text)
 }
 
-/// Without faults there is a leader, a write goes through, nobody waits, and all replicas hold the same.
+/// Without faults there is a leader, a write goes through, nobody waits, and all members hold the same.
 fn healed(world: &mut World) {
     if world.asking() {
         return world.broken("healing", "clients still wait for answers".to_owned());
@@ -107,6 +107,10 @@ fn healed(world: &mut World) {
     if !matches!(world.history[last].outcome, Outcome::Returned(..)) {
         return world.broken("healing", format!("a write ended as {:?}", world.history[last].outcome));
     }
+    // Replicas that were removed or never belonged to the store owe nobody an answer.
+    let node = world.replicas[&leader].node.as_ref();
+    let members = node.map(|node| node.membership().members()).unwrap_or_default();
+    world.replicas.retain(|id, _| members.contains(id));
     if world.replicas.values().any(|replica| !replica.requests.is_empty()) {
         // A write that lay beyond the end of the log that won has no place that would tell its fate.
         world.run_until(world.now + EXPIRY_MICROS);

@@ -122,6 +122,7 @@ pub struct Counts {
     pub partitions: u64,
     pub snapshots_installed: u64,
     pub elections: u64,
+    pub membership_changes: u64,
 }
 
 impl World {
@@ -194,7 +195,8 @@ impl World {
 
     fn happen(&mut self, event: Event) {
         if let Some(id) = event.process() {
-            let replica = self.replicas.get_mut(&id).expect("all replicas exist");
+            // A change may name a replica that nobody ever started.
+            let Some(replica) = self.replicas.get_mut(&id) else { return };
             if replica.paused {
                 replica.backlog.push_back(event);
                 return;
@@ -228,7 +230,7 @@ impl World {
             Event::Fault => self.fault(),
             Event::Resume { replica } => self.resume(replica),
             Event::Restart { replica } => {
-                if self.replicas[&replica].node.is_none() {
+                if self.replicas.get(&replica).is_some_and(|replica| replica.node.is_none()) {
                     self.start(replica);
                 }
             }
@@ -245,6 +247,6 @@ impl World {
     }
 
     pub fn alive(&self, id: u64, boot: u64) -> bool {
-        self.replicas[&id].node.is_some() && self.replicas[&id].boot == boot
+        self.replicas.get(&id).is_some_and(|replica| replica.node.is_some() && replica.boot == boot)
     }
 }

@@ -12,6 +12,10 @@ use crate::recorder::{Event, Seen};
 #[derive(Default)]
 pub struct Acknowledged {
     revisions: Vec<u64>,
+    /// Voters before the last change. An entry is committed by the voters at that time, and may be applied in one step
+    /// with the change after it.
+    before: Vec<u64>,
+    now: Vec<u64>,
 }
 
 impl Acknowledged {
@@ -19,17 +23,25 @@ impl Acknowledged {
         &mut self,
         seen: &[Seen],
         answers: &[(RequestId, ProposalOutcome)],
+        voters: &[u64],
         disks: &BTreeMap<u64, &Disk>,
     ) -> Check {
+        if answers.is_empty() {
+            return Ok(());
+        }
+        if self.now != voters {
+            self.before = std::mem::replace(&mut self.now, voters.to_vec());
+        }
         for (_, answer) in answers {
             let ProposalOutcome::Applied(TxnOutcome::Committed { revision }) = answer else { continue };
             let changed = |seen: &&Seen| {
                 seen.revision == *revision && matches!(seen.event, Event::Applied { changes: Some(_), .. })
             };
             let Some(entry) = seen.iter().find(changed) else { continue };
-            let holders = disks.values().filter(|disk| disk.durable.holds(entry.position)).count();
-            if holders * 2 <= disks.len() {
-                return Err(format!("{:?} was acknowledged while {holders} disks hold it", entry.position));
+            let holds = |id: &&u64| disks.get(id).is_some_and(|disk| disk.durable.holds(entry.position));
+            let majority = |voters: &[u64]| voters.iter().filter(holds).count() * 2 > voters.len();
+            if !majority(&self.now) && !majority(&self.before) {
+                return Err(format!("{:?} was acknowledged and isn't on a majority of {voters:?}", entry.position));
             }
             self.revisions.push(*revision);
         }

@@ -32,14 +32,13 @@ impl Agreement {
         let Seen { position, revision, digest, event } = seen;
         let before = self.applied.insert(replica, position.index);
         let txn = match event {
-            Event::Applied { txn, .. } => {
-                if before != Some(position.index - 1) {
-                    return Err(format!("replica {replica} applied {position:?} after index {before:?}"));
-                }
-                Some(txn.clone())
-            }
+            Event::Applied { txn, .. } => Some(txn.clone()),
+            Event::Reconfigured => Some(None),
             Event::Whole => None,
         };
+        if txn.is_some() && before != Some(position.index - 1) {
+            return Err(format!("replica {replica} applied {position:?} after index {before:?}"));
+        }
         let fact = Fact { term: position.term, revision: *revision, digest: *digest, txn };
         let known = self.by_index.entry(position.index).or_insert_with(|| fact.clone());
         if known.txn.is_none() {

@@ -55,6 +55,7 @@ pub struct Step<'a> {
     pub replaced: Option<u64>,
     pub changes: &'a [Changes],
     pub log_span: (u64, u64),
+    pub voters: &'a [u64],
 }
 
 impl Invariants {
@@ -75,7 +76,7 @@ impl Invariants {
         if !self.inside {
             return Ok(());
         }
-        let Step { replica, leads, term, seen, messages, answers, replaced, changes, log_span } = *step;
+        let Step { replica, leads, term, seen, messages, answers, replaced, changes, log_span, voters } = *step;
         named("promises", promises::check(messages, &disks[&replica].durable))?;
         if leads {
             named("leaders", self.leaders.check(replica, term))?;
@@ -86,7 +87,7 @@ impl Invariants {
             named("fences", fences::check(seen))?;
             self.watches.learn(seen);
         }
-        named("acknowledged", self.acknowledged.check(seen, answers, disks))?;
+        named("acknowledged", self.acknowledged.check(seen, answers, voters, disks))?;
         named("watches", self.watches.check(replica, replaced, changes))?;
         named("bounds", self.bounds.check(replica, log_span))
     }

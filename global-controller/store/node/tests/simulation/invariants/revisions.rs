@@ -21,7 +21,7 @@ impl Revisions {
             Event::Applied { changes: Some(changes), .. } => {
                 seen.revision == before + 1 && changes.revision == seen.revision
             }
-            Event::Applied { changes: None, .. } => seen.revision == before,
+            Event::Applied { changes: None, .. } | Event::Reconfigured => seen.revision == before,
             Event::Whole => seen.revision >= before,
         };
         if fits { Ok(()) } else { Err(format!("replica {replica} went from revision {before} to {seen:?}")) }
