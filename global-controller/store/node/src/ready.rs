@@ -58,7 +58,7 @@ impl<S: State> Node<S> {
             now.append(&mut held);
             held = std::mem::take(&mut now);
         }
-        self.send(now, out);
+        send(now, out);
         let writes = ready.hs().is_some() || !entries.is_empty() || !ready.snapshot().is_empty();
         let must_sync = ready.must_sync();
         if let Some(hard_state) = ready.hs() {
@@ -107,13 +107,13 @@ impl<S: State> Node<S> {
     fn hold(&mut self, mut held: Held, out: &mut Outputs) {
         if self.held.is_empty() && !held.writes {
             self.raw.on_persist_ready(held.number);
-            self.send(held.messages, out);
+            send(held.messages, out);
             return;
         }
         // That this replica is alive, and a question to the leader, promise nothing but term and vote.
         if !held.ballot && !self.ballot_waits() {
             let early = held.messages.extract_if(.., |message| promises_nothing(message)).collect();
-            self.send(early, out);
+            send(early, out);
         }
         self.held.push_back(held);
     }
@@ -124,7 +124,7 @@ impl<S: State> Node<S> {
         while self.held.front().is_some_and(|held| held.number <= number || !held.writes) {
             if let Some(held) = self.held.pop_front() {
                 done = Some(held.number);
-                self.send(held.messages, out);
+                send(held.messages, out);
             }
         }
         let Some(done) = done else { return };
@@ -144,19 +144,6 @@ impl<S: State> Node<S> {
             }
         }
         messages
-    }
-
-    fn send(&mut self, messages: Vec<Message>, out: &mut Outputs) {
-        for message in messages {
-            match message.get_msg_type() {
-                MessageType::MsgSnapshot => out.snapshots.push(SnapshotOrder {
-                    to: message.to,
-                    term: message.term,
-                    meta: snapshot_meta(message.get_snapshot()),
-                }),
-                _ => out.messages.push(message),
-            }
-        }
     }
 
     fn apply(&mut self, entries: Vec<Entry>, out: &mut Outputs) -> Result<(), Error> {
@@ -210,6 +197,19 @@ impl<S: State> Node<S> {
     /// Whether this replica leads.
     pub fn leads(&self) -> bool {
         self.raw.raft.state == StateRole::Leader
+    }
+}
+
+fn send(messages: Vec<Message>, out: &mut Outputs) {
+    for message in messages {
+        match message.get_msg_type() {
+            MessageType::MsgSnapshot => out.snapshots.push(SnapshotOrder {
+                to: message.to,
+                term: message.term,
+                meta: snapshot_meta(message.get_snapshot()),
+            }),
+            _ => out.messages.push(message),
+        }
     }
 }
 

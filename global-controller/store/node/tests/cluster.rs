@@ -5,7 +5,9 @@
 mod common;
 
 use common::Cluster;
-use store_node::{Input, MembershipChange, MessageType, Op, ProposalOutcome, SnapshotPolicy, Txn, TxnOutcome};
+use store_node::{
+    Input, MembershipChange, Message, MessageType, Op, PeerMessage, ProposalOutcome, SnapshotPolicy, Txn, TxnOutcome,
+};
 
 const NO_SNAPSHOTS: SnapshotPolicy = SnapshotPolicy { entries: u64::MAX, bytes: u64::MAX };
 
@@ -118,6 +120,36 @@ fn a_leader_that_votes_alone_sends_nothing_of_its_term_before_the_term_is_on_dis
     cluster.flush(1);
     cluster.tick();
     assert!(of_next_term(&cluster) > 0);
+}
+
+fn message(kind: MessageType, from: u64, to: u64, term: u64) -> Input {
+    let mut message = Message { from, to, term, log_term: term - 1, index: 1_000, ..Message::default() };
+    message.set_msg_type(kind);
+    if kind == MessageType::MsgRequestVote {
+        // As after a hand-over: it counts although a leader was heard from a moment ago.
+        message.context = b"CampaignTransfer".to_vec().into();
+    }
+    Input::Message(PeerMessage::from_raft(message).unwrap())
+}
+
+/// Found by the simulation: a read that waited for the disk left with the term of a vote that still waited.
+#[test]
+fn a_forwarded_read_never_names_a_term_that_is_not_on_disk() {
+    let mut cluster = Cluster::new(3, 1, NO_SNAPSHOTS);
+    let leader = cluster.elect();
+    let term = cluster.node(leader).view().term;
+    let [one, other] = [1, 2].map(|offset| 1 + (leader - 1 + offset) % 3);
+    cluster.replicas.get_mut(&one).unwrap().flushing = false;
+    cluster.step(one, [message(MessageType::MsgRequestVote, other, one, term + 1)]);
+    let first = cluster.replicas[&one].disk.waiting.back().unwrap().number;
+    cluster.step(one, [message(MessageType::MsgAppend, other, one, term + 1)]);
+    cluster.step(one, [Input::Read { id: 9 }]);
+    cluster.step(one, [message(MessageType::MsgRequestVote, leader, one, term + 2)]);
+    cluster.sent.clear();
+    cluster.step(one, [Input::Persisted { number: first }]);
+    let reads: Vec<_> = cluster.sent.iter().filter(|sent| sent.get_msg_type() == MessageType::MsgReadIndex).collect();
+    assert!(!reads.is_empty(), "the read wasn't forwarded");
+    assert!(reads.iter().all(|read| read.term == term + 1), "{reads:?}");
 }
 
 #[test]

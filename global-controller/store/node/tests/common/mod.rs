@@ -110,7 +110,8 @@ impl Cluster {
         let replica = self.replicas.get_mut(&id).unwrap();
         replica.disk.waiting.clear();
         replica.boot += 1;
-        let config = Config { id, boot: replica.boot, seed: self.seed, snapshots: self.policy, deviation: Deviation::None };
+        let config =
+            Config { id, boot: replica.boot, seed: self.seed, snapshots: self.policy, deviation: Deviation::None };
         let (meta, table) = (replica.disk.snapshot.meta(), replica.disk.snapshot.clone());
         let entries: Vec<_> =
             replica.disk.entries.iter().filter(|entry| entry.index > meta.position.index).cloned().collect();

@@ -40,7 +40,11 @@ fn acknowledging_before_the_sync_is_caught_as_a_broken_promise() {
 
 #[test]
 fn acknowledging_before_the_sync_is_caught_from_outside() {
-    caught(Bug::AcknowledgeBeforeSync, Look::Outside, &["linearizability", "convergence", "healing", "recovery", "panics"]);
+    caught(
+        Bug::AcknowledgeBeforeSync,
+        Look::Outside,
+        &["linearizability", "convergence", "healing", "recovery", "panics"],
+    );
 }
 
 #[test]

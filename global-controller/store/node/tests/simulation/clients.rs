@@ -78,22 +78,22 @@ impl World {
                 let after = self.draw.chance(300).then(|| format!("k{}", self.draw.below(KEYS)));
                 Call::Range { prefix: "k".to_owned(), after, limit: self.draw.index(3) + 2 }
             }
-            _ => Call::Txn(self.txn(client, key)),
+            _ => Call::Txn(self.txn(client, &key)),
         }
     }
 
-    fn txn(&mut self, client: usize, key: String) -> Txn {
+    fn txn(&mut self, client: usize, key: &str) -> Txn {
         let fence = self.clients[client].fence.filter(|_| self.draw.chance(250));
         let known = self.clients[client].seen.iter().rev().find(|seen| seen.0 == key).and_then(|seen| seen.1);
         let when = match (self.draw.below(10), known) {
-            (0..4, Some(revision)) => vec![When::At { key: key.clone(), revision }],
-            (4..6, _) => vec![When::Absent { key: key.clone() }],
+            (0..4, Some(revision)) => vec![When::At { key: key.to_owned(), revision }],
+            (4..6, _) => vec![When::Absent { key: key.to_owned() }],
             _ => Vec::new(),
         };
         let mut then = vec![if self.draw.chance(200) {
-            Op::Delete { key: key.clone() }
+            Op::Delete { key: key.to_owned() }
         } else {
-            self.put(client, key.clone())
+            self.put(client, key.to_owned())
         }];
         let second = format!("k{}", self.draw.below(KEYS));
         if self.draw.chance(250) && second != key {

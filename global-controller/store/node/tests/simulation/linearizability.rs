@@ -11,7 +11,7 @@ use std::collections::{HashMap, HashSet};
 use store_node::{Op, TxnOutcome};
 
 use crate::history::{Answer, Call, Operation, Outcome};
-use crate::model::Model;
+use crate::model::{Effect, Model};
 
 /// States looked at before the search gives up. The largest history seen needs a few thousand.
 const MAX_STATES: usize = 300_000;
@@ -20,7 +20,10 @@ const MAX_STATES: usize = 300_000;
 pub enum Verdict {
     Linearizable,
     /// The longest order found places this many operations; the rest starts with these.
-    Violation { placed: usize, stuck: Vec<String> },
+    Violation {
+        placed: usize,
+        stuck: Vec<String>,
+    },
     /// Too many states.
     Undecided,
 }
@@ -163,7 +166,7 @@ impl<'a> Search<'a> {
             let found = self.candidates(node);
             let fits = |place: &usize| {
                 let operation = &self.known[*place];
-                node.model.allows(operation.call, operation.answer) == Some(None)
+                node.model.allows(operation.call, operation.answer) == Effect::Nothing
             };
             let Some(place) = found.into_iter().find(fits) else { return };
             node.place(place);
@@ -175,7 +178,7 @@ impl<'a> Search<'a> {
         let deadline = candidates.iter().map(|place| self.known[*place].returned).min().unwrap_or(u64::MAX);
         for place in candidates {
             let operation = &self.known[place];
-            if let Some(Some(model)) = node.model.allows(operation.call, operation.answer) {
+            if let Effect::Changes(model) = node.model.allows(operation.call, operation.answer) {
                 let mut next = Node { model, ..node.clone() };
                 next.place(place);
                 stack.push(next);

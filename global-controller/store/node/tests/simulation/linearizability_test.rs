@@ -126,7 +126,11 @@ fn a_page_shows_one_state_of_all_keys() {
     let page = |items: Vec<(&str, &str, u64)>, revision| Answer::Page {
         items: items
             .into_iter()
-            .map(|(key, value, revision)| store_node::KeyValue { key: key.into(), value: value.to_owned().into(), revision })
+            .map(|(key, value, revision)| store_node::KeyValue {
+                key: key.into(),
+                value: value.to_owned().into(),
+                revision,
+            })
             .collect(),
         revision,
         more: false,

@@ -15,29 +15,47 @@ pub struct Model {
     keys: BTreeMap<String, (Bytes, u64)>,
 }
 
+/// What an answer would mean.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// The answer can't be given now.
+    Forbidden,
+    /// It can, and nothing changes.
+    Nothing,
+    /// It can, and this is the state afterwards.
+    Changes(Model),
+}
+
+impl Effect {
+    fn none_if(allowed: bool) -> Self {
+        if allowed { Self::Nothing } else { Self::Forbidden }
+    }
+}
+
 impl Model {
-    /// Whether the call may give this answer now, and the state after it if it changed.
-    pub fn allows(&self, call: &Call, answer: &Answer) -> Option<Option<Self>> {
+    /// Whether the call may give this answer now, and what it does to the state.
+    pub fn allows(&self, call: &Call, answer: &Answer) -> Effect {
         match (call, answer) {
-            (Call::Get { key }, Answer::Value(value)) => (self.get(key) == *value).then_some(None),
+            (Call::Get { key }, Answer::Value(value)) => Effect::none_if(self.get(key) == *value),
             (Call::Range { prefix, after, limit }, Answer::Page { items, revision, more }) => {
-                let fits = *revision == self.revision && self.page(prefix, after.as_deref(), *limit) == (items.clone(), *more);
-                fits.then_some(None)
+                let fits =
+                    *revision == self.revision && self.page(prefix, after.as_deref(), *limit) == (items.clone(), *more);
+                Effect::none_if(fits)
             }
             // Terms aren't part of this model: the invariant on fences checks when a transaction may be fenced.
-            (Call::Txn(txn), Answer::Txn(TxnOutcome::Fenced)) => txn.fence().is_some().then_some(None),
+            (Call::Txn(txn), Answer::Txn(TxnOutcome::Fenced)) => Effect::none_if(txn.fence().is_some()),
             (Call::Txn(txn), Answer::Txn(TxnOutcome::Conflict { current })) => {
                 let expected: Vec<_> = txn.when().iter().map(|when| self.current(when)).collect();
-                (!self.holds(txn) && *current == expected).then_some(None)
+                Effect::none_if(!self.holds(txn) && *current == expected)
             }
             (Call::Txn(txn), Answer::Txn(TxnOutcome::Committed { revision })) => {
-                if !self.holds(txn) {
-                    return None;
+                match self.after(txn).filter(|_| self.holds(txn)) {
+                    Some(after) if after.revision == *revision => Effect::Changes(after),
+                    Some(_) => Effect::Forbidden,
+                    None => Effect::none_if(self.holds(txn) && self.revision == *revision),
                 }
-                let after = self.after(txn);
-                (after.as_ref().unwrap_or(self).revision == *revision).then_some(after)
             }
-            _ => None,
+            _ => Effect::Forbidden,
         }
     }
 

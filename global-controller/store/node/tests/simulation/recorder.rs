@@ -17,7 +17,11 @@ pub struct Seen {
 
 #[derive(Clone, Debug)]
 pub enum Event {
-    Applied { txn: Option<Txn>, outcome: Option<TxnOutcome>, changes: Option<Changes> },
+    Applied {
+        txn: Option<Txn>,
+        outcome: Option<TxnOutcome>,
+        changes: Option<Changes>,
+    },
     /// A change of the membership, with or without effect.
     Reconfigured,
     /// The whole table was replaced, or recovered at a start.

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use store_node::{
-    Config, Deviation, Input, MembershipOutcome, Message, Node, Outputs, PeerMessage, RequestId, SnapshotMessage, SnapshotOrder,
-    SnapshotPolicy, State, Table, encode_message,
+    Config, Deviation, Input, MembershipOutcome, Message, Node, Outputs, PeerMessage, RequestId, SnapshotMessage,
+    SnapshotOrder, SnapshotPolicy, State, Table, encode_message,
 };
 
 use crate::disk::{Disk, Recovered};
@@ -77,13 +77,7 @@ impl World {
             Err(reason) => return self.broken("recovery", format!("replica {id}: {reason}")),
         };
         let Recovered { hard_state, table, entries: log } = recovered;
-        let config = Config {
-            id,
-            boot,
-            seed,
-            snapshots: SnapshotPolicy { entries, bytes: u64::MAX },
-            deviation,
-        };
+        let config = Config { id, boot, seed, snapshots: SnapshotPolicy { entries, bytes: u64::MAX }, deviation };
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let node = Node::new(config, hard_state, table.meta(), log, Recorder::new(table), &logger);
         let node = match node {
@@ -192,7 +186,7 @@ impl World {
         self.counts.snapshots_installed += u64::from(replaced.is_some());
         let boot = self.replica(id).boot;
         for message in messages {
-            self.send(message);
+            self.send(&message);
         }
         if let Some(last) = batches.last().map(|batch| batch.number) {
             if self.options.bug_is(Bug::AcknowledgeBeforeSync) {
@@ -255,7 +249,7 @@ impl World {
         self.judge(verdict);
     }
 
-    fn send(&mut self, message: Message) {
+    fn send(&mut self, message: &Message) {
         let (from, to) = (message.from, message.to);
         let connection = self.network.connection(from, to);
         let arrivals = self.network.arrivals(from, to, self.now, &mut self.draw);

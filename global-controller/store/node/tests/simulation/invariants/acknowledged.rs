@@ -12,25 +12,23 @@ use crate::recorder::{Event, Seen};
 #[derive(Default)]
 pub struct Acknowledged {
     revisions: Vec<u64>,
-    /// Voters before the last change. An entry is committed by the voters at that time, and may be applied in one step
-    /// with the change after it.
-    before: Vec<u64>,
-    now: Vec<u64>,
+    /// Each replica's voters before and after the last change it applied. An entry is committed by the voters at that
+    /// time, and may be applied in one step with the change after it.
+    voters: BTreeMap<u64, (Vec<u64>, Vec<u64>)>,
 }
 
 impl Acknowledged {
     pub fn check(
         &mut self,
+        replica: u64,
         seen: &[Seen],
         answers: &[(RequestId, ProposalOutcome)],
         voters: &[u64],
         disks: &BTreeMap<u64, &Disk>,
     ) -> Check {
-        if answers.is_empty() {
-            return Ok(());
-        }
-        if self.now != voters {
-            self.before = std::mem::replace(&mut self.now, voters.to_vec());
+        let (before, now) = self.voters.entry(replica).or_insert_with(|| (voters.to_vec(), voters.to_vec()));
+        if now != voters {
+            *before = std::mem::replace(now, voters.to_vec());
         }
         for (_, answer) in answers {
             let ProposalOutcome::Applied(TxnOutcome::Committed { revision }) = answer else { continue };
@@ -40,7 +38,7 @@ impl Acknowledged {
             let Some(entry) = seen.iter().find(changed) else { continue };
             let holds = |id: &&u64| disks.get(id).is_some_and(|disk| disk.durable.holds(entry.position));
             let majority = |voters: &[u64]| voters.iter().filter(holds).count() * 2 > voters.len();
-            if !majority(&self.now) && !majority(&self.before) {
+            if !majority(now) && !majority(before) {
                 return Err(format!("{:?} was acknowledged and isn't on a majority of {voters:?}", entry.position));
             }
             self.revisions.push(*revision);

@@ -13,8 +13,8 @@ pub struct Fact {
     pub term: u64,
     pub revision: u64,
     pub digest: u64,
-    /// `None` until some replica applied the entry itself.
-    pub txn: Option<Option<Txn>>,
+    /// `None` until some replica applied the entry itself; empty for an entry that is no transaction.
+    txn: Option<Vec<Txn>>,
 }
 
 #[derive(Default)]
@@ -32,8 +32,8 @@ impl Agreement {
         let Seen { position, revision, digest, event } = seen;
         let before = self.applied.insert(replica, position.index);
         let txn = match event {
-            Event::Applied { txn, .. } => Some(txn.clone()),
-            Event::Reconfigured => Some(None),
+            Event::Applied { txn, .. } => Some(txn.iter().cloned().collect()),
+            Event::Reconfigured => Some(Vec::new()),
             Event::Whole => None,
         };
         if txn.is_some() && before != Some(position.index - 1) {

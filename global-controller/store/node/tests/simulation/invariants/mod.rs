@@ -87,7 +87,7 @@ impl Invariants {
             named("fences", fences::check(seen))?;
             self.watches.learn(seen);
         }
-        named("acknowledged", self.acknowledged.check(seen, answers, voters, disks))?;
+        named("acknowledged", self.acknowledged.check(replica, seen, answers, voters, disks))?;
         named("watches", self.watches.check(replica, replaced, changes))?;
         named("bounds", self.bounds.check(replica, log_span))
     }

@@ -30,5 +30,7 @@ fn kept(message: &Message, durable: &Contents) -> Check {
     let (kind, from, to) = (message.get_msg_type(), message.from, message.to);
     let (term, index) = (message.term, message.index);
     let last = durable.entries.last().map(|entry| entry.index);
-    Err(format!("{kind:?} from {from} to {to} of term {term} for index {index}, synced is {hard_state:?} up to {last:?}"))
+    Err(format!(
+        "{kind:?} from {from} to {to} of term {term} for index {index}, synced is {hard_state:?} up to {last:?}"
+    ))
 }
