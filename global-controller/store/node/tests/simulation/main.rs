@@ -27,7 +27,7 @@ use world::Options;
 
 /// Seeds for each size when nothing else is asked for: with the tests of `bugs`, what 40 s of one core can afford. Without
 /// optimization a run takes ten times as long.
-const DEFAULT_SEEDS: u64 = if cfg!(debug_assertions) { 60 } else { 1_000 };
+const DEFAULT_SEEDS: u64 = if cfg!(debug_assertions) { 60 } else { 1_500 };
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is not a number: '{text}'")))
