@@ -168,6 +168,7 @@ pub(crate) fn start(
         boot: crate::unique::number(),
         seed: crc32fast::hash(shared.config.config.cluster.as_bytes()).into(),
         snapshots: shared.tuning.snapshots,
+        deviation: store_node::Deviation::None,
     };
     let node = Node::new(node_config, hard_state, snapshot, entries, state, &crate::logging::raft_logger())?;
     let links = Links::start(shared, runtime);

@@ -34,6 +34,21 @@ impl Default for SnapshotPolicy {
     }
 }
 
+/// Something that a node gets wrong on purpose, only to show that the simulation finds it.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Deviation {
+    /// Nothing: what every real replica does.
+    #[default]
+    None,
+    /// Reads are served from the state at hand; no leader is asked.
+    SkipReadIndex,
+    /// A leader confirms reads by `raft`'s lease instead of asking a quorum.
+    LeaseBasedReads,
+    /// Contexts of reads begin anew at each start, and a round that is asked again keeps its own.
+    ReusedReadContext,
+}
+
 /// What a node is told at its start.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -45,6 +60,9 @@ pub struct Config {
     pub seed: u64,
     /// When a snapshot is due.
     pub snapshots: SnapshotPolicy,
+    /// [`Deviation::None`] outside of simulations.
+    #[doc(hidden)]
+    pub deviation: Deviation,
 }
 
 impl Config {
@@ -63,7 +81,10 @@ impl Config {
             min_election_tick: ELECTION_TICKS,
             max_election_tick: MOST_ELECTION_TICKS,
             // Leases read stale in 148 of 200 partitions: a read always asks a quorum.
-            read_only_option: ReadOnlyOption::Safe,
+            read_only_option: match self.deviation {
+                Deviation::LeaseBasedReads => ReadOnlyOption::LeaseBased,
+                _ => ReadOnlyOption::Safe,
+            },
             // Followers serve reads and watches, so they learn of a commit at once and not with the next entry.
             skip_bcast_commit: false,
             // The node proposes a whole batch of inputs as one message; raft's own batching has no size limit.

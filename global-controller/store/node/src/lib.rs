@@ -23,6 +23,8 @@ mod table;
 mod txn;
 
 pub use codec::{Error as CodecError, Reader, Writer};
+#[doc(hidden)]
+pub use config::Deviation;
 pub use config::{Config, SnapshotPolicy};
 pub use entry::{changes_membership, read_entry, write_entry};
 pub use log::{Batch, DurableLog, LogMirror};

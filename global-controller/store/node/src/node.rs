@@ -231,7 +231,7 @@ impl<S: State> Node<S> {
         let mut node = Self {
             raw,
             state,
-            reads: Reads::new(config.id, config.boot),
+            reads: Reads::new(config.id, config.boot, config.deviation),
             config,
             proposals: Proposals::default(),
             changing: Changing::default(),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::RequestId;
+use crate::config::Deviation;
 
 /// Rounds under way at once: a read that arrives during a round starts the next without waiting for the first.
 const MAX_ROUNDS: usize = 8;
@@ -26,6 +27,7 @@ pub(crate) struct Reads {
     node: u64,
     boot: u64,
     counter: u64,
+    deviation: Deviation,
     now: u64,
     waiting: Vec<Read>,
     rounds: VecDeque<Round>,
@@ -33,9 +35,9 @@ pub(crate) struct Reads {
 }
 
 impl Reads {
-    pub(crate) fn new(node: u64, boot: u64) -> Self {
+    pub(crate) fn new(node: u64, boot: u64, deviation: Deviation) -> Self {
         let (waiting, rounds, confirmed) = (Vec::new(), VecDeque::new(), BTreeMap::new());
-        Self { node, boot, counter: 0, now: 0, waiting, rounds, confirmed }
+        Self { node, boot, counter: 0, deviation, now: 0, waiting, rounds, confirmed }
     }
 
     pub(crate) fn add(&mut self, id: RequestId) {
@@ -47,8 +49,13 @@ impl Reads {
         if self.waiting.is_empty() || self.rounds.len() >= MAX_ROUNDS {
             return None;
         }
+        if self.deviation == Deviation::SkipReadIndex {
+            self.confirmed.entry(0).or_default().append(&mut self.waiting);
+            return None;
+        }
         self.counter += 1;
-        let context = [self.node, self.boot, self.counter].map(u64::to_le_bytes).concat();
+        let boot = if self.deviation == Deviation::ReusedReadContext { 0 } else { self.boot };
+        let context = [self.node, boot, self.counter].map(u64::to_le_bytes).concat();
         let reads = std::mem::take(&mut self.waiting);
         self.rounds.push_back(Round { context: context.clone(), reads, asked: self.now });
         Some(context)
@@ -81,6 +88,9 @@ impl Reads {
         while self.rounds.front().is_some_and(|round| self.now - round.asked >= RETRY_TICKS) {
             if let Some(round) = self.rounds.pop_front() {
                 self.waiting.extend(round.reads);
+                if self.deviation == Deviation::ReusedReadContext {
+                    self.counter -= 1;
+                }
             }
         }
         let now = self.now;
@@ -97,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_retried_round_has_a_new_context_and_the_old_one_confirms_nothing() {
-        let mut reads = Reads::new(1, 2);
+        let mut reads = Reads::new(1, 2, Deviation::None);
         reads.add(10);
         let first = reads.start_round().unwrap();
         assert!(reads.start_round().is_none());
@@ -115,7 +125,7 @@ mod tests {
 
     #[test]
     fn a_read_that_no_leader_answers_is_given_up() {
-        let mut reads = Reads::new(1, 2);
+        let mut reads = Reads::new(1, 2, Deviation::None);
         reads.add(10);
         let given_up: Vec<_> = (0..2 * EXPIRY_TICKS)
             .flat_map(|_| {

@@ -44,14 +44,21 @@ impl<S: State> Node<S> {
 
     fn handle(&mut self, mut ready: Ready, out: &mut Outputs) -> Result<(), Error> {
         let number = ready.number();
-        self.send(ready.take_messages(), out);
-        let held = ready.take_persisted_messages();
+        let mut now = self.with_term(ready.take_messages());
+        let mut held = self.with_term(ready.take_persisted_messages());
         for read in ready.take_read_states() {
             self.reads.confirm(&read.request_ctx, read.index);
         }
         let entries = ready.take_entries();
         let committed = ready.take_committed_entries();
         let ballot = ready.hs().is_some_and(|new| changes_ballot(self.raw.store().hard_state(), new));
+        // A leader sends before its own flush, but not before its term is on disk: where it alone votes, it leads as
+        // soon as it campaigns, and after a crash it would lead the same term again with other entries.
+        if ballot || self.ballot_waits() {
+            now.append(&mut held);
+            held = std::mem::take(&mut now);
+        }
+        send(now, out);
         let writes = ready.hs().is_some() || !entries.is_empty() || !ready.snapshot().is_empty();
         let must_sync = ready.must_sync();
         if let Some(hard_state) = ready.hs() {
@@ -91,18 +98,22 @@ impl<S: State> Node<S> {
         Ok(Some(meta))
     }
 
+    /// Whether a term or vote is on its way to the disk.
+    fn ballot_waits(&self) -> bool {
+        self.held.iter().any(|earlier| earlier.ballot)
+    }
+
     /// Messages wait for their own batch and all before it; a ready that writes nothing waits for nothing of its own.
     fn hold(&mut self, mut held: Held, out: &mut Outputs) {
         if self.held.is_empty() && !held.writes {
             self.raw.on_persist_ready(held.number);
-            self.send(held.messages, out);
+            send(held.messages, out);
             return;
         }
         // That this replica is alive, and a question to the leader, promise nothing but term and vote.
-        let ballot_waits = held.ballot || self.held.iter().any(|earlier| earlier.ballot);
-        if !ballot_waits {
+        if !held.ballot && !self.ballot_waits() {
             let early = held.messages.extract_if(.., |message| promises_nothing(message)).collect();
-            self.send(early, out);
+            send(early, out);
         }
         self.held.push_back(held);
     }
@@ -113,7 +124,7 @@ impl<S: State> Node<S> {
         while self.held.front().is_some_and(|held| held.number <= number || !held.writes) {
             if let Some(held) = self.held.pop_front() {
                 done = Some(held.number);
-                self.send(held.messages, out);
+                send(held.messages, out);
             }
         }
         let Some(done) = done else { return };
@@ -123,23 +134,16 @@ impl<S: State> Node<S> {
         }
     }
 
-    fn send(&mut self, messages: Vec<Message>, out: &mut Outputs) {
-        for mut message in messages {
-            match message.get_msg_type() {
-                MessageType::MsgSnapshot => out.snapshots.push(SnapshotOrder {
-                    to: message.to,
-                    term: message.term,
-                    meta: snapshot_meta(message.get_snapshot()),
-                }),
-                MessageType::MsgReadIndex => {
-                    // Raft forwards reads without a term, like local messages; with ours a leader of an older term
-                    // learns that it is deposed, and one of a newer term ignores the round, which is then retried.
-                    message.term = self.raw.raft.term;
-                    out.messages.push(message);
-                }
-                _ => out.messages.push(message),
+    /// Raft forwards reads without a term, like local messages; with ours a leader of an older term learns that it is
+    /// deposed, and one of a newer term ignores the round, which is then retried. The term is that of the ready: a
+    /// later one may not be on disk yet when a held message leaves.
+    fn with_term(&self, mut messages: Vec<Message>) -> Vec<Message> {
+        for message in &mut messages {
+            if message.get_msg_type() == MessageType::MsgReadIndex {
+                message.term = self.raw.raft.term;
             }
         }
+        messages
     }
 
     fn apply(&mut self, entries: Vec<Entry>, out: &mut Outputs) -> Result<(), Error> {
@@ -193,6 +197,19 @@ impl<S: State> Node<S> {
     /// Whether this replica leads.
     pub fn leads(&self) -> bool {
         self.raw.raft.state == StateRole::Leader
+    }
+}
+
+fn send(messages: Vec<Message>, out: &mut Outputs) {
+    for message in messages {
+        match message.get_msg_type() {
+            MessageType::MsgSnapshot => out.snapshots.push(SnapshotOrder {
+                to: message.to,
+                term: message.term,
+                meta: snapshot_meta(message.get_snapshot()),
+            }),
+            _ => out.messages.push(message),
+        }
     }
 }
 

@@ -4,8 +4,10 @@
 
 mod common;
 
-use common::{Cluster, Draw};
-use store_node::{Input, MessageType, Op, ProposalOutcome, SnapshotPolicy, Txn, TxnOutcome};
+use common::Cluster;
+use store_node::{
+    Input, MembershipChange, Message, MessageType, Op, PeerMessage, ProposalOutcome, SnapshotPolicy, Txn, TxnOutcome,
+};
 
 const NO_SNAPSHOTS: SnapshotPolicy = SnapshotPolicy { entries: u64::MAX, bytes: u64::MAX };
 
@@ -94,6 +96,60 @@ fn a_vote_is_not_given_before_it_is_on_disk() {
     });
     assert_eq!(votes.count(), 0, "a vote was asked for or given while no disk flushed");
     assert!(cluster.leaders().is_empty());
+}
+
+/// Found by the simulation: after a crash it led the same term again, and its learner kept entries of the first time.
+#[test]
+fn a_leader_that_votes_alone_sends_nothing_of_its_term_before_the_term_is_on_disk() {
+    let mut cluster = Cluster::new(1, 1, NO_SNAPSHOTS);
+    cluster.elect();
+    let change = MembershipChange::AddLearner { number: 2, info: common::info(2) };
+    cluster.step(1, [Input::ChangeMembership { id: 7, change }]);
+    cluster.settle();
+    let term = cluster.node(1).view().term;
+    cluster.crash(1);
+    cluster.start(1);
+    cluster.replicas.get_mut(&1).unwrap().flushing = false;
+    cluster.sent.clear();
+    for _ in 0..50 {
+        cluster.tick();
+    }
+    assert!(cluster.node(1).view().term > term, "it doesn't campaign");
+    let of_next_term = |cluster: &Cluster| cluster.sent.iter().filter(|sent| sent.term > term).count();
+    assert_eq!(of_next_term(&cluster), 0, "messages of a term left that isn't on disk");
+    cluster.flush(1);
+    cluster.tick();
+    assert!(of_next_term(&cluster) > 0);
+}
+
+fn message(kind: MessageType, from: u64, to: u64, term: u64) -> Input {
+    let mut message = Message { from, to, term, log_term: term - 1, index: 1_000, ..Message::default() };
+    message.set_msg_type(kind);
+    if kind == MessageType::MsgRequestVote {
+        // As after a hand-over: it counts although a leader was heard from a moment ago.
+        message.context = b"CampaignTransfer".to_vec().into();
+    }
+    Input::Message(PeerMessage::from_raft(message).unwrap())
+}
+
+/// Found by the simulation: a read that waited for the disk left with the term of a vote that still waited.
+#[test]
+fn a_forwarded_read_never_names_a_term_that_is_not_on_disk() {
+    let mut cluster = Cluster::new(3, 1, NO_SNAPSHOTS);
+    let leader = cluster.elect();
+    let term = cluster.node(leader).view().term;
+    let [one, other] = [1, 2].map(|offset| 1 + (leader - 1 + offset) % 3);
+    cluster.replicas.get_mut(&one).unwrap().flushing = false;
+    cluster.step(one, [message(MessageType::MsgRequestVote, other, one, term + 1)]);
+    let first = cluster.replicas[&one].disk.waiting.back().unwrap().number;
+    cluster.step(one, [message(MessageType::MsgAppend, other, one, term + 1)]);
+    cluster.step(one, [Input::Read { id: 9 }]);
+    cluster.step(one, [message(MessageType::MsgRequestVote, leader, one, term + 2)]);
+    cluster.sent.clear();
+    cluster.step(one, [Input::Persisted { number: first }]);
+    let reads: Vec<_> = cluster.sent.iter().filter(|sent| sent.get_msg_type() == MessageType::MsgReadIndex).collect();
+    assert!(!reads.is_empty(), "the read wasn't forwarded");
+    assert!(reads.iter().all(|read| read.term == term + 1), "{reads:?}");
 }
 
 #[test]
@@ -225,78 +281,4 @@ fn the_same_seed_gives_the_same_run() {
     };
     assert_eq!(run(5), run(5));
     assert_ne!(run(5), run(6));
-}
-
-/// Writes through whoever leads while messages get lost and replicas crash, then heals, and checks that no
-/// acknowledged write is missing and that all replicas agree.
-#[test]
-fn acknowledged_writes_survive_lost_messages_and_crashes() {
-    for seed in 0..150 {
-        chaos(seed);
-    }
-}
-
-fn chaos(seed: u64) {
-    let mut cluster = Cluster::new(3, seed, SnapshotPolicy { entries: 25, bytes: u64::MAX });
-    let mut draw = Draw(seed ^ 0xabcd);
-    cluster.loss_percent = draw.below(30);
-    for n in 0..400 {
-        act(&mut cluster, &mut draw, n);
-        cluster.tick();
-    }
-    heal(&mut cluster);
-    let state = |id: u64| cluster.node(id).state().iter().collect::<Vec<_>>();
-    assert_eq!(state(1), state(2), "seed {seed}");
-    assert_eq!(state(1), state(3), "seed {seed}");
-    for (_, id, outcome) in &cluster.answers {
-        let key = format!("k{id}");
-        let found = cluster.node(1).state().get(&key).is_some();
-        match outcome {
-            ProposalOutcome::Applied(_) => assert!(found, "seed {seed}: acknowledged write {id} is gone"),
-            ProposalOutcome::Unknown => {}
-            _ => assert!(!found, "seed {seed}: write {id} was answered {outcome:?} and applied"),
-        }
-    }
-    let acknowledged = cluster.answers.iter().filter(|answer| matches!(answer.2, ProposalOutcome::Applied(_)));
-    assert!(acknowledged.count() > 20, "seed {seed}: hardly anything was written");
-}
-
-fn act(cluster: &mut Cluster, draw: &mut Draw, n: u64) {
-    let id = 1 + draw.below(3);
-    match draw.below(40) {
-        0 => cluster.crash(id),
-        1 => drop(cluster.cut.insert(id)),
-        2..=4 => cluster.cut.clear(),
-        5 => cluster.replicas.get_mut(&id).unwrap().flushing = false,
-        6..=8 => {
-            cluster.replicas.get_mut(&id).unwrap().flushing = true;
-            cluster.flush(id);
-        }
-        9..=12 if cluster.replicas[&id].node.is_none() => cluster.start(id),
-        _ => {}
-    }
-    for leader in cluster.leaders() {
-        propose(cluster, leader, n * 10 + leader, &format!("k{}", n * 10 + leader), "v");
-    }
-}
-
-fn heal(cluster: &mut Cluster) {
-    cluster.loss_percent = 0;
-    cluster.cut.clear();
-    for id in 1..=3 {
-        cluster.replicas.get_mut(&id).unwrap().flushing = true;
-        if cluster.replicas[&id].node.is_none() {
-            cluster.start(id);
-        }
-        cluster.flush(id);
-    }
-    for _ in 0..200 {
-        cluster.tick();
-    }
-    let leader = cluster.elect();
-    propose(cluster, leader, 1_000_000, "k1000000", "v");
-    cluster.settle();
-    cluster.tick();
-    cluster.tick();
-    cluster.tick();
 }

@@ -2,30 +2,16 @@
 
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod draw;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+pub use draw::Draw;
 use store_node::{
-    Batch, Changes, Config, Entry, HardState, Input, Membership, MembershipOutcome, Message, Node, Outputs,
+    Batch, Changes, Config, Deviation, Entry, HardState, Input, Membership, MembershipOutcome, Message, Node, Outputs,
     PeerMessage, Position, ProposalOutcome, ReplicaInfo, RequestId, SnapshotMessage, SnapshotMeta, SnapshotPolicy,
     State, Table,
 };
-
-/// A small generator (`SplitMix64`), so that a run repeats from its seed.
-pub struct Draw(pub u64);
-
-impl Draw {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-}
 
 /// Who the replica of a number is.
 pub fn info(number: u64) -> ReplicaInfo {
@@ -124,7 +110,8 @@ impl Cluster {
         let replica = self.replicas.get_mut(&id).unwrap();
         replica.disk.waiting.clear();
         replica.boot += 1;
-        let config = Config { id, boot: replica.boot, seed: self.seed, snapshots: self.policy };
+        let config =
+            Config { id, boot: replica.boot, seed: self.seed, snapshots: self.policy, deviation: Deviation::None };
         let (meta, table) = (replica.disk.snapshot.meta(), replica.disk.snapshot.clone());
         let entries: Vec<_> =
             replica.disk.entries.iter().filter(|entry| entry.index > meta.position.index).cloned().collect();
