@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use store_node::SnapshotPolicy;
 
+use crate::disk::log::LogOptions;
 use crate::disk::{identity, recover};
 
 /// Replicas of one store: more than five cost latency and add little.
@@ -54,13 +55,15 @@ pub struct Tuning {
     pub history_revisions: usize,
     /// Bytes of keys and values in those revisions.
     pub history_bytes: usize,
+    /// The engine of a new log, and the size of its files.
+    pub log: LogOptions,
 }
 
 impl Default for Tuning {
     /// At 1,000 writes a second a watcher may fall 50 seconds behind, within 64 MiB.
     fn default() -> Self {
         let snapshots = SnapshotPolicy::default();
-        Self { snapshots, history_revisions: 50_000, history_bytes: 64 * 1024 * 1024 }
+        Self { snapshots, history_revisions: 50_000, history_bytes: 64 * 1024 * 1024, log: LogOptions::default() }
     }
 }
 

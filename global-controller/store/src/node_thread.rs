@@ -191,6 +191,7 @@ impl NodeThread {
             view,
             snapshots,
             snapshot_due,
+            repaired,
         } = outputs;
         // Raft probes a peer that lost messages, instead of waiting for an answer that can't come.
         let lost = self.links.send(messages);
@@ -211,6 +212,9 @@ impl NodeThread {
         if snapshot_due && self.chores.try_send(Chore::Snapshot).is_err() {
             tracing::warn!("a snapshot is due, but other chores wait; it is tried again later");
             inputs.push(Input::SnapshotFailed);
+        }
+        if repaired && self.chores.try_send(Chore::EndRepair).is_err() {
+            tracing::warn!("a repair ended, but other chores wait; it is done again at the next start");
         }
         if let Some(view) = view {
             self.leadership.send_replace((self.describe)(view));

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, channel, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
 use axum::Router;
@@ -12,9 +12,10 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Checked, Config, OpenError, Tuning};
+use crate::disk::Layout;
 use crate::disk::identity::{self, Formation, Identity};
+use crate::disk::log::DiskLog;
 use crate::disk::recover::{self, Start};
-use crate::disk::{self, Layout};
 use crate::handle::{OPERATIONS, Shared};
 use crate::history::History;
 use crate::housekeeping::{Housekeeper, WAITING_CHORES};
@@ -75,6 +76,7 @@ fn prepare(
         table: SharedTable::new(Table::default()),
         history: Arc::new(History::new(tuning.history_revisions, tuning.history_bytes)),
         leadership: watch::Sender::new(Leadership::default()),
+        log_space: OnceLock::new(),
         operations: Semaphore::new(OPERATIONS),
         snapshot_reception: Semaphore::new(1),
         closed: CancellationToken::new(),
@@ -90,13 +92,18 @@ pub(crate) fn form(shared: &Shared, formation: Formation) -> Result<(), OpenErro
     if identity.formation.is_some() {
         return Ok(());
     }
-    let voters = shared.config.config.replicas.iter().map(|replica| replica.number).collect();
-    recover::found(&shared.layout, voters).map_err(|source| OpenError::Recover { path: path.clone(), source })?;
+    recover::found(&shared.layout, &recovery(shared))
+        .map_err(|source| OpenError::Recover { path: path.clone(), source })?;
     let mut formed = identity.clone();
     formed.formation = Some(formation);
     formed.save(&shared.layout).map_err(|source| OpenError::Identity { path, source })?;
     *identity = formed;
     Ok(())
+}
+
+fn recovery(shared: &Shared) -> recover::Options {
+    let voters = shared.config.config.replicas.iter().map(|replica| replica.number).collect();
+    recover::Options { log: shared.tuning.log, closed: shared.closed.clone(), voters }
 }
 
 /// Recovers the replica from its folder and starts its threads and connections.
@@ -106,8 +113,8 @@ pub(crate) fn start(
     runtime: &tokio::runtime::Handle,
 ) -> Result<(), OpenError> {
     let path = shared.layout.root().to_owned();
-    let Start { hard_state, snapshot, entries, table, log } =
-        recover::recover(&shared.layout).map_err(|source| OpenError::Recover { path, source })?;
+    let Start { hard_state, snapshot, entries, table, log, repair } =
+        recover::recover(&shared.layout, &recovery(shared)).map_err(|source| OpenError::Recover { path, source })?;
     tracing::info!(snapshot = snapshot.position.index, entries = entries.len(), "replica recovered");
     let configured: BTreeSet<_> = shared.config.config.replicas.iter().map(|replica| replica.number).collect();
     let voters: BTreeSet<_> = snapshot.membership.voters.iter().copied().collect();
@@ -125,6 +132,11 @@ pub(crate) fn start(
         snapshots: shared.tuning.snapshots,
     };
     let node = Node::new(node_config, hard_state, snapshot, entries, state, &crate::logging::raft_logger())?;
+    let node = match repair {
+        Some(repair) => node.repairing(repair),
+        None => node,
+    };
+    let _ = shared.log_space.set(log.space());
     let links = Links::start(shared, runtime);
     spawn_threads(shared, commands, node, links, log)?;
     start_mirror(shared, runtime)
@@ -135,7 +147,7 @@ fn spawn_threads(
     commands: Receiver<Command>,
     node: Node<SharedTable>,
     links: Links,
-    log: disk::log_engine::LogEngine,
+    log: DiskLog,
 ) -> Result<(), OpenError> {
     let (batches, written) = channel();
     let (chores, waiting) = sync_channel(WAITING_CHORES);
@@ -143,7 +155,7 @@ fn spawn_threads(
     let snapshots = shared.layout.snapshots();
     let housekeeper = Housekeeper {
         table: shared.table.clone(),
-        folder: snapshots.clone(),
+        layout: shared.layout.clone(),
         purger: log.purger(),
         chores: waiting,
         inbox: shared.inbox.clone(),

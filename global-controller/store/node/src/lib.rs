@@ -15,6 +15,7 @@ mod node;
 mod proposals;
 mod reads;
 mod ready;
+mod repair;
 mod table;
 mod txn;
 
@@ -26,6 +27,7 @@ pub use message::{Error as MessageError, MAX_MESSAGE_BYTES, PeerMessage, Snapsho
 pub use node::{Counters, Error, Input, Node, Outputs, ReplicaView, SnapshotOrder};
 pub use proposals::ProposalOutcome;
 pub use raft::eraftpb::{Entry, EntryType, HardState, Message, MessageType};
+pub use repair::Repair;
 pub use table::{Applied, Command, Position, SharedTable, SnapshotMeta, State, Table};
 pub use txn::{
     Change, Changes, Error as TxnError, Fence, KeyValue, MAX_KEY_BYTES, MAX_OPERATIONS, MAX_TXN_BYTES, Op, Txn,

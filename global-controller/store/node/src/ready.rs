@@ -95,12 +95,16 @@ impl<S: State> Node<S> {
             return;
         }
         // That this replica is alive, and a question to the leader, promise nothing but term and vote.
-        let ballot_waits = held.ballot || self.held.iter().any(|earlier| earlier.ballot);
-        if !ballot_waits {
+        if !held.ballot && !self.ballot_waits() {
             let early = held.messages.extract_if(.., |message| promises_nothing(message)).collect();
             self.send(early, out);
         }
         self.held.push_back(held);
+    }
+
+    /// Whether term or vote aren't on disk yet.
+    pub(crate) fn ballot_waits(&self) -> bool {
+        self.held.iter().any(|held| held.ballot)
     }
 
     /// Batches up to `number` are on disk: what waited for them may leave.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use store_node::{
     Batch, Changes, Config, Entry, HardState, Input, Membership, Message, Node, Outputs, PeerMessage, Position,
-    ProposalOutcome, RequestId, SnapshotMessage, SnapshotMeta, SnapshotPolicy, State, Table,
+    ProposalOutcome, Repair, RequestId, SnapshotMessage, SnapshotMeta, SnapshotPolicy, State, Table,
 };
 
 /// A small generator (`SplitMix64`), so that a run repeats from its seed.
@@ -105,6 +105,20 @@ impl Cluster {
 
     /// Starts a replica from what its disk holds; what was not flushed is lost.
     pub fn start(&mut self, id: u64) {
+        self.start_with(id, None);
+    }
+
+    /// Loses a replica's log after its snapshot, as damage does, and starts it in repair.
+    pub fn damage_and_start(&mut self, id: u64) {
+        let disk = &mut self.replicas.get_mut(&id).unwrap().disk;
+        let meta = disk.snapshot.meta().position;
+        let last = disk.entries.last().map_or(meta, |last| Position { term: last.term, index: last.index });
+        disk.entries.clear();
+        disk.hard_state.commit = meta.index;
+        self.start_with(id, Some(Repair { last }));
+    }
+
+    fn start_with(&mut self, id: u64, repair: Option<Repair>) {
         let replica = self.replicas.get_mut(&id).unwrap();
         replica.disk.waiting.clear();
         replica.boot += 1;
@@ -114,7 +128,10 @@ impl Cluster {
             replica.disk.entries.iter().filter(|entry| entry.index > meta.position.index).cloned().collect();
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let node = Node::new(config, replica.disk.hard_state.clone(), meta, entries, table, &logger).unwrap();
-        replica.node = Some(node);
+        replica.node = Some(match repair {
+            Some(repair) => node.repairing(repair),
+            None => node,
+        });
         self.changes.insert(id, Vec::new());
         self.step(id, []);
     }
