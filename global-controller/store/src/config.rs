@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use store_node::{MAX_MEMBERS, SnapshotPolicy};
 
+use crate::disk::log::LogOptions;
 use crate::disk::{identity, recover};
 
 /// Replicas with which a store is formed: more than five cost latency and add little.
@@ -70,14 +71,16 @@ pub struct Tuning {
     pub history_bytes: usize,
     /// What holds the applied state.
     pub state: StateEngine,
+    /// The engine of a new log, and the size of its files.
+    pub log: LogOptions,
 }
 
 impl Default for Tuning {
     /// At 1,000 writes a second a watcher may fall 50 seconds behind, within 64 MiB.
     fn default() -> Self {
         let snapshots = SnapshotPolicy::default();
-        let state = StateEngine::default();
-        Self { snapshots, history_revisions: 50_000, history_bytes: 64 * 1024 * 1024, state }
+        let (state, log) = (StateEngine::default(), LogOptions::default());
+        Self { snapshots, history_revisions: 50_000, history_bytes: 64 * 1024 * 1024, state, log }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Checked, Config, OpenError, Tuning};
 use crate::disk::Layout;
 use crate::disk::identity::Identity;
+use crate::disk::space::LogSpace;
 use crate::history::History;
 use crate::inbox::{Command, Lost};
 use crate::leadership::Leadership;
@@ -105,6 +106,8 @@ pub(crate) struct Shared {
     pub(crate) strangers: Notify,
     /// This replica was removed from the store.
     pub(crate) removed: AtomicBool,
+    /// Known once the replica has started.
+    pub(crate) log_space: OnceLock<Arc<LogSpace>>,
     pub(crate) operations: Semaphore,
     pub(crate) snapshot_reception: Semaphore,
     /// Backups sent at once.
@@ -288,6 +291,10 @@ impl Shared {
         let (answer, answered) = oneshot::channel();
         if self.closed.is_cancelled() {
             return Err(not_applied("the store is closed"));
+        }
+        // Before it is appended anywhere; what is left is for term and vote, and for what another leader sends.
+        if let Some(problem) = self.log_space.get().and_then(|space| space.refusal()) {
+            return Err(not_applied(format!("no log space on replica '{}': {problem}", self.config.own.id)));
         }
         if self.inbox.try_send(Command::Txn { txn, answer }).is_err() {
             return Err(not_applied("the replica is overloaded or closed"));

@@ -1,12 +1,11 @@
 //! The thread for slow work: snapshots of the state, and freeing log files.
 
-use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender};
 
 use store_node::SharedTable;
 
-use crate::disk::log_engine::Purger;
-use crate::disk::snapshot;
+use crate::disk::log::Purger;
+use crate::disk::{Layout, repair, snapshot};
 use crate::inbox::Command;
 
 /// Chores that may wait; more of the same kind would do nothing new.
@@ -19,11 +18,13 @@ pub(crate) enum Chore {
     Snapshot,
     /// Free log files that are no longer needed.
     Purge,
+    /// A repair ended: forget it.
+    EndRepair,
 }
 
 pub(crate) struct Housekeeper {
     pub(crate) table: SharedTable,
-    pub(crate) folder: PathBuf,
+    pub(crate) layout: Layout,
     pub(crate) purger: Purger,
     pub(crate) chores: Receiver<Chore>,
     pub(crate) inbox: SyncSender<Command>,
@@ -37,6 +38,7 @@ impl Housekeeper {
             match chore {
                 Chore::Snapshot => self.snapshot(),
                 Chore::Purge => self.purge(),
+                Chore::EndRepair => self.end_repair(),
             }
         }
     }
@@ -44,7 +46,7 @@ impl Housekeeper {
     fn snapshot(&self) {
         // Keys and values are shared, so the copy is of pointers, and the node waits only for it and not for the disk.
         let table = self.table.read().clone();
-        let answer = match snapshot::save(&self.folder, &table) {
+        let answer = match snapshot::save(&self.layout.snapshots(), &table) {
             Ok(file) => {
                 tracing::info!(index = file.position.index, keys = table.len(), "snapshot written");
                 Command::SnapshotTaken(table.meta())
@@ -54,10 +56,17 @@ impl Housekeeper {
                 Command::SnapshotFailed
             }
         };
-        if let Err(error) = snapshot::prune(&self.folder) {
+        if let Err(error) = snapshot::prune(&self.layout.snapshots()) {
             tracing::warn!(%error, "failed to remove old snapshots");
         }
         let _ = self.inbox.send(answer);
+    }
+
+    fn end_repair(&self) {
+        match repair::finish(&self.layout) {
+            Ok(()) => tracing::info!("this replica is repaired and votes again"),
+            Err(error) => tracing::warn!(%error, "failed to forget a repair; it is done again at the next start"),
+        }
     }
 
     fn purge(&self) {

@@ -137,9 +137,9 @@ pub fn folder(folder: &Path, place: &Path) -> Result<Inspection, Error> {
         }
         return Ok(found);
     }
-    let recovered = Scratch::of(folder, place)
-        .map_err(|error| describe(&error))
-        .and_then(|scratch| recover::recover(scratch.layout()).map_err(|error| describe(&error)));
+    let recovered = Scratch::of(folder, place).map_err(|error| describe(&error)).and_then(|scratch| {
+        recover::recover(scratch.layout(), &recover::Options::of_copy()).map_err(|error| describe(&error))
+    });
     match recovered {
         Ok(start) => of_start(start, &mut found),
         Err(problem) => found.problems.push(problem),

@@ -38,9 +38,11 @@ mod writer;
 
 pub use config::{Config, OpenError, ReplicaConfig, StateEngine, Tuning};
 pub use disk::identity::Error as IdentityError;
-pub use disk::log_engine::Error as LogError;
+pub use disk::log::{DiskLog, Error as LogError, LogKind, LogOptions, Purger, Recovered};
+pub use disk::log_engine::Error as RaftEngineError;
 pub use disk::recover::Error as RecoverError;
 pub use disk::snapshot::Error as SnapshotError;
+pub use disk::wal::{Damage, Error as WalError};
 pub use etcd_config::{EtcdConfig, EtcdTls, EtcdUser};
 pub use handle::{Embedded, Page, ReadError, WriteError};
 pub use leadership::Leadership;

@@ -236,6 +236,7 @@ impl NodeThread {
             view,
             snapshots,
             snapshot_due,
+            repaired,
         } = outputs;
         if membership.is_some() {
             // Before the messages: the first ones to a new replica need its connection. Connections to those that
@@ -262,6 +263,9 @@ impl NodeThread {
         if snapshot_due && self.chores.try_send(Chore::Snapshot).is_err() {
             tracing::warn!("a snapshot is due, but other chores wait; it is tried again later");
             inputs.push(Input::SnapshotFailed);
+        }
+        if repaired && self.chores.try_send(Chore::EndRepair).is_err() {
+            tracing::warn!("a repair ended, but other chores wait; it is done again at the next start");
         }
         if let Some(view) = view {
             self.show_leader(view);

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, channel, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
 use axum::Router;
@@ -12,9 +12,10 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Checked, Config, OpenError, StateEngine, Tuning};
+use crate::disk::Layout;
 use crate::disk::identity::{self, Formation, Identity};
+use crate::disk::log::DiskLog;
 use crate::disk::recover::{self, Start};
-use crate::disk::{self, Layout};
 use crate::handle::{OPERATIONS, Shared};
 use crate::history::History;
 use crate::housekeeping::{Housekeeper, WAITING_CHORES};
@@ -92,6 +93,7 @@ fn prepare(
         names: Mutex::new(HashMap::new()),
         strangers: Notify::new(),
         removed: AtomicBool::new(false),
+        log_space: OnceLock::new(),
         operations: Semaphore::new(OPERATIONS),
         snapshot_reception: Semaphore::new(1),
         backups: Arc::new(Semaphore::new(1)),
@@ -112,12 +114,11 @@ pub(crate) fn form(shared: &Shared, formation: Formation) -> Result<(), OpenErro
     let restored = formation.restored.clone();
     formed.formation = Some(formation);
     formed.restored = None;
-    let replicas = roster::formed_names(&shared.config, &formed).into_iter().collect();
-    let membership = Membership::of_replicas(replicas);
+    let options = recovery(shared, &formed);
     match restored {
-        None => recover::found(&shared.layout, membership)
+        None => recover::found(&shared.layout, &options)
             .map_err(|source| OpenError::Recover { path: path.clone(), source })?,
-        Some(restored) => restore::found(&shared.layout, &restored, membership)
+        Some(restored) => restore::found(&shared.layout, &restored, &options)
             .map_err(|source| OpenError::Restore { path: path.clone(), source })?,
     }
     formed.save(&shared.layout).map_err(|source| OpenError::Identity { path, source })?;
@@ -130,12 +131,18 @@ pub(crate) fn form(shared: &Shared, formation: Formation) -> Result<(), OpenErro
 pub(crate) fn join(shared: &Shared, formation: Formation) -> Result<(), OpenError> {
     let path = shared.layout.root().to_owned();
     let mut identity = shared.identity.lock().unwrap_or_else(PoisonError::into_inner);
-    recover::join(&shared.layout).map_err(|source| OpenError::Recover { path: path.clone(), source })?;
+    let options = recovery(shared, &identity);
+    recover::join(&shared.layout, &options).map_err(|source| OpenError::Recover { path: path.clone(), source })?;
     let mut joined = identity.clone();
     joined.formation = Some(formation);
     joined.save(&shared.layout).map_err(|source| OpenError::Identity { path, source })?;
     *identity = joined;
     Ok(())
+}
+
+fn recovery(shared: &Shared, identity: &Identity) -> recover::Options {
+    let membership = Membership::of_replicas(roster::formed_names(&shared.config, identity).into_iter().collect());
+    recover::Options { log: shared.tuning.log, closed: shared.closed.clone(), membership }
 }
 
 /// Recovers the replica from its folder and starts its threads and connections.
@@ -145,8 +152,9 @@ pub(crate) fn start(
     runtime: &tokio::runtime::Handle,
 ) -> Result<(), OpenError> {
     let path = shared.layout.root().to_owned();
-    let Start { hard_state, mut snapshot, entries, mut table, log } =
-        recover::recover(&shared.layout).map_err(|source| OpenError::Recover { path, source })?;
+    let options = recovery(shared, &shared.identity());
+    let Start { hard_state, mut snapshot, entries, mut table, log, repair } =
+        recover::recover(&shared.layout, &options).map_err(|source| OpenError::Recover { path, source })?;
     tracing::info!(snapshot = snapshot.position.index, entries = entries.len(), "replica recovered");
     // A store that was formed before its state named the members gets the names of its formation.
     let names = roster::formed_names(&shared.config, &shared.identity());
@@ -171,6 +179,11 @@ pub(crate) fn start(
         deviation: store_node::Deviation::None,
     };
     let node = Node::new(node_config, hard_state, snapshot, entries, state, &crate::logging::raft_logger())?;
+    let node = match repair {
+        Some(repair) => node.repairing(repair),
+        None => node,
+    };
+    let _ = shared.log_space.set(log.space());
     let links = Links::start(shared, runtime);
     spawn_threads(shared, commands, node, links, log)?;
     start_mirror(shared, runtime)
@@ -181,7 +194,7 @@ fn spawn_threads(
     commands: Receiver<Command>,
     node: Node<SharedTable>,
     links: Links,
-    log: disk::log_engine::LogEngine,
+    log: DiskLog,
 ) -> Result<(), OpenError> {
     let (batches, written) = channel();
     let (chores, waiting) = sync_channel(WAITING_CHORES);
@@ -189,7 +202,7 @@ fn spawn_threads(
     let snapshots = shared.layout.snapshots();
     let housekeeper = Housekeeper {
         table: shared.table.clone(),
-        folder: snapshots.clone(),
+        layout: shared.layout.clone(),
         purger: log.purger(),
         chores: waiting,
         inbox: shared.inbox.clone(),

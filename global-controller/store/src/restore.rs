@@ -10,7 +10,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use store_node::{KeyValue, Membership, SnapshotMeta, Table};
+use store_node::{KeyValue, SnapshotMeta, Table};
 
 use crate::backup::{self, Backup};
 use crate::disk::identity::{self, Identity, Restored};
@@ -153,15 +153,15 @@ fn read(layout: &Layout, restored: &Restored) -> Result<Backup, Error> {
 }
 
 /// Writes the beginning of the store: the same on every replica, as the formation says the epoch.
-pub(crate) fn found(layout: &Layout, restored: &Restored, membership: Membership) -> Result<(), Error> {
+pub(crate) fn found(layout: &Layout, restored: &Restored, options: &recover::Options) -> Result<(), Error> {
     let backup = read(layout, restored)?;
     let old = backup.table();
-    let meta = SnapshotMeta { position: old.meta().position, membership };
+    let meta = SnapshotMeta { position: old.meta().position, membership: options.membership.clone() };
     let mut table = Table::with_header(meta, old.revision(), restored.epoch);
     for (key, found) in old.iter() {
         table.load(KeyValue { key: key.to_owned(), value: found.value.clone(), revision: found.revision });
     }
-    Ok(recover::found_with(layout, &table)?)
+    Ok(recover::found_with(layout, options, &table)?)
 }
 
 /// Removes the backup once the store begins with a snapshot of its own.

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::time::Duration;
 
 use store_node::{Batch, DurableLog, Position};
 
-use crate::disk::log_engine::LogEngine;
+use crate::disk::log::DiskLog;
 use crate::disk::{files, snapshot};
 use crate::housekeeping::Chore;
 use crate::inbox::Command;
@@ -15,12 +16,14 @@ use crate::received::Received;
 
 /// Batches taken at once; each holds at most what one step of the node produces.
 const BATCHES_AT_ONCE: usize = 256;
+/// After this long without a write the log bears witness to its last flush: one more small write, once.
+const IDLE: Duration = Duration::from_secs(1);
 
 /// What stops the writer, and with it the process.
 #[derive(Debug, thiserror::Error)]
 enum Error {
     #[error("failed to write the log")]
-    Log(#[from] crate::disk::log_engine::Error),
+    Log(#[from] crate::disk::log::Error),
     #[error("failed to publish a received snapshot")]
     Snapshot(#[from] std::io::Error),
     #[error("the received snapshot at index {index} has no file")]
@@ -28,7 +31,7 @@ enum Error {
 }
 
 pub(crate) struct LogWriter {
-    pub(crate) log: LogEngine,
+    pub(crate) log: DiskLog,
     pub(crate) snapshots: PathBuf,
     pub(crate) received: Arc<Received>,
     pub(crate) batches: Receiver<Batch>,
@@ -41,13 +44,26 @@ impl LogWriter {
     /// Writes until the node is gone. A replica that can't write can't keep its promises: the process ends then.
     pub(crate) fn run(mut self) {
         let _guard = crate::fatal::PanicGuard("log writer");
-        while let Ok(first) = self.batches.recv() {
+        loop {
+            let first = match self.batches.recv_timeout(IDLE) {
+                Ok(first) => first,
+                Err(_) if self.abandoned.load(Ordering::Relaxed) => return,
+                Err(ended) => match self.log.witness() {
+                    Ok(()) if ended == RecvTimeoutError::Timeout => continue,
+                    Ok(()) => return,
+                    Err(error) => crate::fatal::end("the log can't be written", &error),
+                },
+            };
             let mut batches = vec![first];
             batches.extend(self.batches.try_iter().take(BATCHES_AT_ONCE - 1));
             if self.abandoned.load(Ordering::Relaxed) {
                 return;
             }
             if let Err(error) = self.write(&batches) {
+                if matches!(&error, Error::Log(error) if error.is_closed()) {
+                    tracing::warn!("the log got no space before the store was closed; what waited is given up");
+                    return;
+                }
                 crate::fatal::end("the log can't be written", &error);
             }
         }

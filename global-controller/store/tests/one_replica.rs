@@ -6,8 +6,8 @@ mod common;
 
 use common::*;
 use federated_store::{
-    Change, Fence, IdentityError, OpenError, SnapshotPolicy, StateEngine, Store, Tuning, TxnOutcome, WatchEvent,
-    WriteError,
+    Change, Fence, IdentityError, LogKind, LogOptions, OpenError, SnapshotPolicy, StateEngine, Store, Tuning,
+    TxnOutcome, WatchEvent, WriteError,
 };
 
 #[tokio::test]
@@ -179,33 +179,44 @@ async fn a_replica_whose_log_is_gone_does_not_start() {
 
 #[tokio::test]
 async fn a_flipped_byte_before_the_last_batch_of_the_log_is_refused_and_a_torn_tail_is_not() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = open_single(folder.path()).await;
-    for n in 0..30 {
-        write(&store, "a", &format!("value-{n:04}")).await;
+    for kind in LogKind::ALL {
+        let folder = tempfile::tempdir().unwrap();
+        let tuning = Tuning { log: LogOptions { kind, ..LogOptions::default() }, ..Tuning::default() };
+        let store = open_single_with(folder.path(), tuning).await;
+        for n in 0..30 {
+            write(&store, "a", &format!("value-{n:04}")).await;
+        }
+        store.abort().await;
+        let (log, whole) = log_file(folder.path());
+        let place = whole.windows(10).position(|window| window == b"value-0015").unwrap();
+        // Entries are checked when they are read, batches when the engine recovers: damage to either must be found.
+        for offset in [0, 40] {
+            let mut damaged = whole.clone();
+            damaged[place + offset] ^= 1;
+            std::fs::write(&log, &damaged).unwrap();
+            let refused = Store::open(single(folder.path())).await.map(|_| ());
+            assert!(matches!(refused, Err(OpenError::Recover { .. })), "{kind:?}, offset {offset}: {refused:?}");
+        }
+        let last = whole.windows(10).rposition(|window| window == b"value-0029").unwrap();
+        let mut torn = whole.clone();
+        match kind {
+            LogKind::Wal => torn[last + 5..].fill(0),
+            LogKind::RaftEngine => torn.truncate(last + 5),
+        }
+        std::fs::write(&log, &torn).unwrap();
+        let store = open_single(folder.path()).await;
+        assert_eq!(read(&store, "a").await.as_deref(), Some("value-0028"), "{kind:?}");
+        store.close().await;
     }
-    store.abort().await;
-    let log = std::fs::read_dir(folder.path().join("log")).unwrap().map(|entry| entry.unwrap().path());
-    let log = log.filter(|path| path.extension().is_some_and(|extension| extension == "raftlog")).max().unwrap();
-    let whole = std::fs::read(&log).unwrap();
-    let place = whole.windows(10).position(|window| window == b"value-0015").unwrap();
-    let mut damaged = whole.clone();
-    damaged[place] ^= 1;
-    // Entries are checked when they are read, batches when the engine recovers: damage to either must be found.
-    for offset in [0, 40] {
-        let mut damaged = whole.clone();
-        damaged[place + offset] ^= 1;
-        std::fs::write(&log, &damaged).unwrap();
-        let refused = Store::open(single(folder.path())).await.map(|_| ());
-        assert!(matches!(refused, Err(OpenError::Recover { .. })), "offset {offset}: {refused:?}");
-    }
-    let last = whole.windows(10).rposition(|window| window == b"value-0029").unwrap();
-    let mut torn = whole.clone();
-    torn.truncate(last + 5);
-    std::fs::write(&log, &torn).unwrap();
-    let store = open_single(folder.path()).await;
-    assert_eq!(read(&store, "a").await.as_deref(), Some("value-0028"));
-    store.close().await;
+}
+
+/// The log file that was written last, and its contents.
+fn log_file(folder: &std::path::Path) -> (std::path::PathBuf, Vec<u8>) {
+    let files = std::fs::read_dir(folder.join("log")).unwrap().map(|entry| entry.unwrap().path());
+    let log =
+        files.filter(|path| path.extension().is_some_and(|extension| extension == "raftlog" || extension == "wal"));
+    let read = log.map(|path| (path.clone(), std::fs::read(path).unwrap()));
+    read.filter(|(_, bytes)| bytes.windows(6).any(|window| window == b"value-")).max().unwrap()
 }
 
 #[tokio::test]

@@ -18,6 +18,7 @@ mod reads;
 mod ready;
 mod reconfiguration;
 mod reconfigure;
+mod repair;
 mod replay;
 mod table;
 mod txn;
@@ -35,6 +36,7 @@ pub use proposals::ProposalOutcome;
 pub use raft::eraftpb::{Entry, EntryType, HardState, Message, MessageType};
 pub use reconfiguration::{MembershipChange, MembershipOutcome, Refusal};
 pub use reconfigure::Progress;
+pub use repair::Repair;
 pub use replay::replay;
 pub use table::{Applied, Command, Position, SharedTable, SnapshotMeta, State, Table};
 pub use txn::{

@@ -134,6 +134,11 @@ impl PeerMessage {
         Ok(Self(message))
     }
 
+    /// Whether there are entries in it, which need space in the log.
+    pub fn carries_entries(&self) -> bool {
+        self.0.get_msg_type() == MessageType::MsgAppend && !self.0.get_entries().is_empty()
+    }
+
     /// The sender's Raft id.
     pub fn from(&self) -> u64 {
         self.0.from

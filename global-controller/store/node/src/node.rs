@@ -14,6 +14,7 @@ use crate::proposals::{ProposalOutcome, Proposals};
 use crate::reads::Reads;
 use crate::ready::{Held, Installing};
 use crate::reconfiguration::{Changing, MembershipChange, MembershipOutcome};
+use crate::repair::Repairing;
 use crate::table::{SnapshotMeta, State, Table};
 use crate::txn::{Changes, Fence, Txn};
 
@@ -172,6 +173,8 @@ pub struct Outputs {
     pub snapshots: Vec<SnapshotOrder>,
     /// Whether to write a snapshot of the state; answered by [`Input::SnapshotTaken`] or [`Input::SnapshotFailed`].
     pub snapshot_due: bool,
+    /// Whether a repair ended with this step: the replica votes again.
+    pub repaired: bool,
 }
 
 /// What was refused or dropped, since the start.
@@ -203,6 +206,7 @@ pub struct Node<S> {
     pub(crate) unsaved_bytes: u64,
     pub(crate) snapshot_running: bool,
     pub(crate) counters: Counters,
+    pub(crate) repairing: Option<Repairing>,
     proposed: Vec<(RequestId, Entry)>,
     view: ReplicaView,
 }
@@ -246,6 +250,7 @@ impl<S: State> Node<S> {
             unsaved_bytes: 0,
             snapshot_running: false,
             counters: Counters::default(),
+            repairing: None,
             proposed: Vec::new(),
             view: ReplicaView::default(),
         };
@@ -266,6 +271,7 @@ impl<S: State> Node<S> {
             self.raw.read_index(context);
         }
         self.work(&mut out)?;
+        self.settle_repair(&mut out);
         out.reads = self.reads.ready(self.state.applied().index);
         let view = self.current_view();
         if view != self.view {
@@ -315,6 +321,7 @@ impl<S: State> Node<S> {
             Input::SnapshotTaken(meta) => self.snapshot_taken(meta),
             Input::SnapshotFailed => self.snapshot_running = false,
             // Raft ignores it where it can't be.
+            Input::Campaign if self.repairing.is_some() => {}
             Input::Campaign => drop(self.raw.campaign()),
             Input::HandOver => self.hand_over(),
         }
@@ -331,13 +338,19 @@ impl<S: State> Node<S> {
         out.lost_reads.extend(self.reads.tick());
         // Raft reads the entries after its applied index when it campaigns, and a snapshot that is being installed
         // has already replaced them.
-        if self.installing.is_none() {
+        if self.repairing.is_some() {
+            // A follower's ticks only lead to elections.
+            self.ask_for_repair(out);
+        } else if self.installing.is_none() {
             self.raw.tick();
         }
     }
 
     /// Raft panics on a few claims that no honest replica makes; they are refused here.
-    fn receive(&mut self, message: Message) {
+    fn receive(&mut self, mut message: Message) {
+        if !self.admit_in_repair(&mut message) || self.forget_acknowledged(&mut message) {
+            return;
+        }
         let last = self.raw.raft.raft_log.last_index();
         let from = message.from;
         let refused = message.to != self.config.id

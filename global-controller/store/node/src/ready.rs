@@ -99,7 +99,7 @@ impl<S: State> Node<S> {
     }
 
     /// Whether a term or vote is on its way to the disk.
-    fn ballot_waits(&self) -> bool {
+    pub(crate) fn ballot_waits(&self) -> bool {
         self.held.iter().any(|earlier| earlier.ballot)
     }
 

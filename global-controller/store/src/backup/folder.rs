@@ -44,7 +44,8 @@ pub(crate) fn state_of(folder: &Path, entries: Entries, place: &Path) -> Result<
         return Err(Error::Unformed { path: path() });
     }
     let scratch = Scratch::of(folder, place).map_err(|source| Error::Io { path: path(), source })?;
-    let start = recover::recover(scratch.layout()).map_err(|source| Error::Recover { path: path(), source })?;
+    let start = recover::recover(scratch.layout(), &recover::Options::of_copy())
+        .map_err(|source| Error::Recover { path: path(), source })?;
     Ok((identity, replayed(start, entries)?))
 }
 

@@ -2,11 +2,15 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
 
 use raft_engine::{Command, Config, Engine, LogBatch, MessageExt, ReadableSize, RecoveryMode};
-use store_node::{Batch, DurableLog, Entry};
+use store_node::{Batch, DurableLog, Entry, HardState};
 
+use super::log::Recovered;
 use super::marker::{self, Marker};
+use super::space::{LogSpace, RETRY, free_bytes};
 
 /// The engine can hold many groups; a store is one.
 const GROUP: u64 = 1;
@@ -17,6 +21,9 @@ const FILE_BYTES: u64 = 16 * 1024 * 1024;
 const PURGE_BYTES: u64 = 64 * 1024 * 1024;
 /// Batches are joined into one write up to about this many bytes, far below the engine's bound of 128 MiB.
 const JOINED_BYTES: u64 = 8 * 1024 * 1024;
+/// Proposals are refused when less than this is free: the engine ends the process when a write fails, so what was
+/// proposed before anyone looked, at most 32 MiB, must still fit beside a new file.
+const FREE_BYTES: u64 = 4 * FILE_BYTES;
 
 /// What goes wrong with the log.
 #[derive(Debug, thiserror::Error)]
@@ -47,20 +54,15 @@ impl MessageExt for Entries {
     }
 }
 
-/// What the log held at the start.
-#[derive(Debug)]
-pub(crate) struct Recovered {
-    /// `None` in a folder where no state was ever written.
-    pub(crate) marker: Option<Marker>,
-    /// All entries held, in order and without a gap.
-    pub(crate) entries: Vec<Entry>,
-}
-
 /// The one writer of the log.
 pub(crate) struct LogEngine {
     engine: Arc<Engine>,
     written: u64,
     flushed: u64,
+    /// Whether the last flushed batch has no later one that says so.
+    unwitnessed: bool,
+    hard_state: HardState,
+    _probe: Probe,
 }
 
 /// Frees files that only hold what was compacted; works beside the writer.
@@ -79,7 +81,7 @@ impl Purger {
 
 impl LogEngine {
     /// Opens the log and reads every kept entry once, so that damage shows now and not when a peer needs it.
-    pub(crate) fn open(folder: &Path) -> Result<(Self, Recovered), Error> {
+    pub(crate) fn open(folder: &Path, space: Arc<LogSpace>) -> Result<(Self, Recovered), Error> {
         let flushed = marker::witnessed(folder)?;
         let engine = Engine::open(Config {
             dir: folder.to_string_lossy().into_owned(),
@@ -101,8 +103,16 @@ impl LogEngine {
         if let (Some(first), Some(last)) = (engine.first_index(GROUP), engine.last_index(GROUP)) {
             engine.fetch_entries_to::<Entries>(GROUP, first, last + 1, None, &mut entries)?;
         }
-        let log = Self { engine: Arc::new(engine), written: found, flushed: found };
-        Ok((log, Recovered { marker, entries }))
+        let recovered = marker.map(|marker| marker.hard_state);
+        let log = Self {
+            engine: Arc::new(engine),
+            written: found,
+            flushed: found,
+            unwitnessed: false,
+            hard_state: recovered.clone().unwrap_or_default(),
+            _probe: Probe::start(folder, space)?,
+        };
+        Ok((log, Recovered { hard_state: recovered, entries }))
     }
 
     pub(crate) fn purger(&self) -> Purger {
@@ -121,12 +131,23 @@ impl LogEngine {
         Ok(target.add_entries::<Entries>(GROUP, &batch.entries)?)
     }
 
-    fn flush(&mut self, target: &mut LogBatch, last: &Batch, sync: bool) -> Result<(), Error> {
+    /// See [`super::log::DiskLog::witness`].
+    pub(crate) fn witness(&mut self) -> Result<(), Error> {
+        if !self.unwitnessed {
+            return Ok(());
+        }
+        self.flush(&mut LogBatch::default(), self.hard_state.clone(), true)?;
+        self.unwitnessed = false;
+        Ok(())
+    }
+
+    fn flush(&mut self, target: &mut LogBatch, hard_state: HardState, sync: bool) -> Result<(), Error> {
         self.written += 1;
-        let hard_state = last.hard_state.clone();
+        self.hard_state.clone_from(&hard_state);
         let marker = Marker { batch: self.written, flushed: self.flushed, hard_state };
         target.put(GROUP, STATE_KEY.to_vec(), marker.encode())?;
         self.engine.write(target, sync)?;
+        self.unwitnessed = sync;
         if sync {
             self.flushed = self.written;
         }
@@ -146,7 +167,7 @@ impl DurableLog for LogEngine {
                 self.add(&mut target, batch)?;
             }
             if let Some(last) = joined.last() {
-                self.flush(&mut target, last, joined.iter().any(|batch| batch.must_sync))?;
+                self.flush(&mut target, last.hard_state.clone(), joined.iter().any(|batch| batch.must_sync))?;
             }
             rest = later;
         }
@@ -166,4 +187,41 @@ fn joinable(batches: &[Batch]) -> usize {
         *place == 0 || (!alone && bytes <= JOINED_BYTES)
     });
     fitting.count()
+}
+
+/// Looks after the space on the disk, as the engine finds out too late.
+struct Probe {
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Probe {
+    fn start(folder: &Path, space: Arc<LogSpace>) -> Result<Self, Error> {
+        let (stop, stopped) = channel::<()>();
+        let folder = folder.to_owned();
+        let work = move || loop {
+            space.report(shortage(&folder));
+            if stopped.recv_timeout(RETRY) != Err(RecvTimeoutError::Timeout) {
+                return;
+            }
+        };
+        let thread = std::thread::Builder::new().name("store-log-space".to_owned()).spawn(work)?;
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn shortage(folder: &Path) -> Option<String> {
+    let free = free_bytes(folder).ok()?;
+    let (mib, folder) = (1024 * 1024, folder.display());
+    let problem = || format!("{} MiB are free in '{folder}', the log keeps {} MiB free", free / mib, FREE_BYTES / mib);
+    (free < FREE_BYTES).then(problem)
 }

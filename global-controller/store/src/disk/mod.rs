@@ -2,11 +2,15 @@
 
 pub(crate) mod files;
 pub(crate) mod identity;
+pub(crate) mod log;
 pub(crate) mod log_engine;
 pub(crate) mod marker;
 pub(crate) mod recover;
+pub(crate) mod repair;
 pub(crate) mod scratch;
 pub(crate) mod snapshot;
+pub(crate) mod space;
+pub(crate) mod wal;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -41,6 +45,10 @@ impl Layout {
 
     pub(crate) fn log(&self) -> PathBuf {
         self.root.join("log")
+    }
+
+    pub(crate) fn repair(&self) -> PathBuf {
+        self.root.join("repair.json")
     }
 
     pub(crate) fn snapshots(&self) -> PathBuf {

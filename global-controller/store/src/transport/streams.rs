@@ -119,6 +119,10 @@ pub(crate) async fn receive(State(shared): State<Arc<Shared>>, request: Request)
         while let Some(frame) = frames.next().map_err(|error| unfit(error.to_string()))? {
             let message = PeerMessage::decode(frame, from, to);
             let message = message.map_err(|error| unfit(hello::describe(&error)))?;
+            // Without space for its entries a message is as good as lost: it would wait in memory for the log.
+            if message.carries_entries() && shared.log_space.get().is_some_and(|space| space.exhausted()) {
+                continue;
+            }
             // A full inbox loses the message, which raft bears; the peer's retry is as good as a queue here.
             let _ = shared.inbox.try_send(Command::Message(message));
         }

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 pub use draw::Draw;
 use store_node::{
     Batch, Changes, Config, Deviation, Entry, HardState, Input, Membership, MembershipOutcome, Message, Node, Outputs,
-    PeerMessage, Position, ProposalOutcome, ReplicaInfo, RequestId, SnapshotMessage, SnapshotMeta, SnapshotPolicy,
-    State, Table,
+    PeerMessage, Position, ProposalOutcome, Repair, ReplicaInfo, RequestId, SnapshotMessage, SnapshotMeta,
+    SnapshotPolicy, State, Table,
 };
 
 /// Who the replica of a number is.
@@ -107,6 +107,20 @@ impl Cluster {
 
     /// Starts a replica from what its disk holds; what was not flushed is lost.
     pub fn start(&mut self, id: u64) {
+        self.start_with(id, None);
+    }
+
+    /// Loses a replica's log after its snapshot, as damage does, and starts it in repair.
+    pub fn damage_and_start(&mut self, id: u64) {
+        let disk = &mut self.replicas.get_mut(&id).unwrap().disk;
+        let meta = disk.snapshot.meta().position;
+        let last = disk.entries.last().map_or(meta, |last| Position { term: last.term, index: last.index });
+        disk.entries.clear();
+        disk.hard_state.commit = meta.index;
+        self.start_with(id, Some(Repair { last }));
+    }
+
+    fn start_with(&mut self, id: u64, repair: Option<Repair>) {
         let replica = self.replicas.get_mut(&id).unwrap();
         replica.disk.waiting.clear();
         replica.boot += 1;
@@ -117,7 +131,10 @@ impl Cluster {
             replica.disk.entries.iter().filter(|entry| entry.index > meta.position.index).cloned().collect();
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let node = Node::new(config, replica.disk.hard_state.clone(), meta, entries, table, &logger).unwrap();
-        replica.node = Some(node);
+        replica.node = Some(match repair {
+            Some(repair) => node.repairing(repair),
+            None => node,
+        });
         self.changes.insert(id, Vec::new());
         self.step(id, []);
     }

@@ -180,6 +180,8 @@ impl World {
             view,
             snapshots,
             snapshot_due,
+            // No disk here is damaged.
+            repaired: _,
         } = out;
         let changed = membership_answers.iter().filter(|(_, outcome)| matches!(outcome, MembershipOutcome::Applied(_)));
         self.counts.membership_changes += changed.count() as u64;
