@@ -6,7 +6,7 @@
 //!
 //! - `bench_store` runs all measures, prints the table and writes the JSON that `OUT` names.
 //! - `bench_store soak MINUTES` puts a full load on this store and fails if its leader changes.
-//! - `bench_store cell in-process|network CLIENTS SECONDS` is one load on this store alone, to be profiled.
+//! - `bench_store cell in-process|network|etcd CLIENTS SECONDS` is one load on one side alone, to be profiled.
 //! - `bench_store replica FOLDER` is a replica of ours; the other commands start it.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
@@ -62,6 +62,6 @@ async fn run() -> Result<ExitCode> {
             let clients = clients.parse().context("CLIENTS is no number")?;
             soak::cell(mode, clients, seconds.parse().context("SECONDS is no number")?).await
         }
-        _ => bail!("usage: bench_store [soak MINUTES | cell in-process|network CLIENTS SECONDS]"),
+        _ => bail!("usage: bench_store [soak MINUTES | cell in-process|network|etcd CLIENTS SECONDS]"),
     }
 }

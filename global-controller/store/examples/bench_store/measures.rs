@@ -79,6 +79,7 @@ pub async fn run(plan: &Plan) -> Result<ExitCode> {
         let etcd = Etcd::start(&plan.etcd, &folder, &authority).await?;
         let sides = (Side::ours(&ours, mode).await?, Side::etcd(&etcd).await?);
         let mut bench = Bench { plan, mode, ours: sides.0, etcd: sides.1, report: &mut report };
+        watchers::memory(&mut bench).await?;
         for clients in PUT_CLIENTS {
             loads(&mut bench, Work::Put, clients).await?;
         }
@@ -87,7 +88,6 @@ pub async fn run(plan: &Plan) -> Result<ExitCode> {
         }
         ranges(&mut bench).await?;
         watchers::fanout(&mut bench).await?;
-        watchers::memory(&mut bench).await?;
         drop(bench);
         ours.close().await;
         drop(etcd);

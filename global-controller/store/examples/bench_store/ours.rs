@@ -68,8 +68,10 @@ pub struct Ours {
 impl Ours {
     /// Starts a new store and waits until the right replica leads.
     pub async fn start(root: &Path, authority: &Authority, own: Own) -> Result<Self> {
-        let replicas: Vec<_> =
-            (1..).zip(free_addresses()?).map(|(n, address)| (format!("ours-{n}"), format!("https://{address}"))).collect();
+        let replicas: Vec<_> = (1..)
+            .zip(free_addresses()?)
+            .map(|(n, address)| (format!("ours-{n}"), format!("https://{address}")))
+            .collect();
         let mut specs = Vec::new();
         for (id, _) in &replicas {
             let (id, folder, credentials) = (id.clone(), root.join(id), authority.issue(id)?);

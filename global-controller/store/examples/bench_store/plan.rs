@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-/// etcd's program.
-pub const ETCD: &str = "ETCD";
+/// Names etcd's program.
+const ETCD: &str = "ETCD";
 
 /// What a run does.
 pub struct Plan {
@@ -26,7 +26,8 @@ pub struct Plan {
     pub range_keys: usize,
     /// Puts whose way to 100 watchers is timed.
     pub fanouts: usize,
-    /// Watchers whose memory is measured.
+    /// Watchers whose memory is measured in a pair; those of all pairs together must fit the streams that a connection
+    /// of ours bears, 1,024.
     pub watchers: usize,
     /// Leaders killed.
     pub kills: usize,
@@ -37,7 +38,7 @@ pub struct Plan {
 impl Plan {
     /// `QUICK=1`: one pair of each; else five, and fifty kills.
     pub fn from_environment() -> Result<Self> {
-        let etcd = PathBuf::from(std::env::var_os(ETCD).with_context(|| format!("{ETCD} names no program of etcd"))?);
+        let etcd = etcd()?;
         let quick = std::env::var("QUICK").is_ok_and(|value| value == "1");
         let default = if quick { "target/bench/store.json" } else { "docs/bench/store.json" };
         let out = std::env::var_os("OUT").map_or_else(|| PathBuf::from(default), PathBuf::from);
@@ -65,11 +66,16 @@ impl Plan {
                 settle: Duration::from_millis(500),
                 range_keys: 100_000,
                 fanouts: 200,
-                watchers: 2_000,
+                watchers: 800,
                 kills: 50,
                 puts: 1_000_000,
             }
         };
         Ok(plan)
     }
+}
+
+/// etcd's program, as the environment names it.
+pub fn etcd() -> Result<PathBuf> {
+    Ok(PathBuf::from(std::env::var_os(ETCD).with_context(|| format!("{ETCD} names no program of etcd"))?))
 }

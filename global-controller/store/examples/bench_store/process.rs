@@ -56,8 +56,10 @@ fn has_setpriv() -> bool {
         let tried = Command::new("setpriv").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
         let found = tried.is_ok_and(|status| status.success());
         if !found {
-            eprintln!("note: setpriv (util-linux) is not installed; if this program is ended with kill -9, its \
-                       child processes stay");
+            eprintln!(
+                "note: setpriv (util-linux) is not installed; if this program is ended with kill -9, its \
+                       child processes stay"
+            );
         }
         found
     })

@@ -108,7 +108,11 @@ async fn range(
 }
 
 /// Each chunk of the answer is one value. The answer's head is sent when the watch is in place.
-async fn watch(State(store): State<Store>, Extension(peer): Extension<Peer>, request: Request) -> Result<Body, Failure> {
+async fn watch(
+    State(store): State<Store>,
+    Extension(peer): Extension<Peer>,
+    request: Request,
+) -> Result<Body, Failure> {
     let body = admit(&peer, request).await?;
     let prefix = std::str::from_utf8(&body).map_err(unfit)?;
     let from = store.range(prefix, None, 1).await.map_err(failed)?.revision;

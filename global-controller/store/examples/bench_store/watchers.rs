@@ -66,32 +66,33 @@ async fn fanout_of(side: &Side, puts: usize) -> Result<f64> {
     Ok(load::part(&took, 50))
 }
 
-/// What many watchers add to the leader's memory, for each of them.
+/// What many watchers add to the leader's memory, for each of them. Comes before any load, and watchers of earlier
+/// pairs stay: memory that was used before and given back to the allocator would hide what they take.
 pub async fn memory(bench: &mut Bench<'_>) -> Result<()> {
     let watchers = bench.plan.watchers;
+    let mut staying = JoinSet::new();
     for pair in 0..bench.plan.pairs {
         let mut bytes = [0.0; 2];
         for who in order(pair) {
-            bytes[who as usize] = memory_of(bench.side(who), watchers).await?;
+            bytes[who as usize] = memory_of(bench.side(who), watchers, &mut staying).await?;
         }
         let [ours, etcd] = bytes;
         println!("  watcher {:<10} pair {pair}: ours {ours:.0} bytes, etcd {etcd:.0} bytes", bench.mode.name());
         bench.report.add("watcher_bytes", bench.mode, watchers, ours, etcd);
     }
+    staying.shutdown().await;
     Ok(())
 }
 
-async fn memory_of(side: &Side, watchers: usize) -> Result<f64> {
+async fn memory_of(side: &Side, watchers: usize, staying: &mut JoinSet<()>) -> Result<f64> {
     sleep(REST).await;
     let before = side.leader_bytes()?;
-    let mut tasks = JoinSet::new();
     for watcher in 0..watchers {
         let mut values = side.handle(watcher)?.watch(&format!("watched/{watcher}/")).await?;
-        tasks.spawn(async move { while values.next().await.is_some() {} });
+        staying.spawn(async move { while values.next().await.is_some() {} });
     }
     sleep(REST).await;
     let after = side.leader_bytes()?;
-    tasks.shutdown().await;
     #[allow(clippy::cast_precision_loss, reason = "memory of a process is far below 2^52 bytes")]
     let grown = after.saturating_sub(before) as f64;
     Ok(grown / load::count(watchers))
