@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -14,7 +15,7 @@ use crate::handle::Handle;
 use crate::ours::free_addresses;
 use crate::process::Process;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const POLL: Duration = Duration::from_millis(10);
 /// Of one question: a member that is starting may leave it unanswered.
 const DEADLINE: Duration = Duration::from_secs(2);
@@ -126,7 +127,7 @@ impl Etcd {
     pub async fn connect(&self, place: usize, count: usize) -> Result<Vec<Handle>> {
         let mut handles = Vec::new();
         for _ in 0..count {
-            handles.push(Handle::Etcd(self.client(place).await?));
+            handles.push(Handle::Etcd(Arc::new(self.client(place).await?)));
         }
         Ok(handles)
     }

@@ -1,5 +1,7 @@
 //! One interface over the three ways to a store: the in-process handle, a network client of ours, and etcd's client.
 
+use std::sync::Arc;
+
 use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
 use etcd_client::{GetOptions, TxnOp, WatchOptions};
@@ -17,7 +19,7 @@ pub enum Handle {
     /// Over the network to a replica of ours.
     Remote(Remote),
     /// Over the network to etcd.
-    Etcd(etcd_client::Client),
+    Etcd(Arc<etcd_client::Client>),
 }
 
 impl Handle {

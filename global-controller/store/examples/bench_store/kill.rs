@@ -24,7 +24,7 @@ use crate::side::Mode;
 
 /// Between two tries.
 const TRY: Duration = Duration::from_millis(5);
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Puts before each kill, so that it hits a store at work.
 const PUTS: usize = 100;
 /// After the killed one came back: it catches up, and the leader knows that it does.

@@ -69,7 +69,9 @@ pub async fn run(side: &Side, work: Work, clients: usize, length: Duration) -> R
     }
     let length = begun.elapsed();
     let after = side.times()?;
-    let each = |before: Duration, after: Duration| (after - before).as_secs_f64() * 1e6 / count(took.len()).max(1.0);
+    let each = |before: Duration, after: Duration| {
+        after.saturating_sub(before).as_secs_f64() * 1e6 / count(took.len()).max(1.0)
+    };
     let (server_us, client_us) = (each(before.0, after.0), each(before.1, after.1));
     let per_second = count(took.len()) / length.as_secs_f64();
     took.sort_unstable();
@@ -109,8 +111,8 @@ async fn client_until(
 pub async fn put_count(handles: &[Handle], clients: usize, puts: usize) -> Result<usize> {
     let next = Arc::new(AtomicUsize::new(0));
     let mut tasks = Vec::new();
-    for handle in handles.iter().cycle().take(clients).cloned() {
-        let (next, value) = (Arc::clone(&next), value());
+    for handle in handles.iter().cycle().take(clients) {
+        let (handle, next, value) = (handle.clone(), Arc::clone(&next), value());
         tasks.push(tokio::spawn(async move {
             let mut failed = 0;
             loop {

@@ -16,7 +16,7 @@ use crate::remote::Remote;
 use crate::replica::{Running, SPEC, Spec};
 
 /// Longer than anything here takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const POLL: Duration = Duration::from_millis(2);
 /// Handing over succeeds nearly always at once; after so many tries something is wrong.
 const HAND_OVERS: usize = 20;

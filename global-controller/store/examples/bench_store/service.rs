@@ -44,11 +44,13 @@ impl IntoResponse for Failure {
     }
 }
 
-fn unfit(error: impl ToString) -> Failure {
+#[allow(clippy::needless_pass_by_value, reason = "it is made for map_err")]
+fn unfit(error: impl std::error::Error) -> Failure {
     Failure(StatusCode::BAD_REQUEST, error.to_string())
 }
 
-fn failed(error: impl ToString) -> Failure {
+#[allow(clippy::needless_pass_by_value, reason = "it is made for map_err")]
+fn failed(error: impl std::error::Error) -> Failure {
     Failure(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
 }
 

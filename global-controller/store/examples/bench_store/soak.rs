@@ -15,7 +15,7 @@ use crate::side::{Mode, Side};
 /// More than what keeps both processors busy.
 const CLIENTS: usize = 64;
 /// Between two lines.
-const LINE: Duration = Duration::from_secs(60);
+const LINE: Duration = Duration::from_mins(1);
 /// Before a single load.
 const WARM_UP: Duration = Duration::from_secs(1);
 
