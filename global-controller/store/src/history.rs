@@ -39,6 +39,15 @@ pub(crate) enum Next {
     Nothing { upto: u64, more: bool },
 }
 
+/// Whole revisions after a position, whatever they change.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Batch {
+    /// The position is no longer held.
+    Compacted,
+    /// The next revisions, none when there are no later ones.
+    Revisions(Vec<Arc<Changes>>),
+}
+
 impl History {
     pub(crate) fn new(max_revisions: usize, max_bytes: usize) -> Self {
         let ring = Ring { items: VecDeque::new(), bytes: 0, floor: 0, latest: 0 };
@@ -92,6 +101,18 @@ impl History {
             }
         }
         Next::Nothing { upto, more: ring.items.len() > start + SCAN_REVISIONS }
+    }
+}
+
+impl History {
+    /// Up to `limit` revisions after `position`, shared and not copied.
+    pub(crate) fn batch(&self, position: u64, limit: usize) -> Batch {
+        let ring = self.ring.read().unwrap_or_else(PoisonError::into_inner);
+        if position < ring.floor {
+            return Batch::Compacted;
+        }
+        let start = ring.items.partition_point(|changes| changes.revision <= position);
+        Batch::Revisions(ring.items.iter().skip(start).take(limit).cloned().collect())
     }
 }
 
