@@ -5,9 +5,7 @@ use std::collections::BTreeSet;
 use crds::{FailureTolerance, Intent, RollbackMode};
 
 use crate::tally::Tally;
-use crate::{
-    Command, Decision, Desired, MemberStage, Observations, RolloutState, Run, Stage, Touched, Weight, words,
-};
+use crate::{Command, Decision, Desired, MemberStage, Observations, RolloutState, Run, Stage, Touched, Weight, words};
 
 /// Every invariant that the state breaks, in words; empty when it is sound.
 ///

@@ -307,8 +307,7 @@ impl RolloutState {
 
     /// Whether a member runs, or may run, something else than it did before this rollout.
     pub(crate) fn is_touched(&self, record: &MemberRecord) -> bool {
-        let unsettled =
-            record.run > self.header.settled_run || record.stage.owes_return() || record.is_unproven();
+        let unsettled = record.run > self.header.settled_run || record.stage.owes_return() || record.is_unproven();
         record.touched != Touched::No && unsettled
     }
 

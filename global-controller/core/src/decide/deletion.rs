@@ -45,7 +45,9 @@ fn returns_first(change: &Change<'_>, name: &str) -> bool {
     let since = match record.stage {
         // One that is not heard has its whole deadline when it is.
         MemberStage::Owed => change.now,
-        MemberStage::Returning { .. } if change.observations.reachability(name) != Reachability::Reachable => change.now,
+        MemberStage::Returning { .. } if change.observations.reachability(name) != Reachability::Reachable => {
+            change.now
+        }
         MemberStage::Returning { since } => since.max(change.observations.judging_since),
         _ => return false,
     };

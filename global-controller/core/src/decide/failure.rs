@@ -8,8 +8,7 @@ use crds::{RollbackMode, RollbackScope};
 /// Sends members that have failed back, and all the others after them when there are too many.
 pub(super) fn judge(change: &mut Change<'_>) {
     // A change of the mode does not stop what is under way.
-    let automatic =
-        |run: &&Run| run.failure_rules.mode == RollbackMode::Automatic || run.stage == Stage::Finishing;
+    let automatic = |run: &&Run| run.failure_rules.mode == RollbackMode::Automatic || run.stage == Stage::Finishing;
     let judged = change.state.header.run.as_ref().filter(|run| run.judges());
     let Some(run) = judged.filter(automatic).cloned() else { return };
     let Tally { overdue, sick, .. } = change.tally();

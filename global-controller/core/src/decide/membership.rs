@@ -28,9 +28,7 @@ fn is_kept(change: &Change<'_>, name: &str) -> bool {
     let touched = change.state.is_touched(record);
     let runs = change.state.header.run.as_ref().is_some_and(|run| !run.is_over());
     let withdrawn = record.stage == MemberStage::Withdrawing;
-    record.stage.owes_return()
-        || (touched && change.state.rolling_back().is_some())
-        || (touched && runs && withdrawn)
+    record.stage.owes_return() || (touched && change.state.rolling_back().is_some()) || (touched && runs && withdrawn)
 }
 
 /// Forgets those whose `MemberCluster` is gone: nobody is left to tell.

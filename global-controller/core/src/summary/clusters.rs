@@ -31,9 +31,12 @@ pub(super) fn needing_attention(view: &View<'_>) -> Vec<ClusterStatus> {
     ];
     let owed_revision = view.owed();
     let pending = |name: &&String| owed_revision.contains(name);
-    let borne = view.state.header.run.as_ref().is_some_and(|run| {
-        run.stage == Stage::Succeeded || tally.silent() <= run.unreachable_limit
-    });
+    let borne = view
+        .state
+        .header
+        .run
+        .as_ref()
+        .is_some_and(|run| run.stage == Stage::Succeeded || tally.silent() <= run.unreachable_limit);
     let silent_owed = tally.silent_assigned.iter().chain(&tally.silent_unassigned).filter(pending).filter(|_| borne);
     let silent = tally.silent_assigned.iter().chain(&tally.silent_unassigned);
     let applying = tally.applying.iter().map(|member| troubled_member("Progressing", member));
@@ -50,7 +53,10 @@ pub(super) fn needing_attention(view: &View<'_>) -> Vec<ClusterStatus> {
                 .map(named("TargetMissing", "named in targetClusters, but there is no such MemberCluster")),
         )
         .chain(owed.iter().map(named("Unreachable", "its agent is silent; owed the return to what it ran before")))
-        .chain(silent_owed.map(named("Owed", "its agent is silent; owed the revision, which it gets when it is heard again")))
+        .chain(
+            silent_owed
+                .map(named("Owed", "its agent is silent; owed the revision, which it gets when it is heard again")),
+        )
         .chain(silent.map(named("Unreachable", "its agent is silent")))
         .chain(applying)
         .chain(view.state.given_back().into_iter().map(|name| returned(view, name)))

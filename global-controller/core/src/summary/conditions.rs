@@ -50,7 +50,10 @@ fn reconciling(view: &View<'_>) -> ConditionFact {
     match &view.waiting {
         None => fact("Reconciling", Some(false), "Done", "nothing is left to do"),
         Some(waiting) => {
-            let idle = matches!(waiting, WaitingOn::NoPayload | WaitingOn::EmptyPlan | WaitingOn::Paused { .. } | WaitingOn::Owed { .. });
+            let idle = matches!(
+                waiting,
+                WaitingOn::NoPayload | WaitingOn::EmptyPlan | WaitingOn::Paused { .. } | WaitingOn::Owed { .. }
+            );
             fact("Reconciling", Some(!idle && !waiting.holds()), waiting.reason(), &waiting.message())
         }
     }
@@ -83,7 +86,8 @@ fn degraded(view: &View<'_>) -> ConditionFact {
             fact("Degraded", Some(true), "RollbackIncomplete", &text)
         }
         Stage::Finishing | Stage::GivenUp => {
-            let text = format!("run {number} to revision {revision}: {} failed, {} allowed", run.failures, run.failure_limit);
+            let text =
+                format!("run {number} to revision {revision}: {} failed, {} allowed", run.failures, run.failure_limit);
             fact("Degraded", Some(true), "TooManyFailed", &text)
         }
         _ if run.failures > 0 => {
@@ -102,7 +106,12 @@ fn complete(view: &View<'_>) -> ConditionFact {
         return fact("Complete", Some(false), "Running", &format!("run {} is not over", run.number));
     }
     if run.stage == Stage::GivenUp {
-        return fact("Complete", Some(false), "TooManyFailed", &format!("run {} ended with too many failures", run.number));
+        return fact(
+            "Complete",
+            Some(false),
+            "TooManyFailed",
+            &format!("run {} ended with too many failures", run.number),
+        );
     }
     if run.is_rolled_back() {
         let reason = if run.stage == Stage::Failed { "RollbackIncomplete" } else { "RolledBack" };

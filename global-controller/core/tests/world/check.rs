@@ -124,8 +124,7 @@ impl World {
 fn check_summary(state: &RolloutState, desired: Desired<'_>, summary: &Summary) {
     let status = &summary.status;
     let counts = status.counts;
-    let by_state =
-        [counts.healthy, counts.in_flux, counts.owed, counts.returning, counts.returned, counts.not_started];
+    let by_state = [counts.healthy, counts.in_flux, counts.owed, counts.returning, counts.returned, counts.not_started];
     assert_eq!(by_state.iter().sum::<i32>(), counts.total, "{counts:?}");
     let told = counts.healthy + counts.in_flux;
     assert!((told..=told + counts.owed).contains(&counts.assigned), "{counts:?}");
