@@ -129,10 +129,10 @@ fn spec(count: usize) -> impl Strategy<Value = Spec> {
                     max_concurrency,
                     deadline_seconds,
                     max_failures,
-                    rollback,
                     tolerance,
                     max_unreachable,
                     min_ready_seconds,
+                    rollback,
                     paused,
                     ..Spec::new(&[], &steps)
                 }

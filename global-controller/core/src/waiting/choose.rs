@@ -110,7 +110,7 @@ fn catch_up(
     }
     // Neither silent members nor those that are healthy no longer hold it.
     let (overdue, missing, refused) = (tally.overdue.clone(), tally.missing.clone(), tally.refused.clone());
-    let own = Tally { overdue, missing, refused, ..Tally::default() };
+    let own = Tally { missing, refused, overdue, ..Tally::default() };
     let wait = stopped_by_members(run, &own);
     Some(wait.or_else(|| under_way(run, tally, observations)).unwrap_or(WaitingOn::Decision))
 }
