@@ -1,5 +1,7 @@
 //! The end of a run in which too many have failed while only those that fail return (`rollback.scope: Member`).
 
+use std::collections::BTreeSet;
+
 use super::{EventKind, change::Change, order};
 use crate::{MemberStage, Reachability, Stage, words};
 
@@ -15,7 +17,7 @@ pub(super) fn proceed(change: &mut Change<'_>) {
 /// their order is replaced by a return before it finds them.
 fn take_back_undelivered(change: &mut Change<'_>) {
     let Some(run) = change.state.header.run.clone() else { return };
-    let missing: Vec<String> = change.tally().missing.into_iter().map(|member| member.name).collect();
+    let missing: BTreeSet<String> = change.tally().missing.into_iter().map(|member| member.name).collect();
     let since = change.now;
     for name in change.state.begun().to_vec() {
         let in_flux = change.state.stage_of(&name).is_in_flux();

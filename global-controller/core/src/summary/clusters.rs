@@ -29,7 +29,7 @@ pub(super) fn needing_attention(view: &View<'_>) -> Vec<ClusterStatus> {
         ("Returning", returning),
         ("Returning", &tally.going_back),
     ];
-    let owed_revision = view.owed();
+    let owed_revision: BTreeSet<&String> = view.owed().into_iter().collect();
     let pending = |name: &&String| owed_revision.contains(name);
     let borne = view
         .state
