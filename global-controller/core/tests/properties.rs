@@ -648,7 +648,11 @@ proptest! {
         spec in spec(90),
         story in proptest::collection::vec((mass_happening(90), 0..4_usize), 0..14),
     ) {
-        let mut told = Story::new(World::fleet(0, spec.with(|spec| spec.selector = Some("{matchLabels: {env: prod}}".to_owned()))));
+        let mut told = Story::new(World::fleet(0, spec.with(|spec| {
+            spec.selector = Some("{matchLabels: {env: prod}}".to_owned());
+            // One member after the other is told by the smaller fleets; here it would only take long.
+            (spec.tolerance, spec.min_ready_seconds) = (None, None);
+        })));
         for member in (0..90).map(name) {
             told.world.join(&member, "prod");
         }
