@@ -33,7 +33,8 @@ pub use names::*;
 pub use payload::{Revision, WorkloadKind, WorkloadPayload, images_hash};
 pub use report::{AgentInfo, AssignmentEvent, Heartbeat, Heartbeats, Leader, Register, Report, Reports};
 pub use rollout::{
-    Canary, ClusterScopeRollout, ClusterScopeRolloutSpec, Rollback, RollbackMode, RolloutStrategy, Step,
+    Canary, ClusterScopeRollout, ClusterScopeRolloutSpec, FailureTolerance, Rollback, RollbackMode, RollbackScope,
+    RolloutStrategy, Step,
 };
 pub use selector::{ClusterSelector, SelectorOperator, SelectorRequirement};
 pub use status::{

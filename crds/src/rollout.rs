@@ -60,6 +60,7 @@ pub struct ClusterScopeRolloutSpec {
 /// How the change spreads.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.minReadySeconds < self.progressDeadlineSeconds").message("minReadySeconds must be less than progressDeadlineSeconds: no member would ever be healthy in time").reason(Reason::FieldValueInvalid).field_path(".minReadySeconds"))]
 pub struct RolloutStrategy {
     /// Canary steps.
     pub canary: Canary,
@@ -74,11 +75,38 @@ pub struct RolloutStrategy {
     #[serde(default = "default_max_failures")]
     #[schemars(extend("minimum" = 0, "pattern" = "^(100|[1-9]?[0-9])%$"))]
     pub max_failures: IntOrPercent,
+    /// How far failures may overshoot maxFailures. Soft: members in flux are limited by maxConcurrency alone, so all of
+    /// them may turn out to fail. Strict: no more members are in flux than may still fail, and one, so failures never
+    /// exceed maxFailures by more than the one that ends the run; this is slower. Default Soft.
+    #[serde(default)]
+    pub failure_tolerance: FailureTolerance,
+    /// How many members of the waves begun may be silent without holding the run: a number, or a percentage of the
+    /// members planned up to the current step, rounded down. It is a budget of its own: silence is no failure. A silent
+    /// member is not waited for; it is owed the revision, and gets it when it is heard again. Default 0: the first
+    /// silent one holds the run.
+    #[serde(default = "default_max_failures")]
+    #[schemars(extend("minimum" = 0, "pattern" = "^(100|[1-9]?[0-9])%$"))]
+    pub max_unreachable: IntOrPercent,
     /// Seconds that one member may take from its assignment until it is healthy. A member that takes longer has
     /// failed; its return may take as long again. 1 to 86400, default 600.
     #[serde(default = "default_progress_deadline")]
     #[schemars(range(min = 1, max = 86_400))]
     pub progress_deadline_seconds: i64,
+    /// Seconds that a member must be healthy without a break before it counts as healthy; until then it is in flux. Part
+    /// of progressDeadlineSeconds, and less than it. 0 to 86399, default 0: it counts at once.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 86_399))]
+    pub min_ready_seconds: i64,
+}
+
+/// How far failures may overshoot `maxFailures`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum FailureTolerance {
+    /// By less than what is in flux.
+    #[default]
+    Soft,
+    /// By the one that ends the run.
+    Strict,
 }
 
 /// What is done about members that fail.
@@ -90,6 +118,11 @@ pub struct Rollback {
     /// back; the run holds until the members are healthy or the payload changes. Default Automatic.
     #[serde(default)]
     pub mode: RollbackMode,
+    /// Who goes back past maxFailures. Fleet: every member that this rollout has touched since it last succeeded.
+    /// Member: only those that fail; those in flux are waited for, those that are healthy keep the revision, and the run
+    /// ends as Failed. Either way the revision is in quarantine. Default Fleet.
+    #[serde(default)]
+    pub scope: RollbackScope,
     /// How many members may be going back at once in a rollback: a number of at least 1, or a percentage of the members
     /// that were touched, rounded up. Default "100%".
     #[serde(default = "default_return_concurrency")]
@@ -106,9 +139,23 @@ pub enum RollbackMode {
     Manual,
 }
 
+/// Who goes back when too many members have failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RollbackScope {
+    /// Every touched member.
+    #[default]
+    Fleet,
+    /// Only those that fail.
+    Member,
+}
+
 impl Default for Rollback {
     fn default() -> Self {
-        Self { mode: RollbackMode::default(), max_concurrency: default_return_concurrency() }
+        Self {
+            mode: RollbackMode::default(),
+            scope: RollbackScope::default(),
+            max_concurrency: default_return_concurrency(),
+        }
     }
 }
 

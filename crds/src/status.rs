@@ -85,9 +85,11 @@ pub enum Phase {
     RollingBack,
     /// Every touched member whose agent is heard runs what it ran before, and is as healthy as then.
     RolledBack,
-    /// Every member is healthy at the revision, but for failures within maxFailures.
+    /// Every member is healthy at the revision, but for failures within maxFailures and for unreachable ones within
+    /// maxUnreachable, which are owed it. Members that join later, or are heard again, get it while the phase stays.
     Succeeded,
-    /// Rolled back, and members are not back to what they ran before; waitingOn names them.
+    /// Rolled back, and members are not back to what they ran before; or, with rollback.scope Member, too many failed and
+    /// the healthy ones keep the revision. waitingOn says which.
     Failed,
 }
 
@@ -108,7 +110,7 @@ impl Phase {
     }
 }
 
-/// Members by state. `total` counts all planned members; `healthy`, `inFlux`, `returning`, `returned` and
+/// Members by state. `total` counts all planned members; `healthy`, `inFlux`, `owed`, `returning`, `returned` and
 /// `notStarted` add up to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -122,9 +124,12 @@ pub struct Counts {
     /// Healthy at the revision.
     #[serde(default)]
     pub healthy: i32,
-    /// Told to run the revision and not (or no longer) healthy.
+    /// Told to run the revision, not silent, and not (or no longer) healthy.
     #[serde(default)]
     pub in_flux: i32,
+    /// Silent, and not healthy at the revision when last heard, though their wave has begun: they are owed it.
+    #[serde(default)]
+    pub owed: i32,
     /// Told to go back to what they ran before, and not back yet.
     #[serde(default)]
     pub returning: i32,

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use federated_store::Fence;
-use rollout_core::{Decision, MemberFacts, Millis, decide, lint};
+use rollout_core::{Decision, MemberFacts, Millis, decide, lint, lint_orders};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -184,7 +184,8 @@ impl Driver<'_> {
         let decided = catch_unwind(AssertUnwindSafe(|| {
             self.world.look(uid, members, |known, desired, observations| {
                 let decision = decide(&known.state, desired, observations, now);
-                let broken = lint(&decision.state, desired, observations);
+                let mut broken = lint(&decision.state, desired, observations);
+                broken.extend(lint_orders(&decision, observations));
                 let before = Before { state: known.state.clone(), header_revision: known.header_revision };
                 (before, decision, broken)
             })

@@ -2,9 +2,11 @@
 //! the commands that bring it about.
 
 mod advance;
+mod catch_up;
 mod change;
 mod deletion;
 mod failure;
+mod finish;
 mod forward;
 mod membership;
 mod order;
@@ -118,11 +120,15 @@ pub fn decide(state: &RolloutState, desired: Desired<'_>, observations: &Observa
     let mut change = Change::new(state, observations, now);
     match desired {
         Desired::Deleted { .. } => deletion::proceed(&mut change),
-        Desired::Invalid { .. } => watch(&mut change),
+        Desired::Invalid { .. } => {
+            run::hold_clock(&mut change, true);
+            watch(&mut change);
+        }
         Desired::Present(rollout) => {
             run::follow(&mut change, rollout);
             watch(&mut change);
             advance::proceed(&mut change, rollout);
+            catch_up::proceed(&mut change, rollout);
             membership::withdraw_leavers(&mut change);
             forward::assign(&mut change, rollout);
         }
@@ -136,4 +142,5 @@ fn watch(change: &mut Change<'_>) {
     silence::heed(change);
     failure::judge(change);
     rollback::proceed(change);
+    finish::proceed(change);
 }

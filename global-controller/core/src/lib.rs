@@ -25,7 +25,7 @@ mod waves;
 mod words;
 
 pub use decide::{Command, Decision, Desired, Event, EventKind, MAX_MEMBERS_PER_DECISION, decide};
-pub use lint::lint;
+pub use lint::{lint, lint_orders};
 pub use observations::{MemberFacts, Observations, Reachability};
 pub use plan::{Order, order};
 pub use rollout::{FailureRules, Payload, Rollout, Step, Weight, WeightError};

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use crds::{Intent, RollbackMode};
+use crds::{FailureTolerance, Intent, RollbackMode};
 
-use crate::{Desired, MemberStage, Observations, RolloutState, Run, Stage, Touched, Weight};
+use crate::tally::Tally;
+use crate::{Command, Decision, Desired, MemberStage, Observations, RolloutState, Run, Stage, Touched, Weight, words};
 
 /// Every invariant that the state breaks, in words; empty when it is sound.
 ///
@@ -43,7 +44,12 @@ fn lint_run(state: &RolloutState, run: &Run, broken: &mut Vec<String>) {
         "a run has an end if and only if it is over".to_owned()
     });
     let placed = match stage {
-        Stage::Updating | Stage::RollingBack | Stage::RolledBack | Stage::Failed => true,
+        Stage::Updating
+        | Stage::Finishing
+        | Stage::GivenUp
+        | Stage::RollingBack
+        | Stage::RolledBack
+        | Stage::Failed => true,
         Stage::Pausing(_) => !run.in_last_step(),
         Stage::Soaking(_) | Stage::Succeeded => run.in_last_step(),
     };
@@ -53,27 +59,70 @@ fn lint_run(state: &RolloutState, run: &Run, broken: &mut Vec<String>) {
     // A deletion takes the assignments away again, wherever the run stands.
     let settled = matches!(stage, Stage::Pausing(_) | Stage::Soaking(_) | Stage::Succeeded);
     if settled && !state.header.deleting {
-        for name in state.begun() {
-            let stage = state.stage_of(name);
-            let updated =
-                matches!(stage, MemberStage::Healthy { .. } | MemberStage::Unhealthy { .. }) || stage.is_given_back();
-            require(updated, broken, || format!("{name} is {stage:?} after its wave was healthy"));
-        }
+        lint_left_behind(state, run, broken);
     }
-    require(run.is_rolled_back() == state.header.quarantine.contains(&run.revision), broken, || {
-        "a run is rolled back if and only if its revision is in quarantine".to_owned()
+    require(run.is_refused() == state.header.quarantine.contains(&run.revision), broken, || {
+        "too many have failed in a run if and only if its revision is in quarantine".to_owned()
     });
     require(!run.goes_forward() || run.failures <= run.failure_limit || is_manual(run), broken, || {
         format!("{} failed, {} allowed, and the run goes on", run.failures, run.failure_limit)
     });
     if *stage == Stage::Succeeded {
-        require(state.plan.wave_end == state.plan.members.len(), broken, || {
-            "the run ended before its waves".to_owned()
-        });
         require(state.header.accepted_revision.as_ref() == Some(&run.revision), broken, || {
             "the run succeeded and its revision is not accepted".to_owned()
         });
     }
+}
+
+/// A step leaves behind as many as `maxUnreachable` bears; after the end those who came later are on their way, too.
+fn lint_left_behind(state: &RolloutState, run: &Run, broken: &mut Vec<String>) {
+    let updated = |stage: MemberStage| {
+        matches!(stage, MemberStage::Healthy { .. } | MemberStage::Unhealthy { .. }) || stage.is_given_back()
+    };
+    let behind: Vec<&String> = state.begun().iter().filter(|name| !updated(state.stage_of(name))).collect();
+    require(behind.len() <= run.unreachable_most + run.caught_up, broken, || {
+        let stages: Vec<String> = behind.iter().map(|name| format!("{name} is {:?}", state.stage_of(name))).collect();
+        format!("{} after the wave was healthy, {} allowed", words::list(&stages), run.unreachable_most)
+    });
+}
+
+/// Every invariant that the orders of a decision break, in words; empty when they are sound.
+pub fn lint_orders(decision: &Decision, observations: &Observations<'_>) -> Vec<String> {
+    let mut broken = Vec::new();
+    let state = &decision.state;
+    let Some(run) = &state.header.run else { return broken };
+    let mut applies = false;
+    for command in &decision.commands {
+        let Command::Assign { member, spec } = command else { continue };
+        let forward = matches!(spec.intent, Intent::Apply | Intent::Observe);
+        require(!forward || !state.header.quarantine.contains(&spec.revision), &mut broken, || {
+            format!("{member} is told to {} a revision in quarantine", spec.intent.as_str())
+        });
+        require(!forward || state.begun().contains(member), &mut broken, || {
+            format!("{member} is told to {}, but its wave has not begun", spec.intent.as_str())
+        });
+        applies |= spec.intent == Intent::Apply;
+    }
+    if applies {
+        lint_limits(&Tally::of(state, observations, state.header.decided_at), run, &mut broken);
+    }
+    broken
+}
+
+/// What must hold whenever a member is told to apply.
+fn lint_limits(tally: &Tally, run: &Run, broken: &mut Vec<String>) {
+    require(tally.in_flux <= run.flux_limit, broken, || {
+        format!("{} in flux, {} allowed", tally.in_flux, run.flux_limit)
+    });
+    let perhaps_failed = run.failures + tally.in_flux + tally.silent_in_flux;
+    let strict = run.failure_rules.tolerance == FailureTolerance::Strict;
+    require(!strict || perhaps_failed <= run.failure_limit + 1, broken, || {
+        format!("{perhaps_failed} may have failed, {} allowed, and the tolerance is Strict", run.failure_limit)
+    });
+    let silent = tally.silent_assigned.len();
+    require(!run.goes_forward() || silent <= run.unreachable_limit, broken, || {
+        format!("{silent} assigned and silent, {} allowed, and the run goes on", run.unreachable_limit)
+    });
 }
 
 fn is_manual(run: &Run) -> bool {
@@ -119,7 +168,9 @@ fn lint_header(state: &RolloutState, desired: Desired<'_>, broken: &mut Vec<Stri
     require(header.settled_run <= header.runs_started, broken, || "a run was settled that never started".to_owned());
     require(deleted || !header.finalizer_released, broken, || "a rollout that is there was let go".to_owned());
     require(header.deleting || !header.finalizer_released, broken, || "let go without deletion".to_owned());
-    let withdrawn = state.members.values().all(|record| record.stage == MemberStage::Withdrawing);
+    // A return that a rollback has left behind is carried out first.
+    let let_go = |stage: MemberStage| stage == MemberStage::Withdrawing || stage.is_given_back();
+    let withdrawn = state.members.values().all(|record| let_go(record.stage));
     require(!header.finalizer_released || withdrawn, broken, || "let go before every member was withdrawn".to_owned());
 }
 

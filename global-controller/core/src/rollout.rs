@@ -1,6 +1,6 @@
 //! A rollout as decisions use it: parsed once, complete, valid.
 
-use crds::{ClusterSelector, IntOrPercent, Revision, RollbackMode, WorkloadPayload};
+use crds::{ClusterSelector, FailureTolerance, IntOrPercent, Revision, RollbackMode, RollbackScope, WorkloadPayload};
 use serde::{Deserialize, Serialize};
 
 use crate::Millis;
@@ -42,10 +42,22 @@ pub struct FailureRules {
     /// Seconds from a member's assignment until it must be healthy, and from its return until it must be back; 1 to
     /// 86400.
     pub progress_deadline_seconds: i64,
+    /// Seconds that a member must be healthy without a break before it counts as healthy; less than the deadline.
+    #[serde(default)]
+    pub min_ready_seconds: i64,
     /// Members that may fail before all roll back.
     pub max_failures: IntOrPercent,
+    /// Whether no more members are in flux than may still fail, and one.
+    #[serde(default)]
+    pub tolerance: FailureTolerance,
+    /// Members that may be silent without holding the run.
+    #[serde(default = "none")]
+    pub max_unreachable: IntOrPercent,
     /// Who takes members back.
     pub mode: RollbackMode,
+    /// Who goes back when too many have failed.
+    #[serde(default)]
+    pub scope: RollbackScope,
     /// Members that may be going back at once in a rollback.
     pub return_concurrency: IntOrPercent,
 }
@@ -55,17 +67,31 @@ impl Default for FailureRules {
     fn default() -> Self {
         Self {
             progress_deadline_seconds: 600,
-            max_failures: IntOrPercent::Count(0),
+            min_ready_seconds: 0,
+            max_failures: none(),
+            tolerance: FailureTolerance::Soft,
+            max_unreachable: none(),
             mode: RollbackMode::Automatic,
+            scope: RollbackScope::Fleet,
             return_concurrency: IntOrPercent::Percent(100),
         }
     }
+}
+
+/// Also what records of older versions mean, which have no such field.
+fn none() -> IntOrPercent {
+    IntOrPercent::Count(0)
 }
 
 impl FailureRules {
     /// The deadline of a member.
     pub(crate) fn deadline_millis(&self) -> i64 {
         self.progress_deadline_seconds * 1000
+    }
+
+    /// How long a member must be healthy before it counts.
+    pub(crate) fn min_ready_millis(&self) -> i64 {
+        self.min_ready_seconds * 1000
     }
 }
 

@@ -104,9 +104,18 @@ pub struct Run {
     /// `maxFailures` as a number of members: rises with the waves, never falls unless the field changes.
     #[serde(default)]
     pub failure_limit: usize,
-    /// Failures so far, those of members that have left since included.
+    /// Failures so far, those of members that have left since included, and those of a catch-up.
     #[serde(default)]
     pub failures: usize,
+    /// `maxUnreachable` as a number of members: rises with the waves, never falls unless the field changes.
+    #[serde(default)]
+    pub unreachable_limit: usize,
+    /// The highest that `unreachable_limit` has been: so many members a step may have left behind.
+    #[serde(default)]
+    pub unreachable_most: usize,
+    /// Members that were taken into the plan after the run had succeeded, and whose turn to catch up has come.
+    #[serde(default)]
+    pub caught_up: usize,
     /// Whether any member ran something else before this run; if none did, it ends with `NothingToDo`.
     pub changed_members: bool,
     /// Whether a person has paused it, as last seen.
@@ -124,8 +133,13 @@ pub enum Stage {
     Pausing(Clock),
     /// All members of the plan were healthy when the soak began.
     Soaking(Clock),
-    /// The run is over: every planned member was healthy at the revision after the soak, or had failed within budget.
+    /// The run is over: every planned member was healthy at the revision after the soak, had failed within budget, or was
+    /// silent within budget and is owed it. Those, and members that join later, catch up.
     Succeeded,
+    /// Too many have failed, and only those that fail return: the members in flux are waited for.
+    Finishing,
+    /// The run is over: too many have failed. Those that were healthy keep the revision.
+    GivenUp,
     /// Too many have failed: every touched member returns.
     RollingBack,
     /// The run is over: every touched member that is heard has returned.
@@ -180,6 +194,13 @@ pub struct MemberRecord {
     /// Whether it was silent while in flux.
     #[serde(default)]
     pub silence: Silence,
+    /// Since when it is healthy while that does not count yet (`minReadySeconds`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_since: Option<Millis>,
+    /// Number of the run in which it last failed; 0 if in none. It gets the revision of that run no more, also when it
+    /// leaves and comes back.
+    #[serde(default)]
+    pub failed_in: i64,
 }
 
 /// Whether a member in flux was silent, so that its report may be old.
@@ -286,12 +307,21 @@ impl RolloutState {
 
     /// Whether a member runs, or may run, something else than it did before this rollout.
     pub(crate) fn is_touched(&self, record: &MemberRecord) -> bool {
-        record.touched != Touched::No && (record.run > self.header.settled_run || record.stage.owes_return())
+        let unsettled = record.run > self.header.settled_run || record.stage.owes_return() || record.is_unproven();
+        record.touched != Touched::No && unsettled
     }
 
     /// Planned members that failed in the current run and were told to return.
     pub(crate) fn given_back(&self) -> Vec<&str> {
         self.plan.members.iter().map(String::as_str).filter(|name| self.stage_of(name).is_given_back()).collect()
+    }
+
+    /// Planned members that neither run the revision nor have failed at it: after a success those that it is owed to.
+    pub(crate) fn pending(&self) -> Vec<&str> {
+        let arrived = |stage: MemberStage| {
+            matches!(stage, MemberStage::Healthy { .. } | MemberStage::Unhealthy { .. }) || stage.is_given_back()
+        };
+        self.plan.members.iter().map(String::as_str).filter(|name| !arrived(self.stage_of(name))).collect()
     }
 
     /// The run, while its members are going back.
@@ -315,7 +345,14 @@ impl MemberRecord {
             touched: Touched::No,
             containers: BTreeSet::new(),
             silence: Silence::None,
+            ready_since: None,
+            failed_in: 0,
         }
+    }
+
+    /// Whether it was told to apply in some run, and no report has said that it was ever healthy there.
+    pub(crate) fn is_unproven(&self) -> bool {
+        self.touched != Touched::No && matches!(self.stage, MemberStage::Applying { .. })
     }
 }
 
@@ -349,12 +386,27 @@ impl Run {
 
     /// Whether it is over.
     pub fn is_over(&self) -> bool {
-        matches!(self.stage, Stage::Succeeded | Stage::RolledBack | Stage::Failed)
+        matches!(self.stage, Stage::Succeeded | Stage::GivenUp | Stage::RolledBack | Stage::Failed)
     }
 
     /// Whether it is on its way through the steps.
     pub fn goes_forward(&self) -> bool {
         matches!(self.stage, Stage::Updating | Stage::Pausing(_) | Stage::Soaking(_))
+    }
+
+    /// Whether too many have failed in it, so that its revision is in quarantine.
+    pub fn is_refused(&self) -> bool {
+        self.is_rolled_back() || matches!(self.stage, Stage::Finishing | Stage::GivenUp)
+    }
+
+    /// Whether members that were told to apply, or are told yet, can still fail.
+    pub(crate) fn judges(&self) -> bool {
+        self.goes_forward() || matches!(self.stage, Stage::Finishing | Stage::Succeeded)
+    }
+
+    /// Whether it has succeeded and takes those along who came later or were silent.
+    pub(crate) fn catches_up(&self) -> bool {
+        self.stage == Stage::Succeeded && self.failures <= self.failure_limit
     }
 
     /// Whether it was rolled back, completely or not, or is being.

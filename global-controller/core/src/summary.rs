@@ -107,13 +107,13 @@ impl View<'_> {
         match (waiting, stage) {
             (_, None) | (WaitingOn::NoPayload | WaitingOn::EmptyPlan, _) => Phase::Pending,
             (_, Some(Stage::RolledBack)) => Phase::RolledBack,
-            (_, Some(Stage::Failed)) => Phase::Failed,
+            (_, Some(Stage::Failed | Stage::GivenUp)) => Phase::Failed,
+            // Over and still waiting: for members that catch up, or for a deletion that some have not acknowledged.
+            (_, Some(Stage::Succeeded)) => Phase::Succeeded,
             (WaitingOn::Paused { .. }, _) => Phase::Paused,
             (waiting, _) if waiting.holds() => Phase::Holding,
             (_, Some(Stage::Pausing(_) | Stage::Soaking(_))) => Phase::Verifying,
-            (_, Some(Stage::Updating | Stage::RollingBack)) => Phase::Progressing,
-            // Over and still waiting: only a deletion that some members have not acknowledged.
-            (_, Some(Stage::Succeeded)) => Phase::Succeeded,
+            (_, Some(Stage::Updating | Stage::Finishing | Stage::RollingBack)) => Phase::Progressing,
         }
     }
 
@@ -145,18 +145,32 @@ impl View<'_> {
         let number = |is: fn(MemberStage) -> bool| stages.iter().filter(|stage| is(**stage)).count();
         let (assigned, in_flux) = (number(MemberStage::is_assigned), number(MemberStage::is_in_flux));
         let (given_back, returning) = (number(MemberStage::is_given_back), number(MemberStage::owes_return));
+        let owed = self.owed();
+        let told = owed.iter().filter(|name| self.state.stage_of(name).is_assigned()).count();
         let failures = self.state.header.run.as_ref().map_or(0, |run| run.failures);
         Counts {
             total: words::count(planned.len()),
             assigned: words::count(assigned),
             healthy: words::count(assigned - in_flux),
-            in_flux: words::count(in_flux),
+            in_flux: words::count(in_flux - told),
+            owed: words::count(owed.len()),
             returning: words::count(returning),
             returned: words::count(given_back - returning),
             failed: words::count(failures),
-            not_started: words::count(planned.len() - assigned - given_back),
+            not_started: words::count(planned.len() - assigned - given_back - (owed.len() - told)),
             unreachable: words::count(planned.iter().filter(silent).count()),
         }
+    }
+
+    /// Silent members whose waves have begun, and that were not healthy at the revision when last heard.
+    fn owed(&self) -> Vec<&String> {
+        let owed = |name: &&String| {
+            let stage = self.state.stage_of(name);
+            let silent = self.observations.reachability(name) == Reachability::Unreachable;
+            silent && !matches!(stage, MemberStage::Healthy { .. }) && !stage.is_given_back()
+        };
+        let runs = self.state.header.run.as_ref().is_some_and(Run::judges);
+        self.state.begun().iter().filter(|_| runs).filter(owed).collect()
     }
 
     /// Says whether metrics are checked, wherever a pause or soak would check them.

@@ -2,10 +2,12 @@
 //!
 //! Decisions, reasons for waiting and the status are all read from the same tally, so they can't disagree.
 
-use crds::{Intent, Outcome, RolloutAssignment, RolloutAssignmentStatus, images_hash};
+use crds::{FailureTolerance, Intent, Outcome, RolloutAssignment, RolloutAssignmentStatus, images_hash};
 
 use crate::returns::return_answer;
-use crate::{MemberStage, MemberTrouble, Millis, Observations, Reachability, RolloutState, Run, Silence};
+use crate::{
+    MemberRecord, MemberStage, MemberTrouble, Millis, Observations, Reachability, RolloutState, Run, Silence, Stage,
+};
 
 /// A member that was healthy has failed after being unhealthy for so long without a break.
 const UNHEALTHY_MILLIS: Millis = 60_000;
@@ -18,8 +20,10 @@ const REPORT_MILLIS: Millis = 15_000;
 pub(crate) struct Tally {
     /// Told to run the revision.
     pub assigned: usize,
-    /// Of these, not or no longer healthy.
+    /// Of these, not silent, and not or no longer healthy.
     pub in_flux: usize,
+    /// Silent, and not or no longer healthy when last heard.
+    pub silent_in_flux: usize,
     /// Healthy and heard: the only evidence on which a step advances.
     pub evident: usize,
     /// Observed, heard, and not told to run the revision yet.
@@ -40,6 +44,8 @@ pub(crate) struct Tally {
     pub given_back: usize,
     /// Of these, on their way within their deadline.
     pub returning: Vec<MemberTrouble>,
+    /// On their way back from an earlier run, within their deadline: this comes first.
+    pub going_back: Vec<MemberTrouble>,
     /// Becoming healthy, within their deadline.
     pub applying: Vec<MemberTrouble>,
     /// Told to run the revision and silent.
@@ -58,36 +64,66 @@ impl Tally {
         let mut tally = Self::default();
         let Some(run) = &state.header.run else { return tally };
         for name in state.begun() {
-            let silence = state.members.get(name).map_or(Silence::None, |record| record.silence);
-            tally.add(run, name, (state.stage_of(name), silence), observations, now);
+            let unknown = MemberRecord::new(run.number);
+            let record = state.members.get(name).unwrap_or(&unknown);
+            tally.add(run, name, (state.stage_of(name), record), observations, now);
         }
         tally
     }
 
     /// Whether a member is in a state in which no further member is touched.
-    pub fn blocks_forward(&self) -> bool {
-        // `maxUnreachable` defaults to 0, and budgets are not built yet: one silent assigned member is enough.
+    pub fn blocks_forward(&self, run: &Run) -> bool {
         !(self.missing.is_empty()
             && self.refused.is_empty()
             && self.unhealthy.is_empty()
             && self.overdue.is_empty()
             && self.sick.is_empty()
-            && self.silent_assigned.is_empty())
+            && self.silent_assigned.len() <= run.unreachable_limit)
+    }
+
+    /// Members of the waves begun that are silent: those that a step leaves behind if the budget bears them.
+    pub fn silent(&self) -> usize {
+        self.silent_assigned.len() + self.silent_unassigned.len()
+    }
+
+    /// How many more members may be told to apply. With `Strict` no more are in flux than may still fail, and the one
+    /// that ends the run; a silent one keeps its place among these, because its report may say that it has failed.
+    pub fn room(&self, run: &Run) -> usize {
+        let room = run.flux_limit.saturating_sub(self.in_flux);
+        match run.failure_rules.tolerance {
+            FailureTolerance::Soft => room,
+            FailureTolerance::Strict => {
+                let perhaps_failed = run.failures + self.in_flux + self.silent_in_flux;
+                room.min((run.failure_limit + 1).saturating_sub(perhaps_failed))
+            }
+        }
+    }
+
+    /// Whether nobody of the waves begun is on the way any more, there or back, as far as they are heard.
+    pub fn is_settled(&self) -> bool {
+        let under_way = [&self.applying, &self.overdue, &self.refused, &self.returning, &self.going_back];
+        let untold = [&self.ready, &self.unobserved, &self.unheard];
+        under_way.iter().all(|members| members.is_empty()) && untold.iter().all(|members| members.is_empty())
     }
 
     fn add(
         &mut self,
         run: &Run,
         name: &str,
-        (stage, silence): (MemberStage, Silence),
+        (stage, record): (MemberStage, &MemberRecord),
         observations: &Observations<'_>,
         now: Millis,
     ) {
         if stage.is_given_back() {
             return self.add_given_back(run, name, stage, observations, now);
         }
+        if let Some(deadline) = return_comes_first(run, name, record, observations).filter(|deadline| *deadline > now) {
+            return self.add_going_back(name, deadline, observations);
+        }
         self.assigned += usize::from(stage.is_assigned());
-        self.in_flux += usize::from(stage.is_in_flux());
+        let silent = observations.reachability(name) == Reachability::Unreachable;
+        self.in_flux += usize::from(stage.is_in_flux() && !silent);
+        self.silent_in_flux += usize::from(stage.is_in_flux() && silent);
         match observations.reachability(name) {
             Reachability::Unreachable if stage.is_assigned() => return self.silent_assigned.push(name.to_owned()),
             Reachability::Unreachable => return self.silent_unassigned.push(name.to_owned()),
@@ -97,21 +133,34 @@ impl Tally {
         let answer = current_answer(run, name, stage, observations);
         let outcome = answer.map(|(_, report)| report.outcome);
         let trouble = || trouble(name, answer.map(|(_, report)| report));
-        let fails_at = fails_at(run, stage, silence, (answer.is_some(), observations.judging_since));
+        let fails_at = fails_at(run, stage, record, (answer.is_some(), observations.judging_since));
         // Without its workload a member has nothing that could fail or return.
         let fails_at = fails_at.filter(|_| outcome != Some(Outcome::WorkloadMissing));
         let failed = fails_at.is_some_and(|at| at <= now);
-        self.next_deadline = self.next_deadline.into_iter().chain(fails_at.filter(|_| !failed)).min();
+        let ready_at = record.ready_since.filter(|_| stage.is_in_flux());
+        let ready_at = ready_at.map(|since| since + run.failure_rules.min_ready_millis()).filter(|at| *at > now);
+        self.next_deadline = self.next_deadline.into_iter().chain(fails_at.filter(|_| !failed)).chain(ready_at).min();
         match (stage, outcome) {
             (MemberStage::Healthy { .. }, _) => self.evident += 1,
             (_, Some(Outcome::WorkloadMissing)) => self.missing.push(trouble()),
             (MemberStage::Applying { .. }, _) if failed => self.overdue.push(trouble()),
             (MemberStage::Unhealthy { .. }, _) if failed => self.sick.push(trouble()),
             (_, Some(Outcome::Refused)) => self.refused.push(trouble()),
-            (MemberStage::Unhealthy { .. }, _) => self.unhealthy.push(trouble()),
-            (MemberStage::Applying { .. }, _) => self.applying.push(trouble()),
+            (MemberStage::Unhealthy { .. }, _) if record.ready_since.is_none() => self.unhealthy.push(trouble()),
+            (MemberStage::Applying { .. } | MemberStage::Unhealthy { .. }, _) => self.applying.push(trouble()),
             (MemberStage::Observing, Some(Outcome::Observed)) => self.ready.push(name.to_owned()),
             _ => self.unobserved.push(name.to_owned()),
+        }
+    }
+
+    fn add_going_back(&mut self, name: &str, deadline: Millis, observations: &Observations<'_>) {
+        match observations.reachability(name) {
+            Reachability::Unreachable => self.silent_unassigned.push(name.to_owned()),
+            Reachability::Unknown => self.unheard.push(name.to_owned()),
+            Reachability::Reachable => {
+                self.going_back.push(trouble(name, return_answer(name, observations).map(|(_, report)| report)));
+                self.next_deadline = self.next_deadline.into_iter().chain([deadline]).min();
+            }
         }
     }
 
@@ -133,15 +182,36 @@ impl Tally {
     }
 }
 
+/// Until when the return of an earlier run keeps a member from being told anything new; without end while it is not heard.
+/// What comes after would else replace the order, and the member stay on what it was to leave.
+pub(crate) fn return_comes_first(
+    run: &Run,
+    name: &str,
+    record: &MemberRecord,
+    observations: &Observations<'_>,
+) -> Option<Millis> {
+    let heard = observations.reachability(name) == Reachability::Reachable;
+    match record.stage {
+        _ if record.run == run.number || !record.stage.owes_return() => None,
+        MemberStage::Returning { since } if heard => {
+            Some(since.max(observations.judging_since) + run.failure_rules.deadline_millis())
+        }
+        _ => Some(Millis::MAX),
+    }
+}
+
 /// When a member fails, unless it becomes healthy before. One that was silent, or that an earlier leader may not have
 /// been able to hear, gets the time for its report to arrive; one that has not answered at all its whole deadline.
 fn fails_at(
     run: &Run,
     stage: MemberStage,
-    silence: Silence,
+    record: &MemberRecord,
     (answered, judging_since): (bool, Millis),
 ) -> Option<Millis> {
     let at = match stage {
+        // After the end only those fail who were not healthy in it yet.
+        MemberStage::Unhealthy { .. } if run.is_over() || record.ready_since.is_some() => return None,
+        MemberStage::Applying { .. } if run.is_over() && run.stage != Stage::Succeeded => return None,
         MemberStage::Applying { since } => {
             let began = if answered { since } else { since.max(judging_since) };
             began + run.failure_rules.deadline_millis()
@@ -149,7 +219,7 @@ fn fails_at(
         MemberStage::Unhealthy { since } => since + UNHEALTHY_MILLIS,
         _ => return None,
     };
-    match silence {
+    match record.silence {
         Silence::None => Some(at.max(judging_since + REPORT_MILLIS)),
         Silence::Lasting => None,
         Silence::Ended { at: heard_at } => Some(at.max(heard_at.max(judging_since) + REPORT_MILLIS)),

@@ -5,7 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crds::{ClusterScopeRollout, ClusterSelector, IntOrPercent, SelectorOperator, WorkloadPayload, millis_from_time};
+use crds::{
+    ClusterScopeRollout, ClusterSelector, IntOrPercent, RolloutStrategy, SelectorOperator, WorkloadPayload,
+    millis_from_time,
+};
 use serde::Serialize;
 
 use crate::{FailureRules, Payload, Rollout, Step, Weight};
@@ -59,7 +62,9 @@ pub fn validate(object: &ClusterScopeRollout) -> Result<Rollout, Vec<Problem>> {
     let strategy = &spec.rollout_strategy;
     check_concurrency("spec.rolloutStrategy.maxConcurrency", strategy.max_concurrency, &mut problems);
     check_concurrency("spec.rollback.maxConcurrency", spec.rollback.max_concurrency, &mut problems);
-    check_failures(strategy.max_failures, &mut problems);
+    check_budget("spec.rolloutStrategy.maxFailures", strategy.max_failures, &mut problems);
+    check_budget("spec.rolloutStrategy.maxUnreachable", strategy.max_unreachable, &mut problems);
+    check_min_ready(strategy, &mut problems);
     problems.range(
         "spec.rolloutStrategy.progressDeadlineSeconds",
         strategy.progress_deadline_seconds,
@@ -85,8 +90,12 @@ pub fn validate(object: &ClusterScopeRollout) -> Result<Rollout, Vec<Problem>> {
         max_concurrency: strategy.max_concurrency,
         failures: FailureRules {
             progress_deadline_seconds: strategy.progress_deadline_seconds,
+            min_ready_seconds: strategy.min_ready_seconds,
             max_failures: strategy.max_failures,
+            tolerance: strategy.failure_tolerance,
+            max_unreachable: strategy.max_unreachable,
             mode: spec.rollback.mode,
+            scope: spec.rollback.scope,
             return_concurrency: spec.rollback.max_concurrency,
         },
         paused: spec.paused,
@@ -183,12 +192,18 @@ fn check_concurrency(field: &str, limit: IntOrPercent, problems: &mut Problems) 
     problems.require(sound, field, &limit.to_string(), "must be 1 to 100000, or \"1%\" to \"100%\"");
 }
 
-fn check_failures(limit: IntOrPercent, problems: &mut Problems) {
+fn check_min_ready(strategy: &RolloutStrategy, problems: &mut Problems) {
+    let seconds = strategy.min_ready_seconds;
+    let field = "spec.rolloutStrategy.minReadySeconds";
+    let sound = (0..strategy.progress_deadline_seconds.max(1)).contains(&seconds);
+    problems.require(sound, field, &seconds.to_string(), "must be 0 or more, and less than progressDeadlineSeconds");
+}
+
+fn check_budget(field: &str, limit: IntOrPercent, problems: &mut Problems) {
     let sound = match limit {
         IntOrPercent::Count(count) => count <= 100_000,
         IntOrPercent::Percent(percent) => percent <= 100,
     };
-    let field = "spec.rolloutStrategy.maxFailures";
     problems.require(sound, field, &limit.to_string(), "must be 0 to 100000, or \"0%\" to \"100%\"");
 }
 

@@ -99,10 +99,60 @@ pub enum WaitingOn {
         /// They, and what their agents say.
         members: Vec<MemberTrouble>,
     },
-    /// Members that the step needs are silent.
+    /// More members of the waves begun are silent than may be, or nobody else is there to tell how it goes.
     MemberUnreachable {
         /// Their names.
         members: Vec<String>,
+        /// `maxUnreachable`, as a number of members.
+        allowed: usize,
+    },
+    /// With `failureTolerance: Strict`, so many members may have failed that no further one is touched: these are silent.
+    StrictTolerance {
+        /// Their names.
+        members: Vec<String>,
+    },
+    /// Members go back to what they ran before an earlier run first.
+    ReturnFirst {
+        /// They, and what their agents say.
+        members: Vec<MemberTrouble>,
+    },
+    /// Too many have failed, and with `rollback.scope: Member` those in flux are waited for.
+    Finishing {
+        /// They and those that return, and what their agents say.
+        members: Vec<MemberTrouble>,
+        /// Failures so far.
+        failures: usize,
+        /// `maxFailures`, as a number of members.
+        allowed: usize,
+    },
+    /// The run ended with too many failures, and the healthy members keep the revision.
+    TooManyFailed {
+        /// Failures of the run.
+        failures: usize,
+        /// `maxFailures`, as a number of members.
+        allowed: usize,
+        /// Members that run the revision.
+        kept: usize,
+        /// The revision.
+        revision: Revision,
+    },
+    /// The run has succeeded, and so many have failed since that nobody catches up any more.
+    CatchUpHeld {
+        /// Failures of the run and of the catch-up.
+        failures: usize,
+        /// `maxFailures`, as a number of members.
+        allowed: usize,
+        /// Those that have failed.
+        members: Vec<String>,
+        /// Members that the revision is kept from.
+        pending: usize,
+    },
+    /// The run has succeeded, and silent members are owed the revision.
+    Owed {
+        /// Their names.
+        members: Vec<String>,
+        /// The revision.
+        revision: Revision,
     },
     /// A new leader has not heard these members yet.
     Heartbeat {
@@ -172,6 +222,12 @@ impl WaitingOn {
             Self::Refused { .. } => "Refused",
             Self::MemberUnhealthy { .. } => "MemberUnhealthy",
             Self::MemberUnreachable { .. } => "MemberUnreachable",
+            Self::StrictTolerance { .. } => "StrictTolerance",
+            Self::ReturnFirst { .. } => "ReturnFirst",
+            Self::Finishing { .. } => "Finishing",
+            Self::TooManyFailed { .. } => "TooManyFailed",
+            Self::CatchUpHeld { .. } => "CatchUpHeld",
+            Self::Owed { .. } => "Owed",
             Self::Heartbeat { .. } => "Heartbeat",
             Self::Observation { .. } => "Observation",
             Self::MemberHealth { .. } => "MemberHealth",
@@ -209,6 +265,9 @@ impl WaitingOn {
             | Self::WorkloadMissing { .. }
             | Self::Refused { .. }
             | Self::MemberUnreachable { .. }
+            | Self::StrictTolerance { .. }
+            | Self::TooManyFailed { .. }
+            | Self::CatchUpHeld { .. }
             | Self::GateUnconfigured => true,
             Self::Withdrawal { .. }
             | Self::NoPayload
@@ -216,6 +275,9 @@ impl WaitingOn {
             | Self::Rollback { .. }
             | Self::RollbackFirst { .. }
             | Self::Return { .. }
+            | Self::ReturnFirst { .. }
+            | Self::Finishing { .. }
+            | Self::Owed { .. }
             | Self::Paused { .. }
             | Self::MemberUnhealthy { .. }
             | Self::Heartbeat { .. }
@@ -269,6 +331,16 @@ impl WaitingOn {
                 words::members(members.len()),
                 troubles(members)
             ),
+            Self::ReturnFirst { members } => format!(
+                "{} going back to what they ran before an earlier run, which comes first: {}",
+                words::members(members.len()),
+                troubles(members)
+            ),
+            Self::Finishing { members, failures, allowed } => format!(
+                "{} failed, {allowed} allowed: no further member is touched; to finish or to return: {}",
+                words::members(*failures),
+                troubles(members)
+            ),
             Self::MemberUnhealthy { members } => {
                 format!("{} no longer healthy: {}", words::members(members.len()), troubles(members))
             }
@@ -309,8 +381,30 @@ impl WaitingOn {
                 words::members(*touched)
             ),
             Self::HubSilent => "the hub's watch is silent: nothing goes forward until it is heard again".to_owned(),
-            Self::MemberUnreachable { members } => format!(
-                "{} unreachable: {}; no further step until heard again",
+            Self::MemberUnreachable { members, allowed } => format!(
+                "{} unreachable{}: {}; no further step until heard again",
+                words::members(members.len()),
+                if *allowed == 0 { String::new() } else { format!(", {allowed} allowed") },
+                words::list(members)
+            ),
+            Self::StrictTolerance { members } => format!(
+                "{} unreachable, and may have failed: {}; failureTolerance is Strict, so no further member is touched until heard again",
+                words::members(members.len()),
+                words::list(members)
+            ),
+            Self::TooManyFailed { failures, allowed, kept, revision } => format!(
+                "{} failed, {allowed} allowed; {} keep revision {revision}, which is not rolled out again: set another payload",
+                words::members(*failures),
+                words::members(*kept)
+            ),
+            Self::CatchUpHeld { failures, allowed, members, pending } => format!(
+                "{} failed, {allowed} allowed: {}; {} not told to run the accepted revision until maxFailures bears it or the payload changes",
+                words::members(*failures),
+                words::list(members),
+                words::members(*pending)
+            ),
+            Self::Owed { members, revision } => format!(
+                "{} unreachable and owed revision {revision}: {}; they get it when they are heard again",
                 words::members(members.len()),
                 words::list(members)
             ),

@@ -15,8 +15,9 @@ pub(crate) fn flux_limit(limit: IntOrPercent, wave_end: usize) -> usize {
     limit.of_rounded_up(wave_end).max(1)
 }
 
-/// Members that may fail while the waves up to `wave_end` are updated: a share that is no whole member is none.
-pub(crate) fn failure_limit(limit: IntOrPercent, wave_end: usize) -> usize {
+/// Members that may fail, or be silent, while the waves up to `wave_end` are updated: a share that is no whole member is
+/// none.
+pub(crate) fn budget(limit: IntOrPercent, wave_end: usize) -> usize {
     limit.of_rounded_down(wave_end)
 }
 

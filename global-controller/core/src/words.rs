@@ -40,6 +40,14 @@ pub(crate) fn tolerated<T: AsRef<str>>(failed: &[T]) -> String {
     }
 }
 
+/// "; 2 unreachable and owed it: a, b", or nothing.
+pub(crate) fn owed<T: AsRef<str>>(owed: &[T]) -> String {
+    match owed.len() {
+        0 => String::new(),
+        count => format!("; {count} unreachable and owed it: {}", list(owed)),
+    }
+}
+
 /// At most `most` characters; a cut is shown.
 pub(crate) fn bounded(text: &str, most: usize) -> String {
     if text.chars().count() <= most {

@@ -11,7 +11,7 @@ use crds::{GateMode, Intent, Outcome};
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::RngSeed;
-use rollout_core::{Reachability, Stage, Touched, WaitingOn};
+use rollout_core::{MemberStage, Reachability, Stage, Touched, WaitingOn};
 
 use world::{Spec, World, images};
 
@@ -43,6 +43,9 @@ enum Happening {
     Deadline(Option<i64>),
     MaxFailures(Option<String>),
     Rollback(Option<String>),
+    Tolerance(Option<String>),
+    MaxUnreachable(Option<String>),
+    MinReady(Option<i64>),
     Targets(Vec<usize>),
     Gates(GateMode),
     /// The clock, in seconds; back, too.
@@ -75,8 +78,20 @@ fn max_failures() -> impl Strategy<Value = Option<String>> {
 }
 
 fn rollback() -> impl Strategy<Value = Option<String>> {
-    select(vec![None, None, None, Some("{mode: Manual}"), Some("{maxConcurrency: 1}"), Some("{maxConcurrency: '50%'}")])
-        .prop_map(|rollback| rollback.map(str::to_owned))
+    select(vec![
+        None,
+        None,
+        None,
+        Some("{mode: Manual}"),
+        Some("{maxConcurrency: 1}"),
+        Some("{maxConcurrency: '50%'}"),
+        Some("{scope: Member}"),
+    ])
+    .prop_map(|rollback| rollback.map(str::to_owned))
+}
+
+fn tolerance() -> impl Strategy<Value = Option<String>> {
+    select(vec![None, None, Some("Strict")]).prop_map(|tolerance| tolerance.map(str::to_owned))
 }
 
 /// v2 to v4, and two of which no pod ever becomes ready.
@@ -99,12 +114,12 @@ fn spec(count: usize) -> impl Strategy<Value = Spec> {
         soak(),
         concurrency(),
         select(vec![None, Some(45)]),
-        (max_failures(), rollback()),
+        (max_failures(), rollback(), tolerance(), max_failures(), select(vec![None, None, Some(3)])),
         proptest::bool::weighted(0.1),
     )
         .prop_map(
             |(targets, selects, steps, soak_seconds, max_concurrency, deadline_seconds, failures, paused)| {
-                let (max_failures, rollback) = failures;
+                let (max_failures, rollback, tolerance, max_unreachable, min_ready_seconds) = failures;
                 let selects = selects || targets.is_empty();
                 let selector = selects.then(|| "{matchLabels: {env: prod}}".to_owned());
                 Spec {
@@ -114,6 +129,9 @@ fn spec(count: usize) -> impl Strategy<Value = Spec> {
                     max_concurrency,
                     deadline_seconds,
                     max_failures,
+                    tolerance,
+                    max_unreachable,
+                    min_ready_seconds,
                     rollback,
                     paused,
                     ..Spec::new(&[], &steps)
@@ -156,6 +174,9 @@ fn happening(count: usize) -> impl Strategy<Value = Happening> {
         1 => select(vec![None, Some(45), Some(5)]).prop_map(Deadline),
         1 => max_failures().prop_map(MaxFailures),
         1 => rollback().prop_map(Rollback),
+        1 => tolerance().prop_map(Tolerance),
+        1 => max_failures().prop_map(MaxUnreachable),
+        1 => select(vec![None, Some(3)]).prop_map(MinReady),
         1 => proptest::collection::btree_set(member, 0..4).prop_map(|some| Targets(some.into_iter().collect())),
         1 => select(vec![GateMode::Hold, GateMode::TimerOnly]).prop_map(Gates),
         6 => (-20..200_i64).prop_map(Pass),
@@ -233,6 +254,9 @@ impl Story {
             Happening::Deadline(seconds) => world.edit(|spec| spec.deadline_seconds = seconds),
             Happening::MaxFailures(limit) => world.edit(|spec| spec.max_failures = limit),
             Happening::Rollback(rollback) => world.edit(|spec| spec.rollback = rollback),
+            Happening::Tolerance(tolerance) => world.edit(|spec| spec.tolerance = tolerance),
+            Happening::MaxUnreachable(limit) => world.edit(|spec| spec.max_unreachable = limit),
+            Happening::MinReady(seconds) => world.edit(|spec| spec.min_ready_seconds = seconds),
             Happening::Targets(targets) => world.edit(|spec| spec.targets = targets.into_iter().map(name).collect()),
             Happening::Gates(gates) => world.gates = gates,
             Happening::Pass(seconds) => world.advance(seconds),
@@ -269,13 +293,34 @@ impl Story {
         if header.settled_run == settled {
             assert_eq!(header.accepted_revision, accepted, "accepted without a success");
         } else {
-            // Who has not gone back yet still goes where it was to.
+            // Who has not gone back yet, or was never healthy since it was told, still goes where it was to.
             let records = &self.world.state.members;
-            let owed = |member: &String| records.get(member).is_some_and(|record| record.stage.owes_return());
+            let owed = |member: &String| {
+                records.get(member).is_some_and(|record| {
+                    record.stage.owes_return() || matches!(record.stage, MemberStage::Applying { .. })
+                })
+            };
             self.first.retain(|member, _| owed(member));
             self.exempt.retain(owed);
         }
+        self.settle_those_who_caught_up();
         self.check_previous();
+    }
+
+    /// Who has caught up after a success is where the success brought the others; who failed at it is back.
+    fn settle_those_who_caught_up(&mut self) {
+        let header = &self.world.state.header;
+        let records = &self.world.state.members;
+        self.first.retain(|member, _| {
+            let arrived = records.get(member).is_some_and(|record| {
+                record.run <= header.settled_run
+                    && matches!(
+                        record.stage,
+                        MemberStage::Healthy { .. } | MemberStage::Unhealthy { .. } | MemberStage::Returned { .. }
+                    )
+            });
+            !arrived
+        });
     }
 
     /// Decides until there is no more to decide.
@@ -400,7 +445,7 @@ proptest! {
     ) {
         let mut world = World::fleet(0, spec.with(|spec| {
             spec.paused = false;
-            if spec.rollback.as_ref().is_some_and(|rollback| rollback.contains("Manual")) {
+            if spec.rollback.as_ref().is_some_and(|rollback| rollback.contains("Manual") || rollback.contains("scope")) {
                 spec.rollback = None;
             }
         }));
@@ -425,6 +470,66 @@ proptest! {
             let kept = back || !touched.contains(member);
             let wanted = if kept { before } else { images("v2") };
             prop_assert_eq!(world.agents[member].runs.as_ref(), Some(&wanted), "{}", member);
+        }
+    }
+
+    #[test]
+    fn guarantee_6_with_strict_tolerance_failures_never_exceed_the_budget_by_more_than_the_one_that_tripped_it(
+        spec in spec(12),
+        bad in proptest::collection::btree_set(0..12_usize, 0..9),
+        silences in proptest::collection::vec((0..12_usize, any::<bool>(), 0..60_i64), 0..30),
+        member_scope in any::<bool>(),
+    ) {
+        let mut world = World::fleet(0, spec.with(|spec| {
+            spec.paused = false;
+            spec.tolerance = Some("Strict".to_owned());
+            spec.rollback = member_scope.then(|| "{scope: Member}".to_owned());
+        }));
+        for member in 0..12 {
+            world.join(&name(member), "prod");
+            world.agents.get_mut(&name(member)).unwrap().cursed = bad.contains(&member);
+        }
+        let within = |world: &World| {
+            let run = world.state.header.run.as_ref().unwrap();
+            run.failures <= run.failure_limit + 1
+        };
+        let told = |world: &World| world.agents.iter().filter(|(_, agent)| agent.cursed && agent.has_applied()).count();
+        for (member, silent, seconds) in silences {
+            let reach = if silent { Reachability::Unreachable } else { Reachability::Reachable };
+            world.set_reachability(&name(member), reach);
+            world.rest();
+            world.advance(seconds);
+            world.rest();
+            prop_assert!(within(&world), "{:?}", world.state.header.run);
+        }
+        for member in 0..12 {
+            world.set_reachability(&name(member), Reachability::Reachable);
+        }
+        world.finish();
+        prop_assert!(within(&world), "{:?}", world.state.header.run);
+        let limit = world.state.header.run.as_ref().unwrap().failure_limit;
+        prop_assert!(told(&world) <= limit + 1, "{} bad members were touched, {limit} may fail", told(&world));
+    }
+
+    #[test]
+    fn with_scope_member_only_those_that_fail_return_and_the_run_ends_failed_or_within_budget(
+        spec in spec(12),
+        bad in proptest::collection::btree_set(0..12_usize, 0..6),
+    ) {
+        let mut world = World::fleet(0, spec.with(|spec| {
+            spec.paused = false;
+            spec.rollback = Some("{scope: Member}".to_owned());
+        }));
+        for member in 0..12 {
+            world.join(&name(member), "prod");
+            world.agents.get_mut(&name(member)).unwrap().cursed = bad.contains(&member);
+        }
+        let lines = world.finish();
+        let told = |intent: &str, member: &str| lines.iter().any(|line| line.starts_with(&format!("{intent} {member}:")));
+        let run = world.state.header.run.clone().unwrap();
+        prop_assert!(matches!(run.stage, Stage::Succeeded | Stage::GivenUp), "{:?}", world.waiting_on());
+        for (member, agent) in &world.agents {
+            prop_assert_eq!(told("Return", member), told("Apply", member) && agent.cursed, "{}", member);
         }
     }
 
@@ -543,7 +648,11 @@ proptest! {
         spec in spec(90),
         story in proptest::collection::vec((mass_happening(90), 0..4_usize), 0..14),
     ) {
-        let mut told = Story::new(World::fleet(0, spec.with(|spec| spec.selector = Some("{matchLabels: {env: prod}}".to_owned()))));
+        let mut told = Story::new(World::fleet(0, spec.with(|spec| {
+            spec.selector = Some("{matchLabels: {env: prod}}".to_owned());
+            // One member after the other is told by the smaller fleets; here it would only take long.
+            (spec.tolerance, spec.min_ready_seconds) = (None, None);
+        })));
         for member in (0..90).map(name) {
             told.world.join(&member, "prod");
         }

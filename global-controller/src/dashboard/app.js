@@ -421,13 +421,14 @@ function payloadLines(data) {
 
 function fillBar(card, counts) {
   const { total = 0, assigned = 0, healthy = 0, inFlux = 0, notStarted = 0, unreachable = 0 } = counts;
-  const { returning = 0, returned = 0, failed = 0 } = counts;
-  [healthy, inFlux + returning, notStarted + returned].forEach((count, index) => (card.segments[index].style.flexGrow = String(count)));
+  const { returning = 0, returned = 0, failed = 0, owed = 0 } = counts;
+  [healthy, inFlux + returning, notStarted + returned + owed].forEach((count, index) => (card.segments[index].style.flexGrow = String(count)));
   card.bar.setAttribute("aria-valuenow", String(healthy));
   card.bar.setAttribute("aria-valuemax", String(Math.max(total, 1)));
   card.bar.setAttribute("aria-valuetext", `${healthy} of ${plural(total, "member")} healthy, ${inFlux} updating`);
   const items = [count(`${healthy} of ${total}`, "healthy"), count(assigned, "assigned")];
   if (inFlux > 0) items.push(count(inFlux, "updating", "tone-busy"));
+  if (owed > 0) items.push(count(owed, "owed", "tone-bad"));
   if (notStarted > 0) items.push(count(notStarted, "to come"));
   if (failed > 0) items.push(count(failed, "failed", "tone-bad"));
   if (returning > 0) items.push(count(returning, "going back", "tone-busy"));

@@ -1,14 +1,28 @@
 //! The way of a run through its steps: update, pause, next step, soak, success.
 
+use std::collections::BTreeSet;
+
 use crds::GateMode;
 
 use super::{EventKind, change::Change};
-use crate::waves::{current_weight, failure_limit, flux_limit, wave_end};
-use crate::{Clock, Millis, Rollout, Stage, words};
+use crate::plan::order;
+use crate::waves::{budget, current_weight, flux_limit, wave_end};
+use crate::{Clock, Millis, Rollout, Run, Stage, words};
 
 /// Goes on as far as the evidence carries: each turn ends a stage, so the turns are bounded by the steps.
 pub(super) fn proceed(change: &mut Change<'_>, rollout: &Rollout) {
+    let ran = change.active_run().is_some();
     while may_proceed(change, rollout) && turn(change) {}
+    if ran && change.active_run().is_none() && has_joiners(change, rollout) {
+        // They catch up, which begins in a decision of its own.
+        change.more = true;
+    }
+}
+
+/// Whether members have joined that the plan doesn't have, because its last step had begun.
+fn has_joiners(change: &Change<'_>, rollout: &Rollout) -> bool {
+    let planned: BTreeSet<&String> = change.state.plan.members.iter().collect();
+    order(rollout, change.observations.members).members.iter().any(|name| !planned.contains(name))
 }
 
 fn may_proceed(change: &mut Change<'_>, rollout: &Rollout) -> bool {
@@ -18,12 +32,15 @@ fn may_proceed(change: &mut Change<'_>, rollout: &Rollout) -> bool {
 }
 
 /// Ends the current stage if it may end: everybody is healthy but for failures within budget, which are no longer on
-/// their way back.
+/// their way back, and for silent ones within a budget of their own.
 fn turn(change: &mut Change<'_>) -> bool {
     let begun = change.state.plan.wave_end;
     let tally = change.tally();
-    let healthy = tally.evident;
-    if healthy == 0 || healthy + tally.given_back < begun || !tally.returning.is_empty() {
+    let (healthy, silent) = (tally.evident, tally.silent());
+    if healthy == 0 || healthy + tally.given_back + silent < begun || !tally.returning.is_empty() {
+        return false;
+    }
+    if change.active_run().is_none_or(|run| silent > run.unreachable_limit) {
         return false;
     }
     let (now, gates) = (change.now, change.observations.gates);
@@ -85,14 +102,11 @@ pub(super) fn begin_step_with(change: &mut Change<'_>, at_least: usize) {
     let weight = current_weight(run);
     let before = plan.wave_end;
     plan.wave_end = wave_end(weight, plan.members.len(), before).max(at_least.min(plan.members.len()));
-    run.flux_limit = run.flux_limit.max(flux_limit(run.max_concurrency, plan.wave_end));
-    run.failure_limit = run.failure_limit.max(failure_limit(run.failure_rules.max_failures, plan.wave_end));
-    let budget = match run.failure_limit {
-        0 => String::new(),
-        limit => format!(", {limit} may fail"),
-    };
+    raise_limits(run, plan.wave_end);
+    let may = |limit: usize, what: &str| if limit == 0 { String::new() } else { format!(", {limit} may {what}") };
+    let (fail, silent) = (may(run.failure_limit, "fail"), may(run.unreachable_limit, "be unreachable"));
     let message = format!(
-        "step {} of {}: {}% are {} of {}, {} new, at most {} in flux{budget}",
+        "step {} of {}: {}% are {} of {}, {} new, at most {} in flux{fail}{silent}",
         run.step + 1,
         run.steps.len() + 1,
         weight.percent(),
@@ -104,19 +118,28 @@ pub(super) fn begin_step_with(change: &mut Change<'_>, at_least: usize) {
     change.announce(EventKind::Normal, "StepStarted", &message);
 }
 
+/// Resolves the limits against the members planned up to `wave_end`. They never fall.
+pub(super) fn raise_limits(run: &mut Run, wave_end: usize) {
+    run.flux_limit = run.flux_limit.max(flux_limit(run.max_concurrency, wave_end));
+    run.failure_limit = run.failure_limit.max(budget(run.failure_rules.max_failures, wave_end));
+    run.unreachable_limit = run.unreachable_limit.max(budget(run.failure_rules.max_unreachable, wave_end));
+    run.unreachable_most = run.unreachable_most.max(run.unreachable_limit);
+}
+
 fn succeed(change: &mut Change<'_>, healthy: usize) {
     let now = change.now;
     let total = words::members(healthy);
     let tolerated = words::tolerated(&change.state.given_back());
+    let owed = words::owed(&change.state.pending());
     let Some(run) = change.active_run() else { return };
     run.stage = Stage::Succeeded;
     run.finished_at = Some(now);
     let (number, revision, changed) = (run.number, run.revision.clone(), run.changed_members || run.failures > 0);
     change.state.header.settled_run = number;
     let (reason, message) = if changed {
-        ("Succeeded", format!("run {number}: {total} healthy at revision {revision}{tolerated}"))
+        ("Succeeded", format!("run {number}: {total} healthy at revision {revision}{tolerated}{owed}"))
     } else {
-        ("NothingToDo", format!("run {number}: {total} ran the images of revision {revision} already"))
+        ("NothingToDo", format!("run {number}: {total} ran the images of revision {revision} already{owed}"))
     };
     change.state.header.accepted_revision = Some(revision);
     change.announce(EventKind::Normal, reason, &message);

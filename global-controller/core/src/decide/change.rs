@@ -106,12 +106,12 @@ impl<'a> Change<'a> {
 
 /// Makes a record speak of the current run. What an older run recorded as previous state stays, unless a run
 /// has succeeded or was rolled back since: then what the member runs now is where a failure would return to. One that
-/// has not gone back yet still has to go where it was to.
+/// has not gone back yet still has to go where it was to, and so has one that was never healthy since it was told.
 fn enter_run(record: &mut MemberRecord, number: i64, settled: i64) {
     if record.run == number {
         return;
     }
-    if record.run <= settled && !record.stage.owes_return() {
+    if record.run <= settled && !record.stage.owes_return() && !record.is_unproven() {
         record.previous = None;
         record.touched = Touched::No;
         record.containers.clear();
@@ -120,18 +120,22 @@ fn enter_run(record: &mut MemberRecord, number: i64, settled: i64) {
     }
     record.run = number;
     record.stage = MemberStage::Planned;
+    record.ready_since = None;
 }
 
 fn wake_at(state: &RolloutState, desired: Desired<'_>, observations: &Observations<'_>, now: Millis) -> Option<Millis> {
-    let run = state.header.run.as_ref().filter(|run| !run.is_over())?;
+    let run = state.header.run.as_ref()?;
     let clock = match run.stage {
         Stage::Pausing(Clock::Running { ends_at }) | Stage::Soaking(Clock::Running { ends_at }) => Some(ends_at),
         _ => None,
     };
-    let deadline = match (run.goes_forward(), desired) {
-        (false, _) => Returns::of(state, observations, now).next_deadline,
-        (true, Desired::Deleted { .. }) => None,
-        (true, _) => Tally::of(state, observations, now).next_deadline,
+    let deleted = matches!(desired, Desired::Deleted { .. });
+    let deadline = if run.stage == Stage::RollingBack || deleted {
+        Returns::of(state, observations, now).next_deadline
+    } else if run.judges() {
+        Tally::of(state, observations, now).next_deadline
+    } else {
+        None
     };
     clock.into_iter().chain(deadline).filter(|at| *at > now).min()
 }

@@ -3,12 +3,14 @@
 use super::{EventKind, change::Change, order};
 use crate::tally::Tally;
 use crate::{MemberStage, MemberTrouble, Run, Stage, state, words};
-use crds::RollbackMode;
+use crds::{RollbackMode, RollbackScope};
 
 /// Sends members that have failed back, and all the others after them when there are too many.
 pub(super) fn judge(change: &mut Change<'_>) {
-    let automatic = |run: &&mut Run| run.failure_rules.mode == RollbackMode::Automatic;
-    let Some(run) = change.active_run().filter(automatic).cloned() else { return };
+    // A change of the mode does not stop what is under way.
+    let automatic = |run: &&Run| run.failure_rules.mode == RollbackMode::Automatic || run.stage == Stage::Finishing;
+    let judged = change.state.header.run.as_ref().filter(|run| run.judges());
+    let Some(run) = judged.filter(automatic).cloned() else { return };
     let Tally { overdue, sick, .. } = change.tally();
     let deadline = words::seconds(run.failure_rules.progress_deadline_seconds);
     for member in overdue {
@@ -18,7 +20,7 @@ pub(super) fn judge(change: &mut Change<'_>) {
         fail(change, &run, &member, "was unhealthy for 60 s without a break");
     }
     if let Some(cause) = over_budget(change) {
-        roll_back(change, &cause);
+        refuse(change, &cause);
     }
 }
 
@@ -30,7 +32,8 @@ fn fail(change: &mut Change<'_>, run: &Run, member: &MemberTrouble, how: &str) {
     change.announce(EventKind::Warning, "FailedMember", &message);
     let since = change.now;
     order::give_back(change, run, &member.name, MemberStage::Returning { since });
-    if let Some(run) = change.active_run() {
+    change.record(&member.name).failed_in = run.number;
+    if let Some(run) = change.state.header.run.as_mut() {
         run.failures += 1;
     }
 }
@@ -47,17 +50,24 @@ fn over_budget(change: &mut Change<'_>) -> Option<String> {
     nobody.then(|| format!("{} failed, and no other was updated", words::members(given_back)))
 }
 
-fn roll_back(change: &mut Change<'_>, cause: &str) {
+/// The revision goes into quarantine, and everybody returns, or with scope `Member` those that fail.
+fn refuse(change: &mut Change<'_>, cause: &str) {
     let Some(run) = change.active_run() else { return };
-    run.stage = Stage::RollingBack;
+    let scope = run.failure_rules.scope;
+    run.stage = match scope {
+        RollbackScope::Fleet => Stage::RollingBack,
+        RollbackScope::Member => Stage::Finishing,
+    };
     let (number, revision) = (run.number, run.revision.clone());
     let quarantine = &mut change.state.header.quarantine;
     quarantine.retain(|other| *other != revision);
     quarantine.push(revision.clone());
     let surplus = quarantine.len().saturating_sub(state::MAX_QUARANTINED);
     quarantine.drain(..surplus);
-    let message = format!(
-        "run {number}: {cause}: every touched member returns to what it ran before, and revision {revision} is not rolled out again"
-    );
-    change.announce(EventKind::Warning, "RollbackStarted", &message);
+    let (reason, what) = match scope {
+        RollbackScope::Fleet => ("RollbackStarted", "every touched member returns to what it ran before"),
+        RollbackScope::Member => ("TooManyFailed", "members in flux finish, and those that fail return"),
+    };
+    let message = format!("run {number}: {cause}: {what}, and revision {revision} is not rolled out again");
+    change.announce(EventKind::Warning, reason, &message);
 }

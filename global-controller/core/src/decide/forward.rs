@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{change::Change, order};
-use crate::tally::{Tally, current_answer};
-use crate::{MemberStage, Rollout, Run, Touched};
+use super::{catch_up, change::Change, order};
+use crate::tally::{Tally, current_answer, return_comes_first};
+use crate::{MemberStage, Reachability, Rollout, Run, Touched};
 
 /// Tells members of the waves begun what to do, as far as limits and troubles allow.
 ///
@@ -13,12 +13,13 @@ use crate::{MemberStage, Rollout, Run, Touched};
 pub(super) fn assign(change: &mut Change<'_>, rollout: &Rollout) {
     let wanted = rollout.payload.as_ref().map(|payload| &payload.revision);
     let fresh = change.observations.hub_fresh && !change.more;
-    let Some(run) = change.active_run().filter(|run| fresh && Some(&run.revision) == wanted).cloned() else {
-        return;
-    };
+    let late = catch_up::open_run(change, rollout).cloned();
+    let active = change.active_run().filter(|run| fresh && Some(&run.revision) == wanted).cloned();
+    let Some(run) = active.or(late) else { return };
     let tally = change.tally();
     observe(change, rollout, &run, &tally);
-    if !rollout.paused && !tally.blocks_forward() {
+    let blocked = run.goes_forward() && tally.blocks_forward(&run);
+    if !rollout.paused && !blocked {
         apply(change, &run, &tally);
     }
 }
@@ -33,15 +34,32 @@ fn observe(change: &mut Change<'_>, rollout: &Rollout, run: &Run, tally: &Tally)
         let untold = matches!(stage, MemberStage::Planned | MemberStage::Withdrawing);
         let untouched = change.state.members.get(&name).is_none_or(|record| record.touched == Touched::No);
         let allowed = !rollout.paused || (nothing_touched && untouched);
-        if untold && allowed && change.claim(&name) {
-            order::observe(change, run, &name);
+        if untold && allowed && !returns_first(change, run, &name) && change.claim(&name) {
+            tell(change, run, &name);
         }
     }
 }
 
+/// Whether a return of an earlier run is still under way: what it would be told now would replace that order.
+fn returns_first(change: &Change<'_>, run: &Run, name: &str) -> bool {
+    let record = change.state.members.get(name);
+    let until = record.and_then(|record| return_comes_first(run, name, record, change.observations));
+    until.is_some_and(|until| until > change.now)
+}
+
+/// One that has failed in this run, left and came back goes, or stays, where it was before; the others are observed.
+fn tell(change: &mut Change<'_>, run: &Run, name: &str) {
+    let failed = change.state.members.get(name).is_some_and(|record| record.failed_in == run.number);
+    if !failed {
+        return order::observe(change, run, name);
+    }
+    let silent = change.observations.reachability(name) == Reachability::Unreachable;
+    let stage = if silent { MemberStage::Owed } else { MemberStage::Returning { since: change.now } };
+    order::give_back(change, run, name, stage);
+}
+
 fn apply(change: &mut Change<'_>, run: &Run, tally: &Tally) {
-    let room = run.flux_limit.saturating_sub(tally.in_flux);
-    for name in tally.ready.iter().take(room) {
+    for name in tally.ready.iter().take(tally.room(run)) {
         let answer = current_answer(run, name, MemberStage::Observing, change.observations);
         let Some(observed) = answer.and_then(|(_, report)| report.workload.as_ref()) else { continue };
         if !change.claim(name) {
@@ -49,7 +67,7 @@ fn apply(change: &mut Change<'_>, run: &Run, tally: &Tally) {
         }
         order::apply(change, run, name, observed);
         if !contains(&observed.images, &run.payload.images)
-            && let Some(run) = change.active_run()
+            && let Some(run) = change.state.header.run.as_mut()
         {
             run.changed_members = true;
         }

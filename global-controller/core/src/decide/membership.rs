@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crds::{Fence, Intent, Outcome, RolloutAssignmentSpec};
 
 use super::{Command, change::Change};
-use crate::{MemberStage, Run};
+use crate::MemberStage;
 
 /// Withdraws from every member with a record that the plan doesn't name.
 pub(super) fn withdraw_leavers(change: &mut Change<'_>) {
@@ -26,11 +26,9 @@ fn is_kept(change: &Change<'_>, name: &str) -> bool {
         return false;
     }
     let touched = change.state.is_touched(record);
-    let forward = change.state.header.run.as_ref().is_some_and(Run::goes_forward);
+    let runs = change.state.header.run.as_ref().is_some_and(|run| !run.is_over());
     let withdrawn = record.stage == MemberStage::Withdrawing;
-    record.stage.owes_return()
-        || (touched && change.state.rolling_back().is_some())
-        || (touched && forward && withdrawn)
+    record.stage.owes_return() || (touched && change.state.rolling_back().is_some()) || (touched && runs && withdrawn)
 }
 
 /// Forgets those whose `MemberCluster` is gone: nobody is left to tell.

@@ -26,6 +26,7 @@ pub(super) fn apply(change: &mut Change<'_>, run: &Run, name: &str, observed: &W
     let record = change.record(name);
     record.stage = MemberStage::Applying { since };
     record.silence = Silence::None;
+    record.ready_since = None;
     if record.touched == Touched::No {
         record.touched = Touched::Perhaps;
     }
@@ -42,6 +43,7 @@ pub(super) fn give_back(change: &mut Change<'_>, run: &Run, name: &str, stage: M
     let unheard = change.observations.reachability(name) == Reachability::Unknown;
     let record = change.record(name);
     record.stage = stage;
+    record.ready_since = None;
     record.silence = if unheard { Silence::Lasting } else { Silence::None };
     let Some(previous) = record.previous.clone() else { return };
     let images = images_before(record, &previous);

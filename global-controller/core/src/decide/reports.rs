@@ -5,7 +5,7 @@ use crds::{Outcome, Previous, RolloutAssignment, RolloutAssignmentStatus};
 use super::{EventKind, change::Change};
 use crate::returns::{proves_return, return_answer};
 use crate::tally::{current_answer, proves_health};
-use crate::{MemberRecord, MemberStage, Millis, Silence, Touched, words};
+use crate::{MemberRecord, MemberStage, Millis, Reachability, Silence, Touched, words};
 
 /// Takes up the answers of all members whose waves have begun, and of all that are on their way back.
 pub(super) fn absorb(change: &mut Change<'_>) {
@@ -15,7 +15,10 @@ pub(super) fn absorb(change: &mut Change<'_>) {
         let stage = change.state.stage_of(&name);
         let Some((assignment, report)) = current_answer(&run, &name, stage, change.observations) else { continue };
         let Some(record) = change.state.members.get(&name) else { continue };
-        let next = next_record(record, assignment, report, change.now);
+        let reachable = change.observations.reachability(&name) == Reachability::Reachable;
+        let min_ready_millis = run.failure_rules.min_ready_millis();
+        let ready_millis = if reachable || min_ready_millis == 0 { Some(min_ready_millis) } else { None };
+        let next = next_record(record, (assignment, report), ready_millis, change.now);
         if next == *record || !change.claim(&name) {
             continue;
         }
@@ -25,7 +28,7 @@ pub(super) fn absorb(change: &mut Change<'_>) {
 }
 
 /// Whoever it is, in the plan or not, and whichever run sent it back.
-fn absorb_returns(change: &mut Change<'_>) {
+pub(super) fn absorb_returns(change: &mut Change<'_>) {
     let observations = change.observations;
     let back = change.state.members.iter().filter(|(name, record)| {
         let answer = return_answer(name, observations).filter(|_| record.stage.owes_return());
@@ -41,14 +44,23 @@ fn absorb_returns(change: &mut Change<'_>) {
     }
 }
 
+/// `ready_millis` is how long it must be healthy before that counts; none when it is not heard, so that nobody knows how
+/// long it was.
 fn next_record(
     record: &MemberRecord,
-    assignment: &RolloutAssignment,
-    report: &RolloutAssignmentStatus,
+    (assignment, report): (&RolloutAssignment, &RolloutAssignmentStatus),
+    ready_millis: Option<Millis>,
     now: Millis,
 ) -> MemberRecord {
     let mut next = record.clone();
     let healthy = proves_health(assignment, report);
+    // `Accepted` says only that an agent has started; it is no news about health.
+    if record.ready_since.is_some() && !healthy && report.outcome != Outcome::Accepted {
+        next.ready_since = None;
+        if let MemberStage::Unhealthy { since } = &mut next.stage {
+            *since = now;
+        }
+    }
     match (record.stage, report.outcome) {
         (MemberStage::Observing, Outcome::Observed) if record.touched == Touched::No => {
             next.previous = report.workload.as_ref().map(|workload| Previous {
@@ -67,11 +79,10 @@ fn next_record(
             }
         }
         (MemberStage::Applying { .. } | MemberStage::Unhealthy { .. }, _) if healthy => {
-            next.stage = MemberStage::Healthy { since: now };
             next.touched = Touched::Yes;
+            ripen(&mut next, ready_millis, now);
         }
         (MemberStage::Applying { .. }, Outcome::Progressing | Outcome::Healthy) => next.touched = Touched::Yes,
-        // `Accepted` says only that an agent has started; it is no news about health.
         (MemberStage::Healthy { .. }, outcome) if !healthy && outcome != Outcome::Accepted => {
             next.stage = MemberStage::Unhealthy { since: now };
             next.silence = Silence::None;
@@ -79,6 +90,16 @@ fn next_record(
         _ => {}
     }
     next
+}
+
+/// It counts as healthy when it has been for long enough.
+fn ripen(next: &mut MemberRecord, ready_millis: Option<Millis>, now: Millis) {
+    let Some(ready_millis) = ready_millis else { return };
+    let since = *next.ready_since.get_or_insert(now);
+    if since + ready_millis <= now {
+        next.ready_since = None;
+        next.stage = MemberStage::Healthy { since: now };
+    }
 }
 
 fn announce(change: &mut Change<'_>, name: &str, stages: (MemberStage, MemberStage), report: &RolloutAssignmentStatus) {

@@ -9,7 +9,7 @@ use super::{
     change::Change,
 };
 use crate::plan::{Joiners, order, replan};
-use crate::waves::{current_weight, failure_limit, flux_limit};
+use crate::waves::{budget, current_weight, flux_limit};
 use crate::{Clock, MemberStage, Payload, Plan, Rollout, Run, Stage, Step, words};
 
 /// Starts a run if the payload is new and nothing is in the way; else fits the run to the specification. A rollback comes
@@ -22,9 +22,10 @@ pub(super) fn follow(change: &mut Change<'_>, rollout: &Rollout) {
             return start(change, rollout, payload, order.members);
         }
     }
-    follow_membership(change, &order.members);
-    follow_failure_rules(change, rollout);
+    follow_membership(change, rollout, &order.members);
+    follow_limits(change, rollout);
     follow_pause(change, rollout.paused);
+    hold_clock(change, rollout.paused);
     follow_steps(change, rollout);
 }
 
@@ -61,6 +62,9 @@ fn start(change: &mut Change<'_>, rollout: &Rollout, payload: &Payload, members:
         failure_rules: rollout.failures,
         failure_limit: 0,
         failures: 0,
+        unreachable_limit: 0,
+        unreachable_most: 0,
+        caught_up: 0,
         changed_members: false,
         paused: rollout.paused,
     });
@@ -71,11 +75,13 @@ fn start(change: &mut Change<'_>, rollout: &Rollout, payload: &Payload, members:
 
 /// Members joined or left. When all those updated so far have left, the step is taken again with the next in
 /// order, since what was learnt from them says nothing about the others.
-fn follow_membership(change: &mut Change<'_>, wanted: &[String]) {
+fn follow_membership(change: &mut Change<'_>, rollout: &Rollout, wanted: &[String]) {
     let wanted = &with_late_leavers(change, wanted);
     let Some(run) = &change.state.header.run else { return };
     let forward = run.goes_forward();
-    let joiners = if forward && !run.in_last_step() { Joiners::Welcome } else { Joiners::TooLate };
+    let accepted = rollout.payload.as_ref().is_some_and(|payload| payload.revision == run.revision);
+    let welcome = (forward && !run.in_last_step()) || (run.stage == Stage::Succeeded && accepted);
+    let joiners = if welcome { Joiners::Welcome } else { Joiners::TooLate };
     let plan = replan(&change.state.plan, wanted, joiners);
     // Those that failed and were given back are no evidence either.
     let left = plan.wave_end < change.state.plan.wave_end;
@@ -108,41 +114,51 @@ fn with_late_leavers(change: &mut Change<'_>, wanted: &[String]) -> Vec<String> 
     wanted.iter().cloned().chain(late).collect()
 }
 
-/// A person paused or resumed it: the clock stops and keeps what is left, or runs on.
+/// A person paused or resumed it.
 fn follow_pause(change: &mut Change<'_>, paused: bool) {
-    let now = change.now;
     let Some(run) = change.active_run().filter(|run| run.paused != paused) else { return };
     run.paused = paused;
-    if let Stage::Pausing(clock) | Stage::Soaking(clock) = &mut run.stage {
-        *clock = match *clock {
-            Clock::Running { ends_at } if paused => Clock::Stopped { remaining_millis: (ends_at - now).max(0) },
-            Clock::Stopped { remaining_millis } if !paused => Clock::Running { ends_at: now + remaining_millis },
-            unchanged => unchanged,
-        };
-    }
     let (reason, message) =
         if paused { ("Paused", "paused: no further member is touched") } else { ("Resumed", "resumed") };
     change.announce(EventKind::Normal, reason, message);
 }
 
-/// What counts as failure, or what is done about it, changed. It applies at once, also to a rollback.
-fn follow_failure_rules(change: &mut Change<'_>, rollout: &Rollout) {
-    let wave_end = change.state.plan.wave_end;
-    let Some(run) = change.state.header.run.as_mut().filter(|run| !run.is_over()) else { return };
-    if run.failure_rules.max_failures != rollout.failures.max_failures {
-        run.failure_limit = failure_limit(rollout.failures.max_failures, wave_end);
+/// While the rollout is paused, or its object is invalid, the clock stands still and keeps what is left; else it runs on.
+pub(super) fn hold_clock(change: &mut Change<'_>, hold: bool) {
+    let now = change.now;
+    let Some(run) = change.active_run() else { return };
+    if let Stage::Pausing(clock) | Stage::Soaking(clock) = &mut run.stage {
+        *clock = match *clock {
+            Clock::Running { ends_at } if hold => Clock::Stopped { remaining_millis: (ends_at - now).max(0) },
+            Clock::Stopped { remaining_millis } if !hold => Clock::Running { ends_at: now + remaining_millis },
+            unchanged => unchanged,
+        };
     }
-    run.failure_rules = rollout.failures;
 }
 
-/// Steps, soak or concurrency changed. They apply to the running run; waves that are done stay done.
-fn follow_steps(change: &mut Change<'_>, rollout: &Rollout) {
+/// A limit, what counts as failure, or what is done about it, changed. It applies at once, also to a rollback and to a
+/// catch-up.
+fn follow_limits(change: &mut Change<'_>, rollout: &Rollout) {
     let wave_end = change.state.plan.wave_end;
-    let Some(run) = change.active_run() else { return };
+    let follows = |run: &&mut Run| !run.is_over() || run.stage == Stage::Succeeded;
+    let Some(run) = change.state.header.run.as_mut().filter(follows) else { return };
+    if run.failure_rules.max_failures != rollout.failures.max_failures {
+        run.failure_limit = budget(rollout.failures.max_failures, wave_end);
+    }
+    if run.failure_rules.max_unreachable != rollout.failures.max_unreachable {
+        run.unreachable_limit = budget(rollout.failures.max_unreachable, wave_end);
+        run.unreachable_most = run.unreachable_most.max(run.unreachable_limit);
+    }
     if run.max_concurrency != rollout.max_concurrency {
         run.max_concurrency = rollout.max_concurrency;
         run.flux_limit = flux_limit(rollout.max_concurrency, wave_end);
     }
+    run.failure_rules = rollout.failures;
+}
+
+/// Steps or soak changed. They apply to the running run; waves that are done stay done.
+fn follow_steps(change: &mut Change<'_>, rollout: &Rollout) {
+    let Some(run) = change.active_run() else { return };
     if run.soak_seconds != rollout.soak_seconds {
         if let Stage::Soaking(clock) = &mut run.stage {
             shift(clock, i64::from(rollout.soak_seconds) - i64::from(run.soak_seconds));

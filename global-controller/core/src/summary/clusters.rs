@@ -7,7 +7,7 @@ use crds::ClusterStatus;
 use super::{MAX_CLUSTERS_IN_STATUS, View};
 use crate::plan::order;
 use crate::returns::Returns;
-use crate::{Desired, MemberTrouble, words};
+use crate::{Desired, MemberTrouble, Stage, words};
 
 /// Characters that the schema allows the message of one member.
 const MAX_CLUSTER_MESSAGE_CHARS: usize = 512;
@@ -27,9 +27,19 @@ pub(super) fn needing_attention(view: &View<'_>) -> Vec<ClusterStatus> {
         ("Refused", &tally.refused),
         ("Unhealthy", &tally.unhealthy),
         ("Returning", returning),
+        ("Returning", &tally.going_back),
     ];
+    let owed_revision: BTreeSet<&String> = view.owed().into_iter().collect();
+    let pending = |name: &&String| owed_revision.contains(name);
+    let borne = view
+        .state
+        .header
+        .run
+        .as_ref()
+        .is_some_and(|run| run.stage == Stage::Succeeded || tally.silent() <= run.unreachable_limit);
+    let silent_owed = tally.silent_assigned.iter().chain(&tally.silent_unassigned).filter(pending).filter(|_| borne);
     let silent = tally.silent_assigned.iter().chain(&tally.silent_unassigned);
-    let pending = tally.applying.iter().map(|member| troubled_member("Progressing", member));
+    let applying = tally.applying.iter().map(|member| troubled_member("Progressing", member));
     let named = |state: &'static str, message: &'static str| move |name: &String| member(name, state, message);
     // The list is a map by name for the API server, which refuses a status with a name twice. One whose
     // `MemberCluster` was deleted is that, as long as the state has not followed: missing, and silent.
@@ -43,8 +53,12 @@ pub(super) fn needing_attention(view: &View<'_>) -> Vec<ClusterStatus> {
                 .map(named("TargetMissing", "named in targetClusters, but there is no such MemberCluster")),
         )
         .chain(owed.iter().map(named("Unreachable", "its agent is silent; owed the return to what it ran before")))
+        .chain(
+            silent_owed
+                .map(named("Owed", "its agent is silent; owed the revision, which it gets when it is heard again")),
+        )
         .chain(silent.map(named("Unreachable", "its agent is silent")))
-        .chain(pending)
+        .chain(applying)
         .chain(view.state.given_back().into_iter().map(|name| returned(view, name)))
         .chain(tally.unheard.iter().chain(unheard).map(named("Unknown", "not heard by this leader yet")))
         .chain(tally.unobserved.iter().map(named("Observing", "has not reported what is running yet")))

@@ -50,7 +50,10 @@ fn reconciling(view: &View<'_>) -> ConditionFact {
     match &view.waiting {
         None => fact("Reconciling", Some(false), "Done", "nothing is left to do"),
         Some(waiting) => {
-            let idle = matches!(waiting, WaitingOn::NoPayload | WaitingOn::EmptyPlan | WaitingOn::Paused { .. });
+            let idle = matches!(
+                waiting,
+                WaitingOn::NoPayload | WaitingOn::EmptyPlan | WaitingOn::Paused { .. } | WaitingOn::Owed { .. }
+            );
             fact("Reconciling", Some(!idle && !waiting.holds()), waiting.reason(), &waiting.message())
         }
     }
@@ -82,6 +85,11 @@ fn degraded(view: &View<'_>) -> ConditionFact {
             let text = format!("run {number} to revision {revision} was rolled back, and not every member is back");
             fact("Degraded", Some(true), "RollbackIncomplete", &text)
         }
+        Stage::Finishing | Stage::GivenUp => {
+            let text =
+                format!("run {number} to revision {revision}: {} failed, {} allowed", run.failures, run.failure_limit);
+            fact("Degraded", Some(true), "TooManyFailed", &text)
+        }
         _ if run.failures > 0 => {
             let text = format!("{} of {} allowed failures: {}", run.failures, run.failure_limit, words::list(&failed));
             fact("Degraded", Some(true), "MembersFailed", &text)
@@ -97,12 +105,32 @@ fn complete(view: &View<'_>) -> ConditionFact {
     if !run.is_over() {
         return fact("Complete", Some(false), "Running", &format!("run {} is not over", run.number));
     }
+    if run.stage == Stage::GivenUp {
+        return fact(
+            "Complete",
+            Some(false),
+            "TooManyFailed",
+            &format!("run {} ended with too many failures", run.number),
+        );
+    }
     if run.is_rolled_back() {
         let reason = if run.stage == Stage::Failed { "RollbackIncomplete" } else { "RolledBack" };
         return fact("Complete", Some(false), reason, &format!("run {} was rolled back", run.number));
     }
     let failed = view.state.given_back();
-    let total = words::members(view.state.plan.members.len() - failed.len());
+    let pending = view.state.pending();
+    let total = words::members(view.state.plan.members.len() - failed.len() - pending.len());
+    if !pending.is_empty() {
+        let text = format!(
+            "run {} brought {total} to revision {}; {} to get it yet: {}{}",
+            run.number,
+            run.revision,
+            words::members(pending.len()),
+            words::list(&pending),
+            words::tolerated(&failed)
+        );
+        return fact("Complete", Some(false), "MembersOwed", &text);
+    }
     if !failed.is_empty() {
         let tolerated = words::tolerated(&failed);
         let text = format!("run {} brought {total} to revision {}{tolerated}", run.number, run.revision);

@@ -1,12 +1,14 @@
 //! Of all that a rollout could wait for, what it says: first what nothing gets past, then what comes next on its way.
 
+use std::collections::BTreeSet;
+
 use crds::{GateMode, Revision};
 
 use super::{MemberTrouble, WaitingOn};
 use crate::plan::order;
 use crate::returns::Returns;
 use crate::tally::Tally;
-use crate::{Clock, Desired, Millis, Observations, Rollout, RolloutState, Run, Stage};
+use crate::{Clock, Desired, Millis, Observations, Reachability, Rollout, RolloutState, Run, Stage};
 
 /// What the rollout waits for; none when it is done.
 pub fn waiting_on(
@@ -29,14 +31,20 @@ pub fn waiting_on(
         return Some(rollback);
     }
     let Some(payload) = &rollout.payload else { return Some(WaitingOn::NoPayload) };
-    if state.header.quarantine.contains(&payload.revision) {
+    let finishing_it = |run: &Run| run.stage == Stage::Finishing && run.revision == payload.revision;
+    let finishes = state.header.run.as_ref().is_some_and(finishing_it);
+    if state.header.quarantine.contains(&payload.revision) && !finishes {
         return Some(quarantined(state, &payload.revision, observations, now));
     }
     let Some(run) = state.header.run.as_ref().filter(|run| run.revision == payload.revision) else {
         return Some(before_start(rollout, observations));
     };
-    if run.is_over() {
-        return None;
+    let tally = Tally::of(state, observations, now);
+    match run.stage {
+        Stage::Succeeded => return catch_up(state, rollout, run, tally, observations),
+        Stage::Finishing => return Some(finishing(run, tally)),
+        _ if run.is_over() => return None,
+        _ => {}
     }
     if rollout.paused {
         return Some(WaitingOn::Paused { remaining_millis: remaining(&run.stage, now) });
@@ -44,7 +52,6 @@ pub fn waiting_on(
     if state.plan.members.is_empty() {
         return Some(WaitingOn::EmptyPlan);
     }
-    let tally = Tally::of(state, observations, now);
     let wait = stopped_by_members(run, &tally).or_else(|| on_the_way(run, tally, observations, now));
     Some(wait.unwrap_or(WaitingOn::Decision))
 }
@@ -75,12 +82,58 @@ fn rollback(
     Some(WaitingOn::Rollback { members, returned, touched })
 }
 
+/// What members wait for that join after a success or were silent at it; none when every planned member has got it.
+fn catch_up(
+    state: &RolloutState,
+    rollout: &Rollout,
+    run: &Run,
+    tally: Tally,
+    observations: &Observations<'_>,
+) -> Option<WaitingOn> {
+    let pending = state.pending();
+    if !run.catches_up() {
+        let members = state.given_back().into_iter().map(str::to_owned).collect();
+        let (failures, allowed) = (run.failures, run.failure_limit);
+        return Some(WaitingOn::CatchUpHeld { failures, allowed, members, pending: pending.len() });
+    }
+    if pending.is_empty() {
+        return None;
+    }
+    let begun: BTreeSet<&str> = state.begun().iter().map(String::as_str).collect();
+    let silent = |name: &str| observations.reachability(name) == Reachability::Unreachable;
+    if pending.iter().all(|name| begun.contains(name) && silent(name)) {
+        let members = pending.into_iter().map(str::to_owned).collect();
+        return Some(WaitingOn::Owed { members, revision: run.revision.clone() });
+    }
+    if rollout.paused {
+        return Some(WaitingOn::Paused { remaining_millis: None });
+    }
+    // Neither silent members nor those that are healthy no longer hold it.
+    let (overdue, missing, refused) = (tally.overdue.clone(), tally.missing.clone(), tally.refused.clone());
+    let own = Tally { missing, refused, overdue, ..Tally::default() };
+    let wait = stopped_by_members(run, &own);
+    Some(wait.or_else(|| under_way(run, tally, observations)).unwrap_or(WaitingOn::Decision))
+}
+
+/// What a run waits for in which too many have failed and only those that fail return.
+fn finishing(run: &Run, tally: Tally) -> WaitingOn {
+    let Tally { applying, unhealthy, refused, missing, overdue, sick, returning, .. } = tally;
+    let members = [overdue, sick, refused, missing, unhealthy, applying, returning].into_iter().flatten().collect();
+    WaitingOn::Finishing { members, failures: run.failures, allowed: run.failure_limit }
+}
+
 fn quarantined(state: &RolloutState, revision: &Revision, observations: &Observations<'_>, now: Millis) -> WaitingOn {
     let failed = state.header.run.as_ref().is_some_and(|run| run.stage == Stage::Failed && run.revision == *revision);
     let returns = Returns::of(state, observations, now);
     let members: Vec<MemberTrouble> = returns.returning.into_iter().chain(returns.overdue).collect();
     if failed && !members.is_empty() {
         return WaitingOn::RollbackIncomplete { members };
+    }
+    let given_up = state.header.run.as_ref().filter(|run| run.stage == Stage::GivenUp && run.revision == *revision);
+    if let Some(run) = given_up {
+        let kept = state.plan.members.iter().filter(|name| state.stage_of(name).is_assigned()).count();
+        let (failures, allowed) = (run.failures, run.failure_limit);
+        return WaitingOn::TooManyFailed { failures, allowed, kept, revision: revision.clone() };
     }
     WaitingOn::Quarantined { revision: revision.clone() }
 }
@@ -122,8 +175,8 @@ fn stopped_by_members(run: &Run, tally: &Tally) -> Option<WaitingOn> {
     let refused = || some(&tally.refused).map(|members| WaitingOn::Refused { members });
     let unhealthy = || some(&tally.unhealthy).map(|members| WaitingOn::MemberUnhealthy { members });
     let silent = || {
-        let members = tally.silent_assigned.clone();
-        (!members.is_empty()).then_some(WaitingOn::MemberUnreachable { members })
+        let (members, allowed) = (tally.silent_assigned.clone(), run.unreachable_limit);
+        (members.len() > allowed).then_some(WaitingOn::MemberUnreachable { members, allowed })
     };
     overdue().or_else(sick).or_else(missing).or_else(refused).or_else(unhealthy).or_else(silent)
 }
@@ -139,6 +192,17 @@ fn on_the_way(run: &Run, tally: Tally, observations: &Observations<'_>, now: Mil
         let soaking = matches!(run.stage, Stage::Soaking(_));
         return Some(if soaking { WaitingOn::Soak { until, members } } else { WaitingOn::Pause { until, members } });
     }
+    let silent: Vec<String> = tally.silent_assigned.iter().chain(&tally.silent_unassigned).cloned().collect();
+    let allowed = run.unreachable_limit;
+    let nobody_left = tally.evident == 0 || silent.len() > allowed;
+    let unreachable =
+        (nobody_left && !silent.is_empty()).then_some(WaitingOn::MemberUnreachable { members: silent, allowed });
+    let over = clock.is_some() && observations.gates == GateMode::Hold;
+    under_way(run, tally, observations).or(unreachable).or_else(|| over.then_some(WaitingOn::GateUnconfigured))
+}
+
+/// Whom a run, or a catch-up after it, waits for.
+fn under_way(run: &Run, tally: Tally, observations: &Observations<'_>) -> Option<WaitingOn> {
     if !observations.hub_fresh {
         return Some(WaitingOn::HubSilent);
     }
@@ -148,14 +212,19 @@ fn on_the_way(run: &Run, tally: Tally, observations: &Observations<'_>, now: Mil
     if !tally.returning.is_empty() {
         return Some(WaitingOn::Return { members: tally.returning });
     }
+    if !tally.going_back.is_empty() {
+        return Some(WaitingOn::ReturnFirst { members: tally.going_back });
+    }
+    if !tally.ready.is_empty() && tally.room(run) == 0 {
+        if !tally.unhealthy.is_empty() {
+            return Some(WaitingOn::MemberUnhealthy { members: tally.unhealthy });
+        }
+        if tally.silent_in_flux > 0 {
+            return Some(WaitingOn::StrictTolerance { members: tally.silent_assigned });
+        }
+    }
     if !tally.unobserved.is_empty() {
         return Some(WaitingOn::Observation { members: tally.unobserved });
     }
-    if !tally.silent_unassigned.is_empty() {
-        return Some(WaitingOn::MemberUnreachable { members: tally.silent_unassigned });
-    }
-    if !tally.unheard.is_empty() {
-        return Some(WaitingOn::Heartbeat { members: tally.unheard });
-    }
-    (clock.is_some() && observations.gates == GateMode::Hold).then_some(WaitingOn::GateUnconfigured)
+    (!tally.unheard.is_empty()).then_some(WaitingOn::Heartbeat { members: tally.unheard })
 }

@@ -1,9 +1,9 @@
 //! The linter finds what it is for: each of its sentences about a state that breaks it.
 
 use crds::Outcome;
-use rollout_core::{Clock, Desired, MemberStage, RolloutState, Stage, Touched, Weight, lint};
+use rollout_core::{Clock, Decision, Desired, MemberStage, RolloutState, Stage, Touched, Weight, lint, lint_orders};
 
-use crate::world::World;
+use crate::world::{Spec, World};
 
 /// A sound world: m1 healthy and in its pause, m2 to come.
 fn sound() -> World {
@@ -68,7 +68,7 @@ fn an_early_success_is_found() {
         run.stage = Stage::Succeeded;
         run.finished_at = Some(5);
     });
-    assert_eq!(found, ["the run ended before its waves", "the run succeeded and its revision is not accepted"]);
+    assert_eq!(found, ["the run succeeded and its revision is not accepted"]);
 }
 
 #[test]
@@ -87,12 +87,15 @@ fn a_damaged_member_is_found() {
         member(|record| record.previous.as_mut().unwrap().uid.push('x')),
         ["m1: the assignment's previous state is not the record's"]
     );
-    assert_eq!(member(|record| record.stage = MemberStage::Observing), ["m1 is Observing after its wave was healthy"]);
+    assert_eq!(
+        member(|record| record.stage = MemberStage::Observing),
+        ["m1 is Observing after the wave was healthy, 0 allowed"]
+    );
 }
 
 #[test]
 fn a_damaged_rollback_is_found() {
-    let quarantine = "a run is rolled back if and only if its revision is in quarantine";
+    let quarantine = "too many have failed in a run if and only if its revision is in quarantine";
     assert_eq!(
         findings(|state| state.header.quarantine.push(state.header.run.as_ref().unwrap().revision.clone())),
         [quarantine]
@@ -145,4 +148,45 @@ fn a_state_in_deletion_has_no_finding_wherever_its_run_stands() {
         world.decide();
         assert!(world.state.is_spent(), "deleted while waiting for {stop}");
     }
+}
+
+/// What the linter says about the orders of a decision that tells m1 and m2 of four to apply, after `damage`.
+fn findings_in_orders(edit: impl FnOnce(&mut Spec), damage: impl FnOnce(&mut World, &mut Decision)) -> Vec<String> {
+    let spec =
+        Spec::selecting("[{setWeight: 100}]").with(|spec| spec.max_concurrency = Some("2".to_owned())).with(edit);
+    let mut world = World::fleet(4, spec);
+    world.decide();
+    world.all_answer(&["m01", "m02", "m03", "m04"], Outcome::Observed);
+    let mut decision = world.propose();
+    damage(&mut world, &mut decision);
+    lint_orders(&decision, &world.observations())
+}
+
+fn run(decision: &mut Decision) -> &mut rollout_core::Run {
+    decision.state.header.run.as_mut().unwrap()
+}
+
+#[test]
+fn orders_that_break_a_limit_or_the_quarantine_are_found() {
+    let soft = |damage: fn(&mut World, &mut Decision)| findings_in_orders(|_| {}, damage);
+    assert_eq!(soft(|_, _| {}), [""; 0]);
+    assert_eq!(soft(|_, decision| run(decision).flux_limit = 1), ["2 in flux, 1 allowed"]);
+    assert_eq!(
+        soft(|_, decision| run(decision).failure_rules.tolerance = crds::FailureTolerance::Strict),
+        ["2 may have failed, 0 allowed, and the tolerance is Strict"]
+    );
+    assert_eq!(soft(|world, _| world.silence("m01")), ["1 assigned and silent, 0 allowed, and the run goes on"]);
+    assert_eq!(
+        soft(|_, decision| {
+            let revision = run(decision).revision.clone();
+            decision.state.header.quarantine.push(revision);
+        }),
+        ["m01 is told to Apply a revision in quarantine", "m02 is told to Apply a revision in quarantine"]
+    );
+    assert_eq!(
+        soft(|_, decision| decision.state.plan.wave_end = 1),
+        ["m02 is told to Apply, but its wave has not begun"]
+    );
+    let borne = findings_in_orders(|spec| spec.max_unreachable = Some("1".to_owned()), |world, _| world.silence("m01"));
+    assert_eq!(borne, [""; 0]);
 }

@@ -5,6 +5,8 @@
 #[path = "../world/mod.rs"]
 mod world;
 
+mod budgets;
+mod catch_up;
 mod concurrency;
 mod deletion;
 mod evidence;
@@ -20,6 +22,7 @@ mod payload;
 mod plan;
 mod previous;
 mod reachability;
+mod returning;
 mod rollback;
 mod rollback_ends;
 mod status;

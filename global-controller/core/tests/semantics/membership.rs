@@ -34,18 +34,24 @@ fn semantics_35_a_member_that_joins_counts_for_the_waves_that_have_not_begun() {
 }
 
 #[test]
-fn semantics_35_none_joins_after_the_last_step_began_nor_after_the_end() {
+fn semantics_35_none_joins_after_the_last_step_began_and_after_the_success_they_catch_up() {
     let mut world = World::fleet(2, Spec::selecting("[{setWeight: 50}]").with(|spec| spec.soak_seconds = Some(60)));
     world.rest();
     assert_eq!(world.reason(), "Soak");
     world.join("m09", "prod");
     assert_eq!(world.decide(), [""; 0]);
-    world.finish();
-    assert_eq!(world.reason(), "done");
+    world.advance(60);
+    assert!(world.decide().iter().any(|line| line.starts_with("Normal Succeeded")));
     assert_eq!(world.state.plan.members, ["m01", "m02"]);
-    world.join("m10", "prod");
-    assert_eq!(world.decide(), [""; 0]);
-    assert_eq!(world.assignments.len(), 2);
+    assert_eq!(
+        world.rest(),
+        [
+            "Normal CatchUpStarted: run 1: 1 member joined later and get the accepted revision v2: m09",
+            "Observe m09: run 1 v2",
+            "Apply m09: run 1 v2 over v1, previous v1",
+        ]
+    );
+    assert_eq!((world.reason(), world.state.plan.members.len()), ("done", 3));
 }
 
 #[test]

@@ -148,7 +148,9 @@ fn semantics_30_a_member_owed_its_return_goes_back_there_when_the_next_run_fails
     world.edit(|spec| spec.image = Some("bad-again".to_owned()));
     world.set_reachability("m01", Reachability::Reachable);
     world.reports.remove("m01");
-    assert_eq!(world.orders()[0], "Observe m01: run 2 bad-again, previous v1");
+    assert_eq!(world.orders()[0], "Observe m02: run 2 bad-again", "m01 goes back first");
+    world.obey("m01");
+    assert_eq!(world.orders()[0], "Observe m01: run 2 bad-again");
     world.finish();
     assert_eq!(phase(&world), Phase::RolledBack);
     assert_eq!(world.agents["m01"].runs, Some(images("v1")));

@@ -112,6 +112,11 @@ impl World {
 }
 
 impl Agent {
+    /// Whether it has ever applied anything.
+    pub fn has_applied(&self) -> bool {
+        self.applied.is_some()
+    }
+
     /// An honest answer: what comes of doing as `spec` says.
     fn outcome(&self, spec: &RolloutAssignmentSpec) -> Outcome {
         let Some(runs) = &self.runs else {

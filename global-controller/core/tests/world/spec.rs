@@ -21,6 +21,11 @@ pub struct Spec {
     pub deadline_seconds: Option<i64>,
     /// As YAML, for example `"20%"` with its quotes, or `3`.
     pub max_failures: Option<String>,
+    /// `Soft` or `Strict`.
+    pub tolerance: Option<String>,
+    /// As YAML, for example `"20%"` with its quotes, or `3`.
+    pub max_unreachable: Option<String>,
+    pub min_ready_seconds: Option<i64>,
     /// As YAML, for example `{mode: Manual}`.
     pub rollback: Option<String>,
     pub paused: bool,
@@ -39,6 +44,9 @@ impl Spec {
             max_concurrency: None,
             deadline_seconds: None,
             max_failures: None,
+            tolerance: None,
+            max_unreachable: None,
+            min_ready_seconds: None,
             rollback: None,
             paused: false,
             generation: 1,
@@ -85,6 +93,9 @@ spec:
         line("    maxConcurrency", self.max_concurrency.clone());
         line("    progressDeadlineSeconds", self.deadline_seconds.map(|seconds| seconds.to_string()));
         line("    maxFailures", self.max_failures.clone());
+        line("    failureTolerance", self.tolerance.clone());
+        line("    maxUnreachable", self.max_unreachable.clone());
+        line("    minReadySeconds", self.min_ready_seconds.map(|seconds| seconds.to_string()));
         line("    canary", Some(String::new()));
         line("      steps", Some(self.steps.clone()));
         line("      soakSeconds", self.soak_seconds.map(|seconds| seconds.to_string()));

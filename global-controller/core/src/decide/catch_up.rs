@@ -1,0 +1,36 @@
+//! After a success: members that join later, and those that were silent, get the accepted revision too.
+
+use super::{EventKind, advance::raise_limits, change::Change};
+use crate::waves::flux_limit;
+use crate::{Rollout, Run, words};
+
+/// The run, when members may catch up in it now: it has succeeded, its revision is still wanted, and neither a pause, a
+/// silent hub nor its failures hold it.
+pub(super) fn open_run<'a>(change: &'a Change<'_>, rollout: &Rollout) -> Option<&'a Run> {
+    let wanted = rollout.payload.as_ref().map(|payload| &payload.revision);
+    let held = change.more || rollout.paused || !change.observations.hub_fresh;
+    change.state.header.run.as_ref().filter(|run| !held && run.catches_up() && Some(&run.revision) == wanted)
+}
+
+/// Lets the next wave begin when nobody is on the way any more: as many members as may be in flux at once.
+pub(super) fn proceed(change: &mut Change<'_>, rollout: &Rollout) {
+    let Some(run) = open_run(change, rollout) else { return };
+    let (begun, planned) = (change.state.plan.wave_end, change.state.plan.members.len());
+    if begun >= planned || !change.tally().is_settled() {
+        return;
+    }
+    let limit = run.flux_limit.max(flux_limit(run.max_concurrency, planned));
+    let end = planned.min(begun + limit);
+    let names = words::list(change.state.plan.members.get(begun..end).unwrap_or_default());
+    change.state.plan.wave_end = end;
+    let Some(run) = change.state.header.run.as_mut() else { return };
+    raise_limits(run, end);
+    run.caught_up += end - begun;
+    let message = format!(
+        "run {}: {} joined later and get the accepted revision {}: {names}",
+        run.number,
+        words::members(end - begun),
+        run.revision
+    );
+    change.announce(EventKind::Normal, "CatchUpStarted", &message);
+}
