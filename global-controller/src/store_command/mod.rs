@@ -5,6 +5,7 @@
 
 mod backup;
 mod inspect;
+mod members;
 mod output;
 mod restore;
 
@@ -27,6 +28,9 @@ pub enum StoreCommand {
     Restore(restore::Arguments),
     /// Shows what a replica's folder, or a running store, holds, and what is damaged.
     Inspect(inspect::Arguments),
+    /// Shows and changes who belongs to the running store.
+    #[command(subcommand)]
+    Members(members::MembersCommand),
 }
 
 /// Does it.
@@ -35,6 +39,7 @@ pub async fn run(command: StoreCommand) -> Result<()> {
         StoreCommand::Backup(arguments) => backup::run(arguments).await,
         StoreCommand::Restore(arguments) => restore::run(&arguments),
         StoreCommand::Inspect(arguments) => inspect::run(arguments).await,
+        StoreCommand::Members(command) => members::run(command).await,
     }
 }
 
