@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::bus::{Dirty, Subscription};
 use crate::clock;
 use crate::hub::has_finalizer;
+use crate::loss::Loss;
 use crate::world::World;
 pub(crate) use epoch::EpochKeeper;
 
@@ -164,18 +165,20 @@ impl Driver<'_> {
 
     /// Without our finalizer a rollout could vanish unnoticed, so nothing is decided before it is there.
     fn is_ours(&self, uid: &str) -> bool {
-        let stored = self.world.mirror().rollout(uid).is_some();
+        let known = self.world.mirror().runs_started(uid);
         let hub = self.world.hub();
         match hub.rollout_by_uid(uid) {
             Some(object) if object.metadata.deletion_timestamp.is_some() => true,
-            // A store that knows nothing of a run that the hub tells of was lost. Starting over would take what the
-            // members run now for their previous state, so it stands still.
-            Some(object) if object.status.as_ref().is_some_and(|status| status.run > 0) && !stored => {
-                tracing::error!(uid, "the hub tells of a run that the store does not know: was the store lost?");
-                false
+            Some(object) => {
+                let told = object.status.as_ref().map_or(0, |status| status.run);
+                // With a loss it stands still: see `Loss`.
+                if let Some(loss) = Loss::of(told, known) {
+                    tracing::error!(uid, told, known, "{}", loss.message());
+                    return false;
+                }
+                has_finalizer(object)
             }
-            Some(object) => has_finalizer(object),
-            None => stored,
+            None => known.is_some(),
         }
     }
 

@@ -13,6 +13,8 @@
 
 /// The epoch.
 pub(crate) const EPOCH: &str = "meta/epoch";
+/// All assignments.
+pub(crate) const ASSIGNMENTS: &str = "assignments/";
 /// All decisions.
 pub(crate) const DECISIONS: &str = "decisions/";
 
@@ -62,11 +64,11 @@ pub(crate) fn member(uid: &str, member: &str) -> String {
 }
 
 pub(crate) fn assignments_of(member: &str) -> String {
-    format!("assignments/{member}/")
+    format!("{ASSIGNMENTS}{member}/")
 }
 
 pub(crate) fn assignment(member: &str, rollout: &str) -> String {
-    format!("assignments/{member}/{rollout}")
+    format!("{ASSIGNMENTS}{member}/{rollout}")
 }
 
 pub(crate) fn report(member: &str, rollout: &str) -> String {

@@ -21,6 +21,7 @@ mod hub;
 mod keys;
 mod leader;
 mod logging;
+mod loss;
 mod metrics;
 mod mirror;
 mod notices;

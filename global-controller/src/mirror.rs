@@ -65,6 +65,11 @@ impl Mirror {
         self.rollouts.get(uid)
     }
 
+    /// Number of a rollout's latest run; `None` without records.
+    pub fn runs_started(&self, uid: &str) -> Option<i64> {
+        self.rollout(uid).map(|stored| stored.state.header.runs_started)
+    }
+
     /// Uids of all rollouts that have records.
     pub fn rollouts(&self) -> impl Iterator<Item = &String> {
         self.rollouts.keys()

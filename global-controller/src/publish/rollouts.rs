@@ -14,6 +14,7 @@ use serde_json::json;
 use super::done;
 use crate::clock;
 use crate::hub::has_finalizer;
+use crate::loss::Loss;
 use crate::world::World;
 
 /// Brings one object up to date; false when it was.
@@ -34,8 +35,9 @@ pub(super) async fn publish(
         return set_finalizer(&api, &object, true).await;
     }
     let before = object.status.clone().unwrap_or_default();
-    if world.mirror().rollout(uid).is_none() && before.run > 0 {
-        // A store that knows nothing of a run that the hub tells of was lost: what the hub knows is not overwritten.
+    let known = world.mirror().runs_started(uid);
+    if Loss::of(before.run, known).is_some() {
+        // What the hub knows is not overwritten: by it the driver stands still.
         return Ok(false);
     }
     let summary = world.summary(uid, facts);

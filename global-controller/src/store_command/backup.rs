@@ -20,8 +20,9 @@ pub struct Arguments {
     /// Folder of a replica that doesn't run, instead of a running store.
     #[arg(long, conflicts_with_all = ["config", "id"])]
     from_folder: Option<PathBuf>,
-    /// With --from-folder: also entries not known there to be committed. For when no majority is left: the replica
-    /// with the highest term, and then index, holds every acknowledged write.
+    /// With --from-folder: also entries not known there to be committed. For when no majority can run: of the folders
+    /// of a majority, the one whose log ends with the highest term, and among those at the highest index, holds every
+    /// acknowledged write. Where each ends is what 'store inspect --folder' says; the promised term doesn't count.
     #[arg(long, requires = "from_folder", conflicts_with = "config")]
     all_entries: bool,
     /// File to write; must not exist.

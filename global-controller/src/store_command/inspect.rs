@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::ArgGroup;
 use federated_store::KeyValue;
 use federated_store::backup::{self, Backup};
-use federated_store::inspect::{self, Contents, Inspection};
+use federated_store::inspect::{self, Contents, Inspection, Span};
 use serde::Serialize;
 
 use super::output::{self, Output};
@@ -125,7 +125,7 @@ fn describe(found: &Inspection) -> String {
     lines.extend(found.hard_state.map(|promises| {
         format!("promises    term {}, vote {}, commit index {}", promises.term, promises.vote, promises.commit)
     }));
-    lines.extend(found.log.map(|log| format!("log         {} to {}, {} bytes", log.first, log.last, log.bytes)));
+    lines.extend(found.log.map(|log| format!("log         {}", span(&log))));
     lines.extend(found.state.as_ref().map(|state| format!("state       {}", contents(state))));
     for snapshot in &found.snapshots {
         let valid =
@@ -135,6 +135,11 @@ fn describe(found: &Inspection) -> String {
     }
     lines.extend(found.problems.iter().map(|problem| format!("PROBLEM     {problem}")));
     lines.join("\n") + "\n"
+}
+
+fn span(Span { first, last, last_term, bytes }: &Span) -> String {
+    let entries = if first > last { "empty".to_owned() } else { format!("{first} to {last}, {bytes} bytes") };
+    format!("{entries}, ends at index {last} of term {last_term}")
 }
 
 fn contents(state: &Contents) -> String {
@@ -164,4 +169,16 @@ fn list(contents: &Backup, prefix: &str, output: Output) -> Result<()> {
         let lines = keys.iter().map(|Listed { key, revision, bytes }| format!("{revision:>12} {bytes:>9} {key}"));
         format!("    revision     bytes key\n{}", lines.collect::<Vec<_>>().join("\n"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_says_where_it_ends_also_when_it_is_empty() {
+        let text = |first| span(&Span { first, last: 9, last_term: 4, bytes: 70 });
+        assert_eq!(text(7), "7 to 9, 70 bytes, ends at index 9 of term 4");
+        assert_eq!(text(10), "empty, ends at index 9 of term 4");
+    }
 }

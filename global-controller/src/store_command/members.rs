@@ -49,7 +49,8 @@ pub enum MembersCommand {
 /// What each of them needs.
 #[derive(Debug, Args)]
 pub struct Common {
-    /// Configuration of the controller: a YAML file. Its certificate is used, and its replicas are asked.
+    /// Configuration of a controller that is a member of the store: a YAML file. Its certificate is used, which that of
+    /// a replica that is to be added can't replace, and its replicas are asked.
     #[arg(long)]
     config: PathBuf,
     /// The replica that the configuration is of, when the file doesn't say.

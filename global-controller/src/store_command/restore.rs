@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use federated_store::backup::{Backup, Summary};
 use federated_store::restore::{self, Request};
 use serde::Serialize;
@@ -41,6 +41,9 @@ struct Restored {
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let Arguments { configured, from, renamed_from, known_epoch, output } = arguments;
     let config = configured.read()?;
+    if config.store.etcd.is_some() {
+        bail!("the store is an etcd: restore it with etcdctl");
+    }
     let backup = Backup::read(from).context("the backup can't be used; nothing was changed")?;
     let known = (*known_epoch).max(backup.summary().epoch).max(controllers_epoch(&backup)?);
     let epoch = restore::next_epoch(now_seconds(), known);

@@ -104,3 +104,16 @@ async fn a_stopped_replicas_folder_is_backed_up_and_restored_above_the_controlle
         run(parse(&line).unwrap()).await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn an_etcd_is_not_restored_into_a_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = config(folder.path(), "data");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, format!("{text}  etcd: {{endpoints: ['127.0.0.1:2379']}}\n")).unwrap();
+    let line = format!("restore --config {} --from nothing", path.display());
+    let refused = format!("{:#}", run(parse(&line).unwrap()).await.unwrap_err());
+    let expected = if cfg!(feature = "etcd") { "restore it with etcdctl" } else { "no etcd backend" };
+    assert!(refused.contains(expected), "{refused}");
+    assert!(!folder.path().join("data").exists());
+}

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use store_node::{MAX_MEMBERS, SnapshotPolicy};
 
+use crate::disk::identity::{self, Identity};
 use crate::disk::log::LogOptions;
-use crate::disk::{identity, recover};
+use crate::disk::recover;
 
 /// Replicas with which a store is formed: more than five cost latency and add little.
 const ALLOWED_REPLICAS: [usize; 3] = [1, 3, 5];
@@ -35,7 +36,7 @@ pub struct Config {
     /// holds, and this is where its members are looked for.
     pub replicas: Vec<ReplicaConfig>,
     /// Whether a new folder waits to be added to a store that exists, instead of forming one. Without effect once the
-    /// folder belongs to a store.
+    /// folder belongs to a store, and on one that was restored from a backup: that begins a new store.
     pub join: bool,
     /// Presents this replica's certificate; only a store of one replica needs none.
     pub client: Option<reqwest::Client>,
@@ -45,9 +46,9 @@ pub struct Config {
 }
 
 impl Config {
-    /// A tick of 20 ms: another leader within 200 to 400 ms, and a process may be kept from running for 160 ms
+    /// A tick of 18 ms: another leader within 180 to 360 ms, and a process may be kept from running for 144 ms
     /// before anyone doubts it. Disks were seen to stall for 122 ms, but ticks don't wait for them.
-    pub const TICK: Duration = Duration::from_millis(20);
+    pub const TICK: Duration = Duration::from_millis(18);
 }
 
 /// What holds the applied state.
@@ -76,11 +77,12 @@ pub struct Tuning {
 }
 
 impl Default for Tuning {
-    /// At 1,000 writes a second a watcher may fall 50 seconds behind, within 64 MiB.
+    /// At 1,000 writes a second a watcher may fall 20 seconds behind, within 64 MiB; what it holds is most of the memory
+    /// of a busy store.
     fn default() -> Self {
         let snapshots = SnapshotPolicy::default();
         let (state, log) = (StateEngine::default(), LogOptions::default());
-        Self { snapshots, history_revisions: 50_000, history_bytes: 64 * 1024 * 1024, state, log }
+        Self { snapshots, history_revisions: 20_000, history_bytes: 64 * 1024 * 1024, state, log }
     }
 }
 
@@ -152,9 +154,6 @@ impl Checked {
         if config.replicas.len() > MAX_MEMBERS {
             problems.push(format!("{} replicas, at most {MAX_MEMBERS} are allowed", config.replicas.len()));
         }
-        if config.join && config.replicas.len() < 2 {
-            problems.push("a replica that joins needs another one to ask".to_owned());
-        }
         if config.cluster.is_empty() {
             problems.push("the cluster has no name".to_owned());
         }
@@ -175,13 +174,21 @@ impl Checked {
         }
     }
 
-    /// Whether a new store may be formed of these replicas.
-    pub(crate) fn check_formation(&self) -> Result<(), OpenError> {
+    /// Whether this replica waits to be added to a store, instead of forming one.
+    pub(crate) fn joins(&self, identity: &Identity) -> bool {
+        self.config.join && identity.formation.is_none() && identity.restored.is_none()
+    }
+
+    /// Whether a replica that belongs to no store yet may join one, or form a new one, of these replicas.
+    pub(crate) fn check_formation(&self, identity: &Identity) -> Result<(), OpenError> {
         let count = self.config.replicas.len();
-        if self.config.join || ALLOWED_REPLICAS.contains(&count) {
-            return Ok(());
-        }
-        Err(OpenError::Config { problem: format!("{count} replicas, a store is formed of 1, 3 or 5") })
+        let problem = if self.joins(identity) {
+            (count < 2).then(|| "a replica that joins needs another one to ask".to_owned())
+        } else {
+            let fits = ALLOWED_REPLICAS.contains(&count);
+            (!fits).then(|| format!("{count} replicas, a store is formed of 1, 3 or 5"))
+        };
+        problem.map_or(Ok(()), |problem| Err(OpenError::Config { problem }))
     }
 
     /// Ids of all replicas.
@@ -216,4 +223,39 @@ fn replica_problems(replicas: &[ReplicaConfig]) -> Vec<String> {
         }
     }
     problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::identity::Restored;
+
+    fn joining(count: u64) -> Checked {
+        let replica = |number| ReplicaConfig {
+            id: format!("controller-{number}"),
+            number,
+            url: format!("https://127.0.0.1:{number}"),
+        };
+        let config = Config {
+            cluster: "test".to_owned(),
+            id: "controller-1".to_owned(),
+            data_dir: PathBuf::new(),
+            replicas: (1..=count).map(replica).collect(),
+            join: true,
+            client: None,
+            tick: Config::TICK,
+        };
+        Checked { config, own: replica(1) }
+    }
+
+    #[test]
+    fn a_replica_that_was_restored_forms_a_store_even_when_configured_to_join() {
+        let empty = Identity::new("test", "controller-1", 1, 7);
+        let mut restored = empty.clone();
+        restored.restored = Some(Restored { checksum: "sum".to_owned(), epoch: 5 });
+        assert!(joining(4).joins(&empty) && !joining(4).joins(&restored));
+        let fits = |count, identity| joining(count).check_formation(identity).is_ok();
+        assert_eq!([1, 2, 3, 4].map(|count| fits(count, &empty)), [false, true, true, true]);
+        assert_eq!([1, 2, 3, 4].map(|count| fits(count, &restored)), [true, false, true, false]);
+    }
 }

@@ -14,7 +14,7 @@ use crate::disk::identity::{Formation, Identity, Restored};
 use crate::handle::Shared;
 use crate::inbox::Command;
 use crate::roster::Roster;
-use crate::transport::hello;
+use crate::transport::hello::{self, Hello};
 
 /// Between two rounds of questions: short, as a store that starts should lead soon, and cheap.
 const ROUND_PAUSE: Duration = Duration::from_millis(100);
@@ -74,7 +74,7 @@ async fn ask_all(shared: &Shared) -> Round {
     for peer in shared.config.others() {
         match hello::ask(shared, peer).await {
             Ok(hello) => match hello.formation {
-                None => match Restored::agree(restored.as_ref(), hello.restored.as_ref()) {
+                None => match begin_with(restored.as_ref(), &hello) {
                     Ok(agreed) => {
                         restored = agreed;
                         members.insert(hello.id, hello.incarnation);
@@ -89,6 +89,14 @@ async fn ask_all(shared: &Shared) -> Round {
     if missing.is_empty() { Round::Formed(Formation { members, restored }) } else { Round::Waiting(missing.join("; ")) }
 }
 
+/// What this replica and one that belongs to no store yet would begin from together, or why they can't.
+fn begin_with(own: Option<&Restored>, hello: &Hello) -> Result<Option<Restored>, String> {
+    if hello.joins {
+        return Err("it is configured to join a store, and forms none".to_owned());
+    }
+    Restored::agree(own, hello.restored.as_ref())
+}
+
 fn adopt(shared: &Shared, from: &str, formation: Formation, roster: Option<&Roster>) -> Round {
     let identity = shared.identity();
     if let Some(own) = &identity.restored
@@ -96,7 +104,7 @@ fn adopt(shared: &Shared, from: &str, formation: Formation, roster: Option<&Rost
     {
         return Round::Waiting(format!(
             "this replica was restored from the backup {}, but {from} belongs to a store that was not: restore every \
-             replica from the same file, or start this one as a new replica of that store",
+             replica from the same file, or start this one with an empty folder as a new replica of that store",
             own.checksum
         ));
     }
@@ -132,8 +140,10 @@ pub(crate) fn lost_folder(
     Some(format!(
         "the folder is new (incarnation {}), but {from} knows '{id}' as incarnation {known}: its folder was lost, and it \
          may not vote under its old id. Restore the folder; or re-join under a new id: run 'global-controller store \
-         members remove --id {id} --config FILE' against a member, then give this replica an id and number that were \
-         never used, an empty folder and 'join: true', start it, and run 'global-controller store members add' with them",
+         members remove --id {id} --config FILE', then give this replica an id and number that were never used, an \
+         empty folder and 'join: true', start it, and run 'global-controller store members add --number NUMBER --id ID \
+         --url URL --config FILE' with them. FILE is the configuration of a member of the store in both: its \
+         certificate is needed, this replica's is not let in",
         identity.incarnation
     ))
 }
@@ -170,11 +180,29 @@ mod tests {
                 "may not vote under its old id",
                 "store members remove --id controller-2",
                 "'join: true'",
-                "store members add",
+                "store members add --number NUMBER --id ID --url URL --config FILE",
+                "configuration of a member",
             ] {
                 assert!(said.contains(words), "no '{words}' in: {said}");
             }
         }
+    }
+
+    #[test]
+    fn no_store_is_formed_with_a_replica_that_is_configured_to_join() {
+        let hello = |joins| Hello {
+            cluster: "test".to_owned(),
+            id: "controller-2".to_owned(),
+            incarnation: 5,
+            formation: None,
+            number: 2,
+            joins,
+            roster: None,
+            restored: None,
+        };
+        assert_eq!(begin_with(None, &hello(false)), Ok(None));
+        let reason = begin_with(None, &hello(true)).unwrap_err();
+        assert!(reason.contains("is configured to join"), "{reason}");
     }
 
     #[test]

@@ -289,13 +289,7 @@ impl Shared {
     /// Proposes a transaction on this replica.
     pub(crate) async fn write_here(&self, txn: Txn, deadline: Instant) -> Result<Forwarded, WriteError> {
         let (answer, answered) = oneshot::channel();
-        if self.closed.is_cancelled() {
-            return Err(not_applied("the store is closed"));
-        }
-        // Before it is appended anywhere; what is left is for term and vote, and for what another leader sends.
-        if let Some(problem) = self.log_space.get().and_then(|space| space.refusal()) {
-            return Err(not_applied(format!("no log space on replica '{}': {problem}", self.config.own.id)));
-        }
+        self.check_proposable()?;
         if self.inbox.try_send(Command::Txn { txn, answer }).is_err() {
             return Err(not_applied("the replica is overloaded or closed"));
         }
@@ -307,6 +301,18 @@ impl Shared {
             Ok(Ok(ProposalOutcome::Unknown)) => Err(unknown("another leader took over")),
             Ok(Err(_)) => Err(unknown("the store was closed before an answer came")),
             Err(_) => Err(unknown("no answer within the deadline")),
+        }
+    }
+
+    /// Refuses what would not fit into the log, before it is appended anywhere; what is left is for term and vote, and
+    /// for what another leader sends.
+    pub(crate) fn check_proposable(&self) -> Result<(), WriteError> {
+        if self.closed.is_cancelled() {
+            return Err(not_applied("the store is closed"));
+        }
+        match self.log_space.get().and_then(|space| space.refusal()) {
+            Some(problem) => Err(not_applied(format!("no log space on replica '{}': {problem}", self.config.own.id))),
+            None => Ok(()),
         }
     }
 

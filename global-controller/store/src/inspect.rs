@@ -13,6 +13,7 @@ use store_node::{HardState, Position, Table};
 use crate::backup::{self, Backup, Entries};
 use crate::disk::identity::Identity;
 use crate::disk::recover::{self, Start};
+use crate::disk::repair::Note;
 use crate::disk::scratch::Scratch;
 use crate::disk::{Layout, snapshot};
 use crate::transport::admission::CLUSTER;
@@ -64,13 +65,16 @@ pub struct Promises {
     pub commit: u64,
 }
 
-/// A run of entries.
+/// A run of entries. Where it ends decides who may lead, and which of several folders holds the most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Span {
     /// Index of the first; one above `last` when there is none.
     pub first: u64,
-    /// Index of the last.
+    /// Index of the last; the snapshot's when there is none.
     pub last: u64,
+    /// Term of the last; the snapshot's when there is none.
+    pub last_term: u64,
     /// Bytes of their data.
     pub bytes: u64,
 }
@@ -129,6 +133,7 @@ pub fn folder(folder: &Path, place: &Path) -> Result<Inspection, Error> {
     let identity = identity.map_err(|source| backup::Error::Identity { path: folder.to_owned(), source })?;
     let mut found = of_identity(identity);
     (found.snapshots, found.problems) = snapshots(&layout);
+    found.problems.extend(loss(&layout));
     if found.formation.is_none() {
         if found.restored_from.is_some()
             && let Err(error) = Backup::read(&layout.restored())
@@ -150,14 +155,16 @@ pub fn folder(folder: &Path, place: &Path) -> Result<Inspection, Error> {
 fn of_start(start: Start, found: &mut Inspection) {
     let HardState { term, vote, commit, .. } = start.hard_state;
     found.hard_state = Some(Promises { term, vote, commit });
-    let before = start.snapshot.position.index;
+    let before = start.snapshot.position;
+    let last = start.entries.last().map_or(before, |entry| Position { term: entry.term, index: entry.index });
     found.log = Some(Span {
-        first: before + 1,
-        last: start.entries.last().map_or(before, |entry| entry.index),
+        first: before.index + 1,
+        last: last.index,
+        last_term: last.term,
         bytes: start.entries.iter().map(|entry| entry.data.len() as u64).sum(),
     });
     match backup::replayed(start, Entries::Committed) {
-        Ok(table) => found.state = Some(Contents::of(&table)),
+        Ok(table) => found.state = of_table(&table),
         Err(error) => found.problems.push(describe(&error)),
     }
 }
@@ -195,7 +202,18 @@ pub(crate) fn snapshots(layout: &Layout) -> (Vec<SnapshotReport>, Vec<String>) {
     (reports, problems)
 }
 
-/// What a running replica holds.
+/// What a replica in repair lost, as a problem.
+pub(crate) fn loss(layout: &Layout) -> Option<String> {
+    match Note::read(layout) {
+        Ok(note) => note.map(|note| {
+            let Position { term, index } = note.last();
+            format!("in repair: {}; lost up to index {index} of term {term}", note.problem)
+        }),
+        Err(error) => Some(format!("the note of a repair can't be read: {error}")),
+    }
+}
+
+/// What a replica holds; nothing when it joined and got no snapshot yet.
 pub(crate) fn of_table(table: &Table) -> Option<Contents> {
     (table.meta().position.index > 0).then(|| Contents::of(table))
 }
@@ -238,3 +256,7 @@ async fn ask(client: &reqwest::Client, cluster: &str, url: &str) -> Result<Inspe
     }
     serde_json::from_slice(&bytes).map_err(|error| describe(&error))
 }
+
+#[cfg(test)]
+#[path = "inspect_test.rs"]
+mod tests;

@@ -32,8 +32,9 @@ pub(crate) async fn run(shared: Arc<Shared>, commands: Receiver<Command>) {
                     let own = &shared.config.own;
                     tracing::warn!(
                         reason,
-                        "waiting to be added to the store; to add this replica run: global-controller store members \
-                         add --number {} --id {} --url {} --config FILE",
+                        "waiting to be added to the store; to add this replica run, with the configuration of a member \
+                         of the store as FILE (its certificate is needed, this replica's is not let in): \
+                         global-controller store members add --number {} --id {} --url {} --config FILE",
                         own.number,
                         own.id,
                         own.url

@@ -11,7 +11,8 @@ use crate::config::ReplicaConfig;
 use crate::handle::{Embedded, ReadError, Shared, WriteError, not_applied, unknown};
 use crate::inbox::Command;
 use crate::roster::Roster;
-use crate::transport::{hello, members};
+use crate::transport::hello::{self, Hello};
+use crate::transport::members;
 
 /// A change is answered within this time: asking a new replica who it is takes up to two seconds, an election one.
 pub(crate) const CHANGE_DEADLINE: Duration = Duration::from_secs(10);
@@ -136,6 +137,7 @@ impl Shared {
 
     async fn change_here(&self, change: MembershipChange, deadline: Instant) -> Result<MembershipOutcome, WriteError> {
         let (answer, answered) = oneshot::channel();
+        self.check_proposable()?;
         if self.inbox.try_send(Command::ChangeMembership { change, answer }).is_err() {
             return Err(not_applied("the replica is overloaded or closed"));
         }
@@ -163,15 +165,8 @@ impl Shared {
         }
         let asked = hello::ask(self, &newcomer).await;
         let hello = asked.map_err(|error| not_applied(format!("'{id}' at '{url}': {}", hello::describe(&error))))?;
-        if let Some(formation) = hello.formation {
-            let members = formation.members;
-            return Err(not_applied(format!("'{id}' isn't empty: it belongs to a store formed by {members:?}")));
-        }
-        if hello.number != number {
-            return Err(not_applied(format!("'{id}' is configured with the number {}", hello.number)));
-        }
-        if !hello.joins {
-            return Err(not_applied(format!("'{id}' isn't configured to join a store")));
+        if let Some(reason) = unfit(&hello, number) {
+            return Err(not_applied(format!("'{id}' {reason}")));
         }
         let info = ReplicaInfo { name: newcomer.id, url: newcomer.url, incarnation: hello.incarnation };
         Ok(MembershipChange::AddLearner { number, info })
@@ -193,6 +188,23 @@ impl Shared {
     }
 }
 
+/// Why a replica that answered can't be added under this number, if it can't.
+fn unfit(hello: &Hello, number: u64) -> Option<String> {
+    if let Some(formation) = &hello.formation {
+        return Some(format!("isn't empty: it belongs to a store formed by {:?}", formation.members));
+    }
+    if let Some(restored) = &hello.restored {
+        return Some(format!(
+            "isn't empty: it was restored from the backup {} to begin a new store",
+            restored.checksum
+        ));
+    }
+    if hello.number != number {
+        return Some(format!("is configured with the number {}", hello.number));
+    }
+    (!hello.joins).then(|| "isn't configured to join a store".to_owned())
+}
+
 fn list(roster: Roster, progress: &[Progress], leader: Option<&str>) -> Vec<Member> {
     let last = progress.iter().map(|progress| progress.matched).max().unwrap_or(0);
     let found = |number: u64| progress.iter().find(|progress| progress.number == number);
@@ -209,4 +221,31 @@ fn list(roster: Roster, progress: &[Progress], leader: Option<&str>) -> Vec<Memb
         }),
     });
     members.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::identity::Restored;
+
+    #[test]
+    fn only_an_empty_replica_that_is_configured_to_join_is_added() {
+        let hello = Hello {
+            cluster: "test".to_owned(),
+            id: "controller-4".to_owned(),
+            incarnation: 9,
+            formation: None,
+            number: 4,
+            joins: true,
+            roster: None,
+            restored: None,
+        };
+        assert_eq!(unfit(&hello, 4), None);
+        assert_eq!(unfit(&hello, 5), Some("is configured with the number 4".to_owned()));
+        let forms = Hello { joins: false, ..hello.clone() };
+        assert_eq!(unfit(&forms, 4), Some("isn't configured to join a store".to_owned()));
+        let restored = Hello { restored: Some(Restored { checksum: "sum".to_owned(), epoch: 1 }), ..hello };
+        let reason = unfit(&restored, 4).unwrap_or_default();
+        assert!(reason.contains("isn't empty: it was restored from the backup sum"), "{reason}");
+    }
 }

@@ -47,7 +47,7 @@ pub(crate) async fn open(config: Config, tuning: Tuning) -> Result<(Arc<Shared>,
         blocking(move || start(&starting, commands, &handle)).await?;
     } else {
         let waiting = Arc::clone(&shared);
-        if shared.config.config.join {
+        if shared.config.joins(&shared.identity()) {
             tokio::spawn(crate::joining::run(waiting, commands));
         } else {
             tokio::spawn(crate::formation::run(waiting, commands));
@@ -77,7 +77,7 @@ fn prepare(
     let (id, number) = (config.own.id.as_str(), config.own.number);
     let identity = Identity::open(&layout, &config.config.cluster, id, number).map_err(unfit)?;
     if identity.formation.is_none() {
-        config.check_formation()?;
+        config.check_formation(&identity)?;
     }
     restore::check(&layout, &identity).map_err(|source| OpenError::Restore { path: path.clone(), source })?;
     Ok(Arc::new(Shared {
@@ -135,14 +135,17 @@ pub(crate) fn join(shared: &Shared, formation: Formation) -> Result<(), OpenErro
     recover::join(&shared.layout, &options).map_err(|source| OpenError::Recover { path: path.clone(), source })?;
     let mut joined = identity.clone();
     joined.formation = Some(formation);
+    joined.restored = None;
     joined.save(&shared.layout).map_err(|source| OpenError::Identity { path, source })?;
+    restore::forget(&shared.layout);
     *identity = joined;
     Ok(())
 }
 
 fn recovery(shared: &Shared, identity: &Identity) -> recover::Options {
     let membership = Membership::of_replicas(roster::formed_names(&shared.config, identity).into_iter().collect());
-    recover::Options { log: shared.tuning.log, closed: shared.closed.clone(), membership }
+    let own = Some(shared.config.own.number);
+    recover::Options { log: shared.tuning.log, closed: shared.closed.clone(), membership, own }
 }
 
 /// Recovers the replica from its folder and starts its threads and connections.
@@ -156,6 +159,8 @@ pub(crate) fn start(
     let Start { hard_state, mut snapshot, entries, mut table, log, repair } =
         recover::recover(&shared.layout, &options).map_err(|source| OpenError::Recover { path, source })?;
     tracing::info!(snapshot = snapshot.position.index, entries = entries.len(), "replica recovered");
+    // It is left behind by a crash right after the store was formed.
+    restore::forget(&shared.layout);
     // A store that was formed before its state named the members gets the names of its formation.
     let names = roster::formed_names(&shared.config, &shared.identity());
     table.name_replicas(names.clone());

@@ -3,8 +3,9 @@
 //! [`prepare`] fills the empty folder of one replica; it has to be done for every replica of the configuration, with
 //! the same file. The replicas then form a new store when they are started, as those of an empty one do: each tells
 //! the others what it was restored from, and they wait while that differs. The new store has the configured replicas,
-//! a new incarnation of each, and the contents and revision of the backup. Its epoch is above all that was known: its
-//! revisions begin below those of the store that was lost.
+//! a new incarnation of each, and the contents and revision of the backup; whether they are configured to join another
+//! store doesn't matter. Its epoch is above all that was known: its revisions begin below those of the store that was
+//! lost.
 
 use std::fs;
 use std::io;

@@ -54,6 +54,8 @@ impl<S: State> Node<S> {
             // agrees with the leader's up to its end.
             MessageType::MsgHeartbeat => message.commit = message.commit.min(last),
             MessageType::MsgAppend if message.index <= last => repairing.heard = message.term,
+            // It counts on what was lost again: an answer from before the loss came late.
+            MessageType::MsgAppend => repairing.heard = 0,
             _ => {}
         }
         true
@@ -105,7 +107,7 @@ impl<S: State> Node<S> {
     }
 
     /// Ends the repair once nothing that was acknowledged can be missing any more. An applied entry of a later term also
-    /// proves it: its leader was elected without this replica, by a majority that knew everything committed before.
+    /// proves it: its leader's log had everything that was committed before its term, or it couldn't have won.
     pub(crate) fn settle_repair(&mut self, out: &mut Outputs) {
         let applied = self.state.applied();
         let made_up = |last: Position| applied.index >= last.index || applied.term > last.term;

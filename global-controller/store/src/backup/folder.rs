@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
-use store_node::{Table, replay};
+use store_node::{Position, Table, replay};
 
 use super::{Error, Origin, Summary, file};
 use crate::disk::Layout;
 use crate::disk::identity::Identity;
 use crate::disk::recover::{self, Start};
+use crate::disk::repair::Note;
 use crate::disk::scratch::Scratch;
 
 /// Which entries of the log count.
@@ -17,8 +18,10 @@ pub enum Entries {
     /// learns that an entry is committed after it was acknowledged.
     #[default]
     Committed,
-    /// All. When no majority is left, those of the replica with the highest term, and then index, hold every
-    /// acknowledged write, and perhaps some that were never answered.
+    /// All. For when no majority can run: of the folders of a majority, the one whose last entry has the highest term,
+    /// and among those the highest index, holds every acknowledged write, and perhaps some that were never answered.
+    /// That is Raft's rule for who may lead; the term that a replica has promised says nothing about its log. Of fewer
+    /// folders it is still the one that lost the least.
     All,
 }
 
@@ -36,17 +39,27 @@ pub fn from_folder(
     file::save(to, &table, &origin)
 }
 
-/// The state in a stopped replica's folder: the newest valid snapshot, and the log applied to it.
+/// The state in a stopped replica's folder: the newest valid snapshot, and the log applied to it. A folder that is
+/// known to lack something is refused.
 pub(crate) fn state_of(folder: &Path, entries: Entries, place: &Path) -> Result<(Identity, Table), Error> {
-    let path = || folder.to_owned();
-    let identity = Identity::peek(&Layout::at(folder)).map_err(|source| Error::Identity { path: path(), source })?;
+    let (path, layout) = (|| folder.to_owned(), Layout::at(folder));
+    let identity = Identity::peek(&layout).map_err(|source| Error::Identity { path: path(), source })?;
     if identity.formation.is_none() {
         return Err(Error::Unformed { path: path() });
+    }
+    let note = Note::read(&layout).map_err(|source| Error::Io { path: layout.repair(), source })?;
+    if let Some(note) = note {
+        let Position { term, index } = note.last();
+        return Err(Error::InRepair { path: path(), problem: note.problem, term, index });
     }
     let scratch = Scratch::of(folder, place).map_err(|source| Error::Io { path: path(), source })?;
     let start = recover::recover(scratch.layout(), &recover::Options::of_copy())
         .map_err(|source| Error::Recover { path: path(), source })?;
-    Ok((identity, replayed(start, entries)?))
+    let table = replayed(start, entries)?;
+    if table.meta().position.index == 0 {
+        return Err(Error::NoState { path: path() });
+    }
+    Ok((identity, table))
 }
 
 /// The state after the log.

@@ -110,6 +110,27 @@ pub enum Error {
         /// The folder.
         path: PathBuf,
     },
+    /// The folder lost what it held and is not repaired yet.
+    #[error(
+        "the folder '{path}' is in repair and lacks what was lost, up to index {index} of term {term} ({problem}): take \
+         the backup from another replica"
+    )]
+    InRepair {
+        /// The folder.
+        path: PathBuf,
+        /// What was found.
+        problem: String,
+        /// Term of the last entry that was lost.
+        term: u64,
+        /// Index of the last entry that was lost.
+        index: u64,
+    },
+    /// The folder belongs to a replica that joined a store and got nothing of it yet.
+    #[error("the folder '{path}' holds no state: its replica joined the store, but got no snapshot yet")]
+    NoState {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The folder's contents can't be trusted.
     #[error("nothing can be recovered from the folder '{path}'")]
     Recover {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +25,15 @@ pub enum Error {
     Version {
         /// Format number found.
         found: u32,
+    },
+    /// There is a replica's state, and nothing that says whose.
+    #[error(
+        "the folder has no 'identity.json', but '{found}' of a replica: put that file back, or empty the folder and add \
+         this replica under a new id"
+    )]
+    Lost {
+        /// What was found.
+        found: String,
     },
     /// The folder belongs to another cluster.
     #[error("the folder belongs to cluster '{found}', not to '{wanted}'")]
@@ -110,6 +120,7 @@ impl Identity {
         let identity = match fs::read(layout.identity()) {
             Ok(bytes) => serde_json::from_slice::<Self>(&bytes)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                refuse_used(layout)?;
                 let incarnation = crate::unique::number();
                 let identity = Self::new(cluster, id, number, incarnation);
                 identity.save(layout)?;
@@ -151,5 +162,31 @@ impl Identity {
     pub(crate) fn save(&self, layout: &Layout) -> Result<(), Error> {
         let text = serde_json::to_vec_pretty(self)?;
         Ok(files::replace(&layout.identity(), &text)?)
+    }
+}
+
+/// The identity is the first thing written into a new folder: without it there must be nothing else. Whoever began
+/// again over an old log would forget its votes and take up terms that were used before.
+fn refuse_used(layout: &Layout) -> Result<(), Error> {
+    let lone = [layout.repair(), layout.restored(), layout.root().join("log-damaged")];
+    let used = lone.into_iter().find(|path| path.exists());
+    let used = match used {
+        None => first_in(&layout.log())?.or(first_in(&layout.snapshots())?),
+        used => used,
+    };
+    match used {
+        None => Ok(()),
+        Some(path) => {
+            let found = path.strip_prefix(layout.root()).unwrap_or(&path).display().to_string();
+            Err(Error::Lost { found })
+        }
+    }
+}
+
+fn first_in(folder: &Path) -> io::Result<Option<PathBuf>> {
+    match fs::read_dir(folder) {
+        Ok(mut entries) => Ok(entries.next().transpose()?.map(|entry| entry.path())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
 }

@@ -5,6 +5,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::log::{self, DiskLog, LogOptions, Recovered};
 use super::repair::{self, Note};
+use super::snapshot::SnapshotFile;
 use super::{Layout, snapshot, wal};
 
 /// Every replica of a new store starts from the same empty snapshot. A replica that joins later starts from nothing
@@ -34,6 +35,17 @@ pub enum Error {
     /// The store was formed, but the log doesn't say how this replica voted.
     #[error("the log holds no term and vote: it was lost or replaced, and a replica that forgot its vote may not vote")]
     NoHardState,
+    /// There is a replica's log or snapshot, but nothing that says whose.
+    #[error(
+        "the folder holds a replica's state (term {term}, entries up to {last}), but its 'identity.json' is missing or new: \
+         put that file back, or empty the folder and add this replica under a new id"
+    )]
+    IdentityLost {
+        /// The term that its log knows.
+        term: u64,
+        /// Index of the last entry.
+        last: u64,
+    },
     /// Entries between snapshot and log are missing.
     #[error("entries {first_missing} to {last_missing} are missing between the snapshot and the log")]
     Gap {
@@ -75,29 +87,35 @@ pub(crate) struct Options {
     pub(crate) log: LogOptions,
     /// Fires when nobody waits for space in the log any more.
     pub(crate) closed: CancellationToken,
-    /// With whom the store was formed. One replica alone has nobody to repair it.
+    /// With whom the store was formed.
     pub(crate) membership: Membership,
+    /// This replica's Raft id; `None` for a copy of a folder, of which nothing is repaired.
+    pub(crate) own: Option<u64>,
 }
 
 impl Options {
     /// For looking at a copy of a folder: nothing of it is repaired.
     pub(crate) fn of_copy() -> Self {
-        Self { log: LogOptions::default(), closed: CancellationToken::new(), membership: Membership::default() }
+        let (log, closed) = (LogOptions::default(), CancellationToken::new());
+        Self { log, closed, membership: Membership::default(), own: None }
     }
 
     fn open(&self, layout: &Layout) -> Result<(DiskLog, Recovered), log::Error> {
         DiskLog::open_until(&layout.log(), self.log, self.closed.clone())
     }
 
-    fn has_peers(&self) -> bool {
-        self.membership.voters.len() > 1
+    /// Whether others vote, who can make up for what is lost here. The state knows them best; where none can be read,
+    /// the store's formation has to do.
+    fn has_peers(&self, newest: &Result<Newest, Error>) -> bool {
+        let membership = newest.as_ref().map_or(&self.membership, |newest| newest.table.membership());
+        self.own.is_some_and(|own| membership.voters.iter().any(|voter| *voter != own))
     }
 }
 
 /// Writes the beginning of a replica that joins: nothing but the fact that it knows of no vote. May be repeated until
 /// the identity says that it belongs to the store; from then on a lost log is found by this mark.
 pub(crate) fn join(layout: &Layout, options: &Options) -> Result<(), Error> {
-    let (mut log, _) = options.open(layout)?;
+    let mut log = begin(layout, options, &HardState::default(), None)?;
     Ok(log.write(&[Batch { must_sync: true, ..Batch::default() }])?)
 }
 
@@ -108,24 +126,52 @@ pub(crate) fn found(layout: &Layout, options: &Options) -> Result<(), Error> {
 
 /// Writes the common beginning of a store that starts with contents.
 pub(crate) fn found_with(layout: &Layout, options: &Options, table: &Table) -> Result<(), Error> {
-    snapshot::save(&layout.snapshots(), table)?;
-    let (mut log, _) = options.open(layout)?;
     let Position { term, index } = table.meta().position;
     let hard_state = HardState { term, commit: index, ..HardState::default() };
+    let mut log = begin(layout, options, &hard_state, Some(table.meta().position))?;
+    snapshot::save(&layout.snapshots(), table)?;
     log.write(&[Batch { hard_state, must_sync: true, ..Batch::default() }])?;
     Ok(())
+}
+
+/// Opens the log of a folder in which nothing happened yet but an attempt at the same beginning, or at joining, that was
+/// cut off. With anything more the identity was lost: whoever begins again there forgets votes and takes up terms that
+/// were used before.
+fn begin(layout: &Layout, options: &Options, hard_state: &HardState, at: Option<Position>) -> Result<DiskLog, Error> {
+    let snapshots = snapshot::list(&layout.snapshots())?;
+    let (log, Recovered { hard_state: found, entries }) = options.open(layout)?;
+    let is_beginning = |found: HardState| found == *hard_state || found == HardState::default();
+    let fresh = Note::read(layout)?.is_none()
+        && entries.is_empty()
+        && found.clone().is_none_or(is_beginning)
+        && snapshots.iter().all(|file| Some(file.position) == at);
+    if fresh {
+        return Ok(log);
+    }
+    let newest = snapshots.iter().map(|file| file.position.index).max().unwrap_or(0);
+    let last = entries.last().map_or(newest, |entry| entry.index);
+    Err(Error::IdentityLost { term: found.map_or(0, |found| found.term), last })
 }
 
 fn birth(options: &Options) -> Table {
     Table::new(BIRTH, options.membership.clone())
 }
 
+/// The newest snapshot that can be read.
+#[derive(Default)]
+struct Newest {
+    table: Table,
+    /// Newer ones, which can't be read.
+    unreadable: Vec<SnapshotFile>,
+}
+
 /// Reads everything that a formed replica starts from. What its peers can make up for is prepared to be repaired.
 pub(crate) fn recover(layout: &Layout, options: &Options) -> Result<Start, Error> {
     snapshot::remove_temporary(&layout.snapshots())?;
-    let table = newest_table(layout);
+    let newest = newest_table(layout);
+    let peers = options.has_peers(&newest);
     let (log, recovered) = match options.open(layout) {
-        Err(log::Error::Wal(wal::Error::Damaged(damage))) if options.has_peers() => {
+        Err(log::Error::Wal(wal::Error::Damaged(damage))) if peers => {
             let note = Note::new(damage.to_string(), &damage.hard_state, damage.last);
             begin_repair(layout, note)?;
             repair::set_log_aside(layout)?;
@@ -136,31 +182,27 @@ pub(crate) fn recover(layout: &Layout, options: &Options) -> Result<Start, Error
     if recovered.hard_state.is_none() && Note::read(layout)?.is_none() {
         return Err(Error::NoHardState);
     }
-    let table = match (table, &recovered.hard_state) {
-        // A replica that joins knows of nothing until a leader sends it a snapshot.
+    let newest = match (newest, &recovered.hard_state) {
+        // A replica that joins, or lost its snapshots, knows of nothing until a leader sends it a snapshot.
         (Err(Error::NoSnapshot { found: 0, .. }), Some(hard_state))
             if recovered.entries.is_empty() && hard_state.commit == 0 =>
         {
-            Table::default()
+            Newest::default()
         }
-        (Err(problem @ Error::NoSnapshot { .. }), Some(hard_state)) if options.has_peers() => {
-            let last = recovered.entries.last().map(|entry| Position { term: entry.term, index: entry.index });
-            let Position { term, index } = last.unwrap_or_default();
-            // Without entries the log ends at the snapshot that is gone, of a term that isn't known.
-            let last =
-                Position { term: if index == 0 { hard_state.term } else { term }, index: index.max(hard_state.commit) };
+        (Err(problem @ Error::NoSnapshot { .. }), Some(hard_state)) if peers => {
+            let last = end_of(hard_state, &recovered.entries, &[]);
             begin_repair(layout, Note::new(problem.to_string(), hard_state, last))?;
-            restart_from_birth(layout, options)?
+            repair::set_snapshots_aside(layout)?;
+            Newest::default()
         }
         // The log was lost too, and what was known of it is in the note.
-        (Err(Error::NoSnapshot { .. }), None) if Note::read(layout)?.is_some() && options.has_peers() => {
-            restart_from_birth(layout, options)?
+        (Err(Error::NoSnapshot { .. }), None) if peers => {
+            repair::set_snapshots_aside(layout)?;
+            Newest::default()
         }
-        (table, _) => table?,
+        (newest, _) => newest?,
     };
-    let note = Note::read(layout)?;
-    let start = fit(table, log, recovered, note.as_ref())?;
-    Ok(Start { repair: note.map(|note| Repair { last: note.last() }), ..start })
+    fit(layout, newest, log, recovered, peers)
 }
 
 /// The note is on disk before anything damaged is moved away: without it the replica would vote.
@@ -174,46 +216,93 @@ fn begin_repair(layout: &Layout, note: Note) -> Result<(), Error> {
     Ok(note.and(earlier).save(layout)?)
 }
 
-fn restart_from_birth(layout: &Layout, options: &Options) -> Result<Table, Error> {
-    repair::set_snapshots_aside(layout)?;
-    let table = birth(options);
-    snapshot::save(&layout.snapshots(), &table)?;
-    Ok(table)
+/// Where a log ended, or any position after it.
+fn end_of(hard_state: &HardState, entries: &[Entry], unreadable: &[SnapshotFile]) -> Position {
+    let last = entries.last().map(|entry| Position { term: entry.term, index: entry.index });
+    // Without entries up to there, the log ends at a snapshot, of a term that isn't known but is no higher.
+    let committed = Position { term: hard_state.term, index: hard_state.commit };
+    let end = last.filter(|last| last.index >= committed.index).unwrap_or(committed);
+    unreadable.iter().fold(end, |end, file| Position {
+        term: end.term.max(file.position.term),
+        index: end.index.max(file.position.index),
+    })
 }
 
 /// Fits snapshot and log together.
-fn fit(table: Table, mut log: DiskLog, recovered: Recovered, note: Option<&Note>) -> Result<Start, Error> {
+fn fit(layout: &Layout, newest: Newest, mut log: DiskLog, recovered: Recovered, peers: bool) -> Result<Start, Error> {
+    let Newest { table, unreadable } = newest;
     let Recovered { hard_state, entries } = recovered;
-    let (snapshot, repaired) = (table.meta(), note.is_some());
-    let known = hard_state.is_some();
-    let mut hard_state = hard_state.or_else(|| note.map(Note::ballot)).ok_or(Error::NoHardState)?;
-    // A leader sends the rest again, from the snapshot on.
-    let unfit = repaired && entries.first().is_some_and(|entry| entry.index > snapshot.position.index + 1);
-    if unfit || !known {
+    let snapshot = table.meta();
+    let ballot = || Note::read(layout).map(|note| note.as_ref().map(Note::ballot));
+    let (mut hard_state, mut lost) = match hard_state {
+        Some(hard_state) => (hard_state, false),
+        // The log was set aside; what was known of it is in the note.
+        None => (ballot()?.ok_or(Error::NoHardState)?, true),
+    };
+    if let Some(problem) = hole(&snapshot, &entries, &hard_state, &unreadable).filter(|_| peers) {
+        // Also within a repair that has begun: what was acknowledged since then counts too.
+        let last = end_of(&hard_state, &entries, &unreadable);
+        begin_repair(layout, Note::new(problem.to_string(), &hard_state, last))?;
+        lost = true;
+    }
+    let entries = if lost { Vec::new() } else { matching(&snapshot, entries, &mut hard_state, &mut log)? };
+    if lost {
+        // A leader sends the rest again, from the snapshot on.
         hard_state.commit = snapshot.position.index;
         restart_log(&mut log, &snapshot, &hard_state)?;
-        return Ok(Start { hard_state, snapshot, entries: Vec::new(), table, log, repair: None });
     }
-    let ends_before = entries.last().is_some_and(|entry| entry.index < snapshot.position.index);
+    // Only now: their names say how far this replica had come.
+    repair::set_aside(&unreadable)?;
+    let repair = Note::read(layout)?.map(|note| Repair { last: note.last() });
+    Ok(Start { hard_state, snapshot, entries, table, log, repair })
+}
+
+/// What is missing between the snapshot and the end of the log, where a snapshot that is gone is to blame or entries say
+/// so themselves.
+fn hole(
+    snapshot: &SnapshotMeta,
+    entries: &[Entry],
+    hard_state: &HardState,
+    unreadable: &[SnapshotFile],
+) -> Option<Error> {
+    let index = snapshot.position.index;
+    let last = entries.last().map_or(index, |entry| entry.index.max(index));
+    match entries.first() {
+        Some(first) if first.index > index + 1 => {
+            Some(Error::Gap { first_missing: index + 1, last_missing: first.index - 1 })
+        }
+        _ if hard_state.commit > last && (index == 0 || !unreadable.is_empty()) => {
+            Some(Error::ShortLog { last, commit: hard_state.commit })
+        }
+        _ => None,
+    }
+}
+
+/// The entries that follow the snapshot, once the log is made to fit it.
+fn matching(
+    snapshot: &SnapshotMeta,
+    entries: Vec<Entry>,
+    hard_state: &mut HardState,
+    log: &mut DiskLog,
+) -> Result<Vec<Entry>, Error> {
+    let Position { term, index } = snapshot.position;
+    let ends_before = entries.last().is_some_and(|entry| entry.index < index);
     let held = entries.len();
-    let entries = following(&snapshot, entries)?;
-    let last = entries.last().map_or(snapshot.position.index, |entry| entry.index);
-    hard_state.commit = hard_state.commit.max(snapshot.position.index);
-    if hard_state.term < snapshot.position.term {
+    let entries = following(snapshot, entries)?;
+    let last = entries.last().map_or(index, |entry| entry.index);
+    hard_state.commit = hard_state.commit.max(index);
+    if hard_state.term < term {
         // A crash came between the first snapshot of a replica that joins and its log; it never voted.
-        hard_state = HardState { term: snapshot.position.term, commit: hard_state.commit, ..HardState::default() };
-    }
-    if repaired {
-        hard_state.commit = hard_state.commit.min(last);
+        *hard_state = HardState { term, commit: hard_state.commit, ..HardState::default() };
     }
     if hard_state.commit > last {
         return Err(Error::ShortLog { last, commit: hard_state.commit });
     }
     if ends_before || (held > 0 && entries.is_empty()) {
         // What is left in the log can't be continued: the next entry would leave a hole behind it.
-        restart_log(&mut log, &snapshot, &hard_state)?;
+        restart_log(log, snapshot, hard_state)?;
     }
-    Ok(Start { hard_state, snapshot, entries, table, log, repair: None })
+    Ok(entries)
 }
 
 fn restart_log(log: &mut DiskLog, snapshot: &SnapshotMeta, hard_state: &HardState) -> Result<(), Error> {
@@ -221,20 +310,21 @@ fn restart_log(log: &mut DiskLog, snapshot: &SnapshotMeta, hard_state: &HardStat
     Ok(log.write(&[Batch { snapshot, hard_state, must_sync: true, ..Batch::default() }])?)
 }
 
-fn newest_table(layout: &Layout) -> Result<Table, Error> {
+fn newest_table(layout: &Layout) -> Result<Newest, Error> {
     let files = snapshot::list(&layout.snapshots())?;
-    let mut problems = Vec::new();
-    for file in &files {
+    let (found, mut problems, mut unreadable) = (files.len(), Vec::new(), Vec::new());
+    for file in files {
         match snapshot::load(&file.path) {
-            Ok(table) if table.meta().position == file.position => return Ok(table),
+            Ok(table) if table.meta().position == file.position => return Ok(Newest { table, unreadable }),
             Ok(_) => problems.push(format!("{}: its name and its header differ", file.path.display())),
             Err(error) => {
                 tracing::error!(path = %file.path.display(), %error, "a snapshot can't be read, trying the one before");
                 problems.push(format!("{}: {error}", file.path.display()));
             }
         }
+        unreadable.push(file);
     }
-    Err(Error::NoSnapshot { found: files.len(), problems: problems.join("; ") })
+    Err(Error::NoSnapshot { found, problems: problems.join("; ") })
 }
 
 /// The entries after the snapshot. Entries that belong to another history than the snapshot are dropped: a crash

@@ -30,7 +30,8 @@ impl Folder {
         let temporary = tempfile::tempdir().unwrap();
         let layout = Layout::new(temporary.path()).unwrap();
         let log = LogOptions { kind, segment_bytes: LogOptions::LEAST_SEGMENT_BYTES };
-        let options = Options { log, closed: CancellationToken::new(), membership: Membership::of_voters(voters) };
+        let options =
+            Options { log, closed: CancellationToken::new(), membership: Membership::of_voters(voters), own: Some(1) };
         super::found(&layout, &options).unwrap();
         Self { layout, options, _temporary: temporary }
     }
@@ -41,7 +42,7 @@ impl Folder {
 
     fn snapshot(&self, term: u64, index: u64) -> SnapshotMeta {
         let position = Position { term, index };
-        let meta = SnapshotMeta { position, membership: Membership::of_voters(vec![1]) };
+        let meta = SnapshotMeta { position, membership: self.options.membership.clone() };
         snapshot::save(&self.layout.snapshots(), &Table::with_header(meta.clone(), 5, 1)).unwrap();
         meta
     }
@@ -190,7 +191,10 @@ fn a_replica_whose_snapshots_are_all_unreadable_begins_again_and_is_repaired() {
         for _ in 0..2 {
             let start = recover(&folder.layout, &folder.options).unwrap();
             assert_eq!(start.repair, Some(Repair { last: Position { term: 1, index: 10 } }));
-            assert_eq!((start.snapshot.position, start.hard_state.term), (BIRTH, 2));
+            assert_eq!(
+                (start.snapshot, start.hard_state.term, start.hard_state.commit),
+                (SnapshotMeta::default(), 2, 0)
+            );
         }
     }
 }
@@ -227,4 +231,63 @@ fn a_replica_that_joins_starts_from_nothing_until_its_first_snapshot_and_a_lost_
     std::fs::remove_dir_all(folder.layout.log()).unwrap();
     std::fs::create_dir(folder.layout.log()).unwrap();
     assert!(matches!(folder.recover(), Err(Error::NoHardState)));
+}
+
+#[test]
+fn a_store_is_begun_again_after_a_crash_but_never_over_a_log_that_was_used() {
+    for kind in LogKind::ALL {
+        let folder = Folder::new(kind);
+        super::found(&folder.layout, &folder.options).unwrap();
+        folder.write(&[batch(vec![], hard_state(2, 1))]);
+        let refused = super::found(&folder.layout, &folder.options).unwrap_err();
+        assert!(matches!(refused, Error::IdentityLost { term: 2, last: 1 }), "{refused}");
+        assert!(matches!(super::join(&folder.layout, &folder.options), Err(Error::IdentityLost { .. })));
+
+        let folder = Folder::new(kind);
+        folder.write(&[batch(entries(1, 2..=3), hard_state(1, 1))]);
+        let refused = super::found(&folder.layout, &folder.options).unwrap_err();
+        assert!(matches!(refused, Error::IdentityLost { term: 1, last: 3 }), "{refused}");
+
+        // An attempt to join that was cut off is no vote.
+        let temporary = tempfile::tempdir().unwrap();
+        let layout = Layout::new(temporary.path()).unwrap();
+        super::join(&layout, &folder.options).unwrap();
+        super::join(&layout, &folder.options).unwrap();
+        super::found(&layout, &folder.options).unwrap();
+    }
+}
+
+/// A replica of three whose log begins after a leader's snapshot at 50, with one of its own at 7 before that.
+fn installed(kind: LogKind) -> Folder {
+    let folder = Folder::of(kind, vec![1, 2, 3]);
+    folder.write(&[batch(entries(1, 2..=10), hard_state(1, 9))]);
+    folder.snapshot(1, 7);
+    let meta = folder.snapshot(3, 50);
+    folder.write(&[Batch { snapshot: Some(meta), ..batch(vec![], hard_state(3, 50)) }]);
+    folder
+}
+
+#[test]
+fn a_leaders_snapshot_that_is_unreadable_is_made_up_for_before_the_replica_votes() {
+    for kind in LogKind::ALL {
+        for acknowledged in [None, Some(entries(3, 51..=60))] {
+            let folder = installed(kind);
+            let last = acknowledged.as_ref().map_or(50, |_| 60);
+            folder.write(&[batch(acknowledged.unwrap_or_default(), hard_state(3, 50))]);
+            // A note of an earlier repair says nothing of what came after it.
+            Note::new("earlier".to_owned(), &hard_state(1, 5), Position { term: 1, index: 5 })
+                .save(&folder.layout)
+                .unwrap();
+            let newest = snapshot::list(&folder.layout.snapshots()).unwrap().remove(0);
+            std::fs::write(&newest.path, b"nothing").unwrap();
+            for _ in 0..2 {
+                let start = recover(&folder.layout, &folder.options).unwrap();
+                assert_eq!(start.repair, Some(Repair { last: Position { term: 3, index: last } }), "{kind:?}");
+                assert_eq!((start.snapshot.position.index, start.entries.len(), start.hard_state.commit), (7, 0, 7));
+                assert_eq!(start.hard_state.term, 3, "the term is kept");
+            }
+            // A leader would offer it to others.
+            assert!(!newest.path.exists());
+        }
+    }
 }

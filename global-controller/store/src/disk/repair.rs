@@ -8,6 +8,7 @@ use std::io;
 use serde::{Deserialize, Serialize};
 use store_node::{HardState, Position};
 
+use super::snapshot::SnapshotFile;
 use super::{Layout, files};
 
 const FORMAT: u32 = 1;
@@ -77,10 +78,15 @@ pub(crate) fn set_log_aside(layout: &Layout) -> io::Result<()> {
 
 /// Renames snapshots that can't be read, so that they don't count among those that are kept.
 pub(crate) fn set_snapshots_aside(layout: &Layout) -> io::Result<()> {
-    for file in super::snapshot::list(&layout.snapshots())? {
-        fs::rename(&file.path, file.path.with_extension("unreadable"))?;
+    set_aside(&super::snapshot::list(&layout.snapshots())?)
+}
+
+/// The same with these: a leader would offer the newest to others again and again.
+pub(crate) fn set_aside(files: &[SnapshotFile]) -> io::Result<()> {
+    for file in files {
+        files::publish(&file.path, &file.path.with_extension("unreadable"))?;
     }
-    File::open(layout.snapshots())?.sync_all()
+    Ok(())
 }
 
 /// Ends a repair durably.

@@ -26,6 +26,11 @@ impl Scratch {
         let root = place.join(format!("store-reading-{}", crate::unique::number()));
         let scratch = Self { layout: Layout::new(&root)?, root };
         copy_files(&original.log(), &scratch.layout.log(), MAX_DEPTH)?;
+        // Without the note, what is left in a folder in repair would be taken for a whole replica.
+        match fs::copy(original.repair(), scratch.layout.repair()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         for file in snapshot::list(&original.snapshots())? {
             symlink(&file.path, snapshot::path_of(&scratch.layout.snapshots(), file.position))?;
         }

@@ -108,12 +108,13 @@ pub(crate) async fn answer(State(shared): State<Arc<Shared>>, request: Request) 
     }
     let identity = shared.identity();
     let roster = shared.applied_roster();
+    let joins = shared.config.joins(&identity);
     Ok(Json(Hello {
         cluster: identity.cluster,
         id: identity.id,
         incarnation: identity.incarnation,
         number: identity.number,
-        joins: shared.config.config.join && identity.formation.is_none(),
+        joins,
         formation: identity.formation,
         restored: identity.restored,
         roster: (roster.index > 0).then_some(roster),

@@ -26,6 +26,7 @@ pub(crate) async fn answer(State(shared): State<Arc<Shared>>, request: Request) 
 fn look(shared: &Shared) -> Inspection {
     let mut found = inspect::of_identity(shared.identity());
     (found.snapshots, found.problems) = inspect::snapshots(&shared.layout);
+    found.problems.extend(inspect::loss(&shared.layout));
     found.state = inspect::of_table(&shared.table.read());
     found.leader.clone_from(&shared.leadership.borrow().leader);
     found

@@ -103,6 +103,8 @@ impl Scan {
         if header.reset {
             self.entries.clear();
             self.void_below = header.segment;
+            // What begins here may lie below what an earlier log had given up.
+            self.first_kept = 0;
         }
         if header.first_kept > self.first_kept {
             self.first_kept = header.first_kept;

@@ -1,5 +1,6 @@
 //! The files: their names, and the thread that keeps the next one zeroed and ready, so that no write waits for it.
 
+use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -128,6 +129,7 @@ impl Preparer {
             segment_bytes,
             space,
             spares,
+            unneeded: VecDeque::new(),
             jobs: waiting,
             done,
             stop: Arc::clone(&stop),
@@ -186,6 +188,8 @@ struct Worker {
     segment_bytes: u64,
     space: Arc<LogSpace>,
     spares: Vec<PathBuf>,
+    /// In the order in which they were filled.
+    unneeded: VecDeque<PathBuf>,
     jobs: Receiver<Job>,
     done: Sender<Segment>,
     stop: Arc<AtomicBool>,
@@ -202,7 +206,7 @@ impl Worker {
             };
             match job {
                 Ok(Job::Prepare(number)) => wanted = Some(number),
-                Ok(Job::Free(path)) => self.free(&path),
+                Ok(Job::Free(path)) => self.free(path),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
@@ -252,18 +256,28 @@ impl Worker {
         Ok(Segment { number, path, file, bytes: self.segment_bytes })
     }
 
-    /// Renamed at once and durably, in order: a crash must not leave a hole between the files in use.
-    fn free(&mut self, path: &Path) {
-        let spare = path.with_extension("spare");
-        let freed = if self.spares.len() < SPARES {
-            files::publish(path, &spare)
-        } else {
-            fs::remove_file(path).and_then(|()| File::open(&self.folder)?.sync_all())
-        };
-        match freed {
-            Ok(()) if spare.exists() => self.spares.push(spare),
-            Ok(()) => {}
-            Err(error) => tracing::warn!(path = %path.display(), %error, "failed to free a log file"),
+    /// Renamed at once and durably, in order: neither a crash nor a failure may leave a hole between the files in use.
+    fn free(&mut self, path: PathBuf) {
+        self.unneeded.push_back(path);
+        while let Some(path) = self.unneeded.pop_front() {
+            if let Err(error) = self.free_one(&path) {
+                tracing::warn!(path = %path.display(), %error, "failed to free a log file; it is tried again with the next");
+                return self.unneeded.push_front(path);
+            }
         }
+    }
+
+    fn free_one(&mut self, path: &Path) -> io::Result<()> {
+        let spare = path.with_extension("spare");
+        let keep = self.spares.len() < SPARES;
+        // It may be gone already, and only its folder's flush failed.
+        if path.exists() {
+            if keep { fs::rename(path, &spare)? } else { fs::remove_file(path)? }
+        }
+        File::open(&self.folder)?.sync_all()?;
+        if spare.exists() {
+            self.spares.push(spare);
+        }
+        Ok(())
     }
 }

@@ -143,6 +143,7 @@ impl Wal {
             self.highest = self.highest.max(part.last().map_or(0, |last| last.index));
             if reset {
                 self.void_below = self.current.number;
+                self.first_kept = first_kept;
             }
             (reset, rest) = (false, later);
             if rest.is_empty() {
