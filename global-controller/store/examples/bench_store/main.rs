@@ -5,6 +5,7 @@
 //! differ between machines and hours. `ETCD` names etcd's program.
 //!
 //! - `bench_store` runs all measures, prints the table and writes the JSON that `OUT` names.
+//! - `bench_store again kill|million` runs that part again, and replaces its lines in the JSON of an earlier run.
 //! - `bench_store soak MINUTES` puts a full load on this store and fails if its leader changes.
 //! - `bench_store cell in-process|network|etcd CLIENTS SECONDS` is one load on one side alone, to be profiled.
 //! - `bench_store replica FOLDER` is a replica of ours; the other commands start it.
@@ -56,12 +57,15 @@ async fn run() -> Result<ExitCode> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         [] => measures::run(&Plan::from_environment()?).await,
+        ["again", part] => measures::again(&Plan::from_environment()?, part).await,
         ["replica", folder] => replica::run(Path::new(folder)).await,
         ["soak", minutes] => soak::run(minutes.parse().context("MINUTES is no number")?).await,
         ["cell", mode, clients, seconds] => {
             let clients = clients.parse().context("CLIENTS is no number")?;
             soak::cell(mode, clients, seconds.parse().context("SECONDS is no number")?).await
         }
-        _ => bail!("usage: bench_store [soak MINUTES | cell in-process|network|etcd CLIENTS SECONDS]"),
+        _ => bail!(
+            "usage: bench_store [again kill|million | soak MINUTES | cell in-process|network|etcd CLIENTS SECONDS]"
+        ),
     }
 }

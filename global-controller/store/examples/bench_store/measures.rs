@@ -100,6 +100,19 @@ pub async fn run(plan: &Plan) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Runs one part again and puts its lines into the JSON of an earlier run.
+pub async fn again(plan: &Plan, part: &str) -> Result<ExitCode> {
+    let root = tempfile::Builder::new().prefix("bench-store-").tempdir()?;
+    let mut report = Report::default();
+    match part {
+        "kill" => kill::run(plan, root.path(), &mut report).await?,
+        "million" => million::run(plan, root.path(), &mut report).await?,
+        _ => anyhow::bail!("'{part}' is neither kill nor million"),
+    }
+    report.replace(&plan.out)?;
+    Ok(ExitCode::SUCCESS)
+}
+
 fn notes(report: &mut Report, seconds: u64) {
     report.note(format!(
         "Both sides' network clients share {CONNECTIONS} HTTP/2 connections to the leader. etcd runs with its defaults: \

@@ -3,15 +3,15 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::side::Mode;
 
 /// One line of the JSON; its shape is a contract with whoever compares runs.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 struct Line {
-    measure: &'static str,
-    mode: &'static str,
+    measure: String,
+    mode: String,
     clients: usize,
     ours: f64,
     etcd: f64,
@@ -52,8 +52,8 @@ impl Report {
         let line = |row: &Row| {
             let ratio = |(ours, etcd): &(f64, f64)| if *etcd == 0.0 { 0.0 } else { ours / etcd };
             Line {
-                measure: row.measure,
-                mode: row.mode.name(),
+                measure: row.measure.to_owned(),
+                mode: row.mode.name().to_owned(),
                 clients: row.clients,
                 ours: rounded(median(row.pairs.iter().map(|pair| pair.0).collect())),
                 etcd: rounded(median(row.pairs.iter().map(|pair| pair.1).collect())),
@@ -63,8 +63,27 @@ impl Report {
         self.rows.iter().map(line).collect()
     }
 
+    /// Prints the table and puts its lines in place of those that the JSON has of the same measures.
+    pub fn replace(&self, out: &Path) -> Result<()> {
+        let text = std::fs::read(out).with_context(|| format!("failed to read '{}'", out.display()))?;
+        let mut lines: Vec<Line> = serde_json::from_slice(&text)?;
+        for new in self.print() {
+            let same =
+                |old: &&mut Line| (&old.measure, &old.mode, old.clients) == (&new.measure, &new.mode, new.clients);
+            match lines.iter_mut().find(same) {
+                Some(old) => *old = new,
+                None => lines.push(new),
+            }
+        }
+        write(&lines, out)
+    }
+
     /// Prints the table and writes the JSON.
     pub fn finish(&self, out: &Path) -> Result<()> {
+        write(&self.print(), out)
+    }
+
+    fn print(&self) -> Vec<Line> {
         println!();
         println!(
             "{:<24} {:<11} {:>9} {:>14} {:>14} {:>8} {:>6}",
@@ -87,15 +106,19 @@ impl Report {
         for note in &self.notes {
             println!("{note}");
         }
-        if let Some(folder) = out.parent() {
-            std::fs::create_dir_all(folder)?;
-        }
-        let mut json = serde_json::to_string_pretty(&lines)?;
-        json.push('\n');
-        std::fs::write(out, json).with_context(|| format!("failed to write '{}'", out.display()))?;
-        println!("written to {}", out.display());
-        Ok(())
+        lines
     }
+}
+
+fn write(lines: &[Line], out: &Path) -> Result<()> {
+    if let Some(folder) = out.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let mut json = serde_json::to_string_pretty(lines)?;
+    json.push('\n');
+    std::fs::write(out, json).with_context(|| format!("failed to write '{}'", out.display()))?;
+    println!("written to {}", out.display());
+    Ok(())
 }
 
 /// The middle value; of an even number, the mean of the two in the middle.
