@@ -165,7 +165,7 @@ mod tests {
             "fence": {"epoch": epoch, "generation": 0},
             "workload": {"kind": "Deployment", "namespace": "shop", "name": "checkout", "images": {"app": "app:2"}},
             "expectedHash": "0123456789abcdef",
-            "previous": {"uid": "w", "images": {"app": "app:1"}},
+            "previous": {"uid": "w", "images": {"app": "app:1"}, "healthy": true},
             "deadlineSeconds": 600,
         });
         KeyValue { key: key.to_owned(), value: Bytes::from(serde_json::to_vec(&spec).unwrap()), revision: 7 }
