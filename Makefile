@@ -49,7 +49,7 @@ bench: ## Puts a second of the store, against a bare append; ARGS=SECONDS for ea
 	TMPDIR='$(CURDIR)/target/bench' $(CARGO) run --release --locked --package federated-store --example puts -- $(ARGS)
 
 # A target folder of its own: with etcd's client the features differ, and the others would be built anew each time.
-bench-store: ## The store and etcd side by side, to docs/bench/store.json, 25 minutes; QUICK=1 looks in five
+bench-store: ## The store and etcd side by side, to docs/bench/store.json, 15 minutes; QUICK=1 looks in five
 	$(CARGO) build --release --workspace --bins --locked
 	@mkdir -p target/bench
 	etcd="$$($(TARGET)/release/assets | grep '/etcd$$')" && \
