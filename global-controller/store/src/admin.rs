@@ -9,7 +9,8 @@ use crate::handle::WriteError;
 use crate::members::{CHANGE_DEADLINE, Granted, Member, Wish};
 use crate::transport::admission::CLUSTER;
 use crate::transport::hello::{bounded, describe};
-use crate::transport::members::{MAX_ANSWER_BYTES, read};
+use crate::transport::leader::Answer;
+use crate::transport::members::MAX_ANSWER_BYTES;
 
 /// A replica answers a wish within its own deadline; the rest is for the way there and back.
 const DEADLINE: Duration = CHANGE_DEADLINE.saturating_add(Duration::from_secs(2));
@@ -89,7 +90,7 @@ async fn ask_one(
         return Ok(Err(format!("it answered {status}: {}", String::from_utf8_lossy(&reason))));
     }
     let bytes = bounded(answer, MAX_ANSWER_BYTES).await.map_err(|error| unknown(describe(&error)))?;
-    match read(&bytes.ok_or_else(|| unknown("the answer is too long".to_owned()))?)? {
+    match Answer::read(&bytes.ok_or_else(|| unknown("the answer is too long".to_owned()))?)? {
         Granted::Members(members) => Ok(Ok(members)),
         Granted::NotLeader => Ok(Err("it doesn't lead".to_owned())),
     }

@@ -22,16 +22,6 @@ fn fleet(count: usize, edit: impl FnOnce(&mut Spec)) -> World {
     world
 }
 
-fn phase(world: &World) -> Phase {
-    world.summary().status.phase.unwrap()
-}
-
-fn state_of(world: &World, member: &str) -> String {
-    let clusters = world.summary().status.clusters;
-    let found = clusters.into_iter().find(|cluster| cluster.name == member);
-    found.map(|cluster| format!("{}: {}", cluster.state, cluster.message)).unwrap_or_default()
-}
-
 #[test]
 fn semantics_12_strict_keeps_no_more_in_flux_than_may_still_fail_and_one() {
     let strict = |spec: &mut Spec| {
@@ -81,7 +71,7 @@ fn semantics_37_a_silent_assigned_member_leaves_in_flux_and_takes_a_unit_of_max_
     let counts = world.summary().status.counts;
     assert_eq!((counts.in_flux, counts.owed, counts.unreachable), (4, 1, 1));
     assert_eq!(
-        state_of(&world, "m01"),
+        world.state_of("m01"),
         "Owed: its agent is silent; owed the revision, which it gets when it is heard again"
     );
     world.silence("m02");
@@ -90,7 +80,7 @@ fn semantics_37_a_silent_assigned_member_leaves_in_flux_and_takes_a_unit_of_max_
         ["Warning MemberUnreachable: 2 members unreachable, 1 allowed: m01, m02; no further step until heard again"],
         "over budget it holds, and rolls nothing back"
     );
-    assert_eq!(phase(&world), Phase::Holding);
+    assert_eq!(world.phase(), Phase::Holding);
     world.edit(|spec| spec.max_unreachable = Some("2".to_owned()));
     assert_eq!(world.orders(), ["Apply m06: run 1 v2 over v1, previous v1"], "a changed budget applies at once");
 }
@@ -101,12 +91,12 @@ fn semantics_33_and_37_a_run_succeeds_with_owed_members_and_names_them_until_the
     world.silence("m02");
     let last = world.finish().pop().unwrap();
     assert_eq!(last, "Normal Succeeded: run 1: 2 members healthy at revision v2; 1 unreachable and owed it: m02");
-    assert_eq!((phase(&world), world.reason()), (Phase::Succeeded, "Owed"));
+    assert_eq!((world.phase(), world.reason()), (Phase::Succeeded, "Owed"));
     let summary = world.summary();
     assert_eq!((summary.status.counts.healthy, summary.status.counts.owed), (2, 1));
     let reasons: Vec<&str> = summary.conditions.iter().map(|fact| fact.reason.as_str()).collect();
     assert_eq!(reasons, ["Valid", "Owed", "Owed", "NotStalled", "NotDegraded", "MembersOwed"]);
-    assert!(state_of(&world, "m02").starts_with("Owed: "));
+    assert!(world.state_of("m02").starts_with("Owed: "));
     world.set_reachability("m02", Reachability::Reachable);
     world.finish();
     assert_eq!(world.reason(), "done");
@@ -119,7 +109,7 @@ fn semantics_33_a_run_in_which_nobody_is_healthy_does_not_succeed_however_many_m
     world.silence("m01");
     world.silence("m02");
     world.finish();
-    assert_eq!((phase(&world), world.reason()), (Phase::Holding, "MemberUnreachable"));
+    assert_eq!((world.phase(), world.reason()), (Phase::Holding, "MemberUnreachable"));
 }
 
 #[test]
@@ -128,12 +118,12 @@ fn semantics_37_an_owed_member_that_comes_back_failed_counts_then() {
     world.answer("m02", Outcome::Progressing);
     world.silence("m02");
     world.finish();
-    assert_eq!(phase(&world), Phase::Succeeded);
+    assert_eq!(world.phase(), Phase::Succeeded);
     world.agents.get_mut("m02").unwrap().cursed = true;
     world.set_reachability("m02", Reachability::Reachable);
     let lines = world.finish();
     assert!(lines.contains(&"Return m02: run 1 v1, previous v1".to_owned()), "{lines:#?}");
-    assert_eq!((phase(&world), world.reason()), (Phase::Succeeded, "CatchUpHeld"));
+    assert_eq!((world.phase(), world.reason()), (Phase::Succeeded, "CatchUpHeld"));
     assert_eq!(world.summary().status.counts.failed, 1);
     assert_eq!(world.agents["m02"].runs, Some(crate::world::images("v1")));
 }

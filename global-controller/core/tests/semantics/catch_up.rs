@@ -17,10 +17,6 @@ fn succeeded() -> World {
     world
 }
 
-fn phase(world: &World) -> Phase {
-    world.summary().status.phase.unwrap()
-}
-
 #[test]
 fn semantics_35_later_joiners_get_the_accepted_revision_one_wave_at_a_time() {
     let mut world = succeeded();
@@ -35,7 +31,7 @@ fn semantics_35_later_joiners_get_the_accepted_revision_one_wave_at_a_time() {
             "Observe m06: run 1 v2",
         ]
     );
-    assert_eq!((phase(&world), world.reason()), (Phase::Succeeded, "Observation"));
+    assert_eq!((world.phase(), world.reason()), (Phase::Succeeded, "Observation"));
     world.all_answer(&["m05", "m06"], Outcome::Observed);
     assert_eq!(world.orders().len(), 2);
     world.answer("m05", Outcome::Healthy);
@@ -54,7 +50,7 @@ fn semantics_35_over_budget_the_catch_up_holds_and_the_fleet_stays() {
         world.agents.get_mut(member).unwrap().cursed = member == "m05";
     }
     world.finish();
-    assert_eq!((phase(&world), world.reason()), (Phase::Succeeded, "CatchUpHeld"));
+    assert_eq!((world.phase(), world.reason()), (Phase::Succeeded, "CatchUpHeld"));
     assert_eq!(
         world.message(),
         "1 member failed, 0 allowed: m05; 1 member not told to run the accepted revision until maxFailures bears it or the payload changes"
@@ -90,7 +86,7 @@ fn semantics_35_while_rolling_back_and_after_it_joiners_get_nothing() {
     assert_eq!(world.decide(), [""; 0]);
     world.set_reachability("m04", Reachability::Reachable);
     world.finish();
-    assert_eq!(phase(&world), Phase::RolledBack);
+    assert_eq!(world.phase(), Phase::RolledBack);
     assert!(!world.assignments.contains_key("m09"), "the revision is in quarantine, and none is accepted");
 }
 
@@ -104,6 +100,6 @@ fn semantics_13_a_member_that_has_caught_up_returns_to_the_accepted_revision_whe
         spec.max_concurrency = Some("'100%'".to_owned());
     });
     world.finish();
-    assert_eq!(phase(&world), Phase::RolledBack);
+    assert_eq!(world.phase(), Phase::RolledBack);
     assert_eq!(world.agents["m05"].runs, Some(images("v2")));
 }

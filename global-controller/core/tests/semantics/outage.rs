@@ -15,10 +15,6 @@ fn told_to_apply() -> World {
     world
 }
 
-fn phase(world: &World) -> Phase {
-    world.summary().status.phase.unwrap()
-}
-
 #[test]
 fn semantics_37_a_member_that_perhaps_never_got_its_order_has_its_whole_deadline_when_it_is_heard_again() {
     let mut world = told_to_apply();
@@ -29,10 +25,10 @@ fn semantics_37_a_member_that_perhaps_never_got_its_order_has_its_whole_deadline
     world.decide();
     world.advance(20);
     world.decide();
-    assert_eq!(phase(&world), Phase::Progressing, "15 s for a report are not enough for the work itself");
+    assert_eq!(world.phase(), Phase::Progressing, "15 s for a report are not enough for the work itself");
     world.advance(10);
     world.decide();
-    assert_eq!(phase(&world), Phase::RollingBack);
+    assert_eq!(world.phase(), Phase::RollingBack);
 }
 
 #[test]
@@ -44,10 +40,10 @@ fn semantics_38_a_new_leader_holds_nothing_against_a_member_that_fell_due_while_
     world.advance(100);
     world.begin_term();
     world.decide();
-    assert_eq!(phase(&world), Phase::Progressing);
+    assert_eq!(world.phase(), Phase::Progressing);
     world.answer("m01", Outcome::Healthy);
     world.decide();
-    assert_eq!(phase(&world), Phase::Verifying);
+    assert_eq!(world.phase(), Phase::Verifying);
 }
 
 #[test]
@@ -57,7 +53,7 @@ fn semantics_38_a_rollback_that_nobody_followed_does_not_end_as_failed() {
         world.answer("m01", Outcome::Progressing);
         world.advance(30);
         world.decide();
-        assert_eq!(phase(&world), Phase::RollingBack);
+        assert_eq!(world.phase(), Phase::RollingBack);
         world.advance(100);
         world.begin_term();
         if seen_as_unknown {
@@ -67,10 +63,10 @@ fn semantics_38_a_rollback_that_nobody_followed_does_not_end_as_failed() {
             world.set_reachability("m01", Reachability::Reachable);
         }
         world.decide();
-        assert_eq!(phase(&world), Phase::RollingBack, "its report is on its way");
+        assert_eq!(world.phase(), Phase::RollingBack, "its report is on its way");
         world.obey_all();
         world.rest();
-        assert_eq!(phase(&world), Phase::RolledBack);
+        assert_eq!(world.phase(), Phase::RolledBack);
     }
 }
 
@@ -97,7 +93,7 @@ fn semantics_24_a_healthy_member_that_leaves_failed_ones_behind_rolls_nobody_bac
     assert!(!told.iter().any(|line| line.contains("RollbackStarted")), "{told:?}");
     assert!(told.contains(&"Observe m03: run 1 v2".to_owned()), "the next in order takes its place: {told:?}");
     world.finish();
-    assert_eq!(phase(&world), Phase::Succeeded);
+    assert_eq!(world.phase(), Phase::Succeeded);
 }
 
 #[test]
@@ -116,7 +112,7 @@ fn semantics_34_a_deletion_ends_a_rollback_also_of_members_that_are_gone() {
     world.decide();
     world.advance(30);
     world.decide();
-    assert_eq!(phase(&world), Phase::RollingBack);
+    assert_eq!(world.phase(), Phase::RollingBack);
     world.deleted = true;
     world.delete_member("m02");
     world.finish();
@@ -127,7 +123,7 @@ fn semantics_34_a_deletion_ends_a_rollback_also_of_members_that_are_gone() {
 fn semantics_28_after_the_run_a_member_that_stays_unhealthy_is_not_called_ready() {
     let mut world = told_to_apply();
     world.finish();
-    assert_eq!(phase(&world), Phase::Succeeded);
+    assert_eq!(world.phase(), Phase::Succeeded);
     world.answer("m01", Outcome::Progressing);
     for seconds in [0, 61, 600] {
         world.advance(seconds);

@@ -6,10 +6,6 @@ use rollout_core::{Clock, Reachability, Stage};
 use crate::rollback::two_of_three_failed;
 use crate::world::{Spec, World, images};
 
-fn phase(world: &World) -> Phase {
-    world.summary().status.phase.unwrap()
-}
-
 #[test]
 fn semantics_29_with_scope_member_those_in_flux_finish_those_that_fail_return_and_the_run_ends_failed() {
     let mut world = two_of_three_failed();
@@ -26,7 +22,7 @@ fn semantics_29_with_scope_member_those_in_flux_finish_those_that_fail_return_an
             "Warning TooManyFailed: run 1: 1 member failed, 0 allowed: members in flux finish, and those that fail return, and revision bad is not rolled out again",
         ]
     );
-    assert_eq!((phase(&world), world.reason()), (Phase::Progressing, "Finishing"));
+    assert_eq!((world.phase(), world.reason()), (Phase::Progressing, "Finishing"));
     world.obey("m02");
     assert_eq!(world.decide(), [""; 0], "m03 is waited for");
     world.answer("m03", Outcome::Healthy);
@@ -37,7 +33,7 @@ fn semantics_29_with_scope_member_those_in_flux_finish_those_that_fail_return_an
             "Warning TooManyFailed: 1 member failed, 0 allowed; 2 members keep revision bad, which is not rolled out again: set another payload",
         ]
     );
-    assert_eq!((phase(&world), world.decide()), (Phase::Failed, vec![]));
+    assert_eq!((world.phase(), world.decide()), (Phase::Failed, vec![]));
     assert_eq!(world.agents["m04"].runs, Some(images("v1")), "nobody new was touched");
     let status = world.summary().status;
     assert_eq!(status.quarantined_revisions, [status.revision.unwrap()]);
@@ -56,7 +52,7 @@ fn semantics_29_with_scope_member_a_silent_member_in_flux_never_gets_the_revisio
     assert_eq!(orders, ["Return m02: run 1 v1-hotfix, previous v1-hotfix", "Return m03: run 1 v0, previous v0"]);
     world.obey("m02");
     world.decide();
-    assert_eq!(phase(&world), Phase::Failed);
+    assert_eq!(world.phase(), Phase::Failed);
     world.set_reachability("m03", Reachability::Reachable);
     world.decide();
     world.obey("m03");
@@ -72,13 +68,13 @@ fn semantics_29_the_rollback_of_the_next_run_takes_back_also_those_that_kept_the
     world.obey("m02");
     world.obey("m03");
     world.decide();
-    assert_eq!((phase(&world), world.agents["m01"].runs.clone()), (Phase::Failed, Some(images("bad"))));
+    assert_eq!((world.phase(), world.agents["m01"].runs.clone()), (Phase::Failed, Some(images("bad"))));
     world.edit(|spec| {
         spec.rollback = None;
         spec.image = Some("bad-again".to_owned());
     });
     world.finish();
-    assert_eq!(phase(&world), Phase::RolledBack);
+    assert_eq!(world.phase(), Phase::RolledBack);
     assert_eq!(world.agents["m01"].runs, Some(images("v1")));
 }
 
@@ -89,7 +85,7 @@ fn semantics_30_a_return_that_is_owed_or_on_its_way_comes_before_the_observation
     world.decide();
     world.set_reachability("m04", Reachability::Reachable);
     world.rest();
-    assert_eq!(phase(&world), Phase::RolledBack);
+    assert_eq!(world.phase(), Phase::RolledBack);
     world.edit(|spec| {
         spec.image = Some("v3".to_owned());
         spec.max_concurrency = Some("'100%'".to_owned());
@@ -103,7 +99,7 @@ fn semantics_30_a_return_that_is_owed_or_on_its_way_comes_before_the_observation
     assert_eq!(world.agents["m01"].runs, Some(images("v1")));
     assert_eq!(world.orders(), ["Observe m01: run 2 v3"]);
     world.finish();
-    assert_eq!((phase(&world), world.agents["m01"].runs.clone()), (Phase::Succeeded, Some(images("v3"))));
+    assert_eq!((world.phase(), world.agents["m01"].runs.clone()), (Phase::Succeeded, Some(images("v3"))));
 }
 
 #[test]
@@ -137,7 +133,7 @@ fn semantics_33_a_member_that_failed_left_and_came_back_gets_the_revision_no_mor
     world.join("m02", "prod");
     let lines = world.finish();
     assert!(!lines.iter().any(|line| line.starts_with("Apply m02") || line.starts_with("Observe m02")), "{lines:#?}");
-    assert_eq!((phase(&world), world.summary().status.counts.failed), (Phase::Succeeded, 1));
+    assert_eq!((world.phase(), world.summary().status.counts.failed), (Phase::Succeeded, 1));
     assert_eq!(world.agents["m02"].runs, Some(images("v1")));
 }
 

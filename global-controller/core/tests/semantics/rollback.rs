@@ -28,10 +28,6 @@ pub fn two_of_three_failed() -> World {
     world
 }
 
-fn phase(world: &World) -> Phase {
-    world.summary().status.phase.unwrap()
-}
-
 #[test]
 fn semantics_29_over_budget_every_touched_member_returns_to_its_own_previous_state() {
     let mut world = two_of_three_failed();
@@ -46,7 +42,7 @@ fn semantics_29_over_budget_every_touched_member_returns_to_its_own_previous_sta
             "Return m01: run 1 v1, previous v1",
         ]
     );
-    assert_eq!(phase(&world), Phase::RollingBack);
+    assert_eq!(world.phase(), Phase::RollingBack);
     assert_eq!(
         world.message(),
         "rolling back: 0 of 3 members back, on the way: m01 (no answer yet), m02 (no answer yet), m03 (no answer yet)"
@@ -83,7 +79,7 @@ fn semantics_29_members_touched_by_superseded_runs_return_too() {
     let orders = world.orders();
     assert_eq!(orders, ["Return m1: run 2 v1, previous v1", "Return m2: run 2 v1, previous v1"]);
     world.rest();
-    assert_eq!(phase(&world), Phase::RolledBack);
+    assert_eq!(world.phase(), Phase::RolledBack);
     assert_eq!(world.agents["m2"].runs, Some(images("v1")));
 }
 
@@ -122,7 +118,7 @@ fn semantics_29_a_member_relabelled_away_returns_too_and_is_forgotten_then() {
     let lines = world.rest();
     assert!(lines.contains(&"Withdraw m01: run 2 v1, previous v1".to_owned()), "{lines:#?}");
     assert!(lines.contains(&"Forget m01".to_owned()), "{lines:#?}");
-    assert_eq!(phase(&world), Phase::RolledBack);
+    assert_eq!(world.phase(), Phase::RolledBack);
     assert_eq!(world.agents["m01"].runs, Some(images("v1")));
 }
 
@@ -134,16 +130,16 @@ fn semantics_29_a_quarantined_revision_is_never_rolled_out_again() {
     world.rest();
     world.edit(|spec| spec.image = Some("v3".to_owned()));
     world.finish();
-    assert_eq!((phase(&world), world.state.header.runs_started), (Phase::Succeeded, 2));
+    assert_eq!((world.phase(), world.state.header.runs_started), (Phase::Succeeded, 2));
     world.edit(|spec| spec.image = Some("bad".to_owned()));
     assert_eq!(
         world.finish(),
         ["Warning Quarantined: revision bad was rolled back and is not rolled out again: set another payload"]
     );
-    assert_eq!((phase(&world), world.reason()), (Phase::Pending, "Quarantined"));
+    assert_eq!((world.phase(), world.reason()), (Phase::Pending, "Quarantined"));
     world.edit(|spec| spec.image = Some("v3".to_owned()));
     assert_eq!(world.finish(), [""; 0]);
-    assert_eq!(phase(&world), Phase::Succeeded);
+    assert_eq!(world.phase(), Phase::Succeeded);
 }
 
 #[test]
@@ -173,9 +169,9 @@ fn semantics_30_returns_have_a_concurrency_of_their_own() {
     assert_eq!(returned(world.decide()), 0, "2 of 3 are on their way, and 40% are 2");
     world.obey("m03");
     assert_eq!(world.orders(), ["Return m01: run 1 v1, previous v1"]);
-    assert_eq!(phase(&world), Phase::RollingBack);
+    assert_eq!(world.phase(), Phase::RollingBack);
     world.rest();
-    assert_eq!(phase(&world), Phase::RolledBack);
+    assert_eq!(world.phase(), Phase::RolledBack);
 }
 
 #[test]
@@ -186,7 +182,7 @@ fn semantics_11_and_40_neither_a_pause_nor_a_silent_hub_keeps_failures_and_retur
     assert_eq!(world.orders().len(), 3);
     assert_eq!(world.reason(), "Rollback");
     world.rest();
-    assert_eq!(phase(&world), Phase::RolledBack);
+    assert_eq!(world.phase(), Phase::RolledBack);
 }
 
 #[test]
@@ -195,7 +191,7 @@ fn semantics_11_and_40_an_invalid_object_keeps_no_rollback() {
     world.edit(|spec| spec.steps = "[{setWeight: 101}]".to_owned());
     assert_eq!(world.orders().len(), 3);
     world.rest();
-    assert_eq!((phase(&world), world.reason()), (Phase::RolledBack, "Invalid"));
+    assert_eq!((world.phase(), world.reason()), (Phase::RolledBack, "Invalid"));
 }
 
 #[test]
@@ -205,7 +201,7 @@ fn semantics_31_a_new_payload_waits_for_the_end_of_the_rollback_and_the_latest_w
     for image in ["v3", "v4"] {
         world.edit(|spec| spec.image = Some(image.to_owned()));
         assert_eq!(world.decide(), [""; 0]);
-        assert_eq!((phase(&world), world.reason()), (Phase::RollingBack, "RollbackFirst"));
+        assert_eq!((world.phase(), world.reason()), (Phase::RollingBack, "RollbackFirst"));
     }
     assert_eq!(world.message(), "the new payload waits until the rollback is over: 0 of 3 members back");
     world.obey_all();

@@ -4,17 +4,7 @@ use crds::{Outcome, Phase};
 use rollout_core::Reachability;
 
 use crate::rollback::two_of_three_failed;
-use crate::world::{World, images};
-
-fn phase(world: &World) -> Phase {
-    world.summary().status.phase.unwrap()
-}
-
-fn state_of(world: &World, member: &str) -> String {
-    let clusters = world.summary().status.clusters;
-    let found = clusters.into_iter().find(|cluster| cluster.name == member);
-    found.map(|cluster| format!("{}: {}", cluster.state, cluster.message)).unwrap_or_default()
-}
+use crate::world::images;
 
 #[test]
 fn semantics_30_an_incomplete_rollback_fails_names_the_members_and_keeps_their_previous_states() {
@@ -36,19 +26,19 @@ fn semantics_30_an_incomplete_rollback_fails_names_the_members_and_keeps_their_p
         ]
     );
     assert_eq!(world.decide(), [""; 0], "announced once");
-    assert_eq!((phase(&world), world.reason()), (Phase::Failed, "RollbackIncomplete"));
+    assert_eq!((world.phase(), world.reason()), (Phase::Failed, "RollbackIncomplete"));
     assert_eq!(
         world.message(),
         "1 member not back to what they ran before: m02 (Progressing: 0 of 2 pods); their agents go on trying; repair them, or set another payload"
     );
-    assert_eq!(state_of(&world, "m02"), "Failed: Progressing: 0 of 2 pods");
+    assert_eq!(world.state_of("m02"), "Failed: Progressing: 0 of 2 pods");
     let complete = world.summary().conditions.pop().unwrap();
     assert_eq!((complete.status, complete.reason.as_str()), (Some(false), "RollbackIncomplete"));
     world.set_reachability("m04", Reachability::Reachable);
     world.edit(|spec| spec.image = Some("v3".to_owned()));
     assert_eq!(world.orders()[1], "Observe m02: run 2 v3, previous v1-hotfix", "it blocks no other run");
     world.finish();
-    assert_eq!(phase(&world), Phase::Succeeded);
+    assert_eq!(world.phase(), Phase::Succeeded);
 }
 
 #[test]
@@ -60,7 +50,7 @@ fn semantics_30_a_late_return_is_taken_up() {
     world.decide();
     world.obey("m02");
     world.decide();
-    assert_eq!((phase(&world), world.reason()), (Phase::Failed, "Quarantined"));
+    assert_eq!((world.phase(), world.reason()), (Phase::Failed, "Quarantined"));
     assert_eq!(world.summary().status.counts.returned, 3);
 }
 
@@ -78,7 +68,7 @@ fn semantics_30_a_member_that_was_not_healthy_before_need_not_be_after() {
         world.answer(member, Outcome::Progressing);
     }
     world.decide();
-    assert_eq!(phase(&world), Phase::RolledBack);
+    assert_eq!(world.phase(), Phase::RolledBack);
 }
 
 #[test]
@@ -89,7 +79,7 @@ fn semantics_30_a_report_of_other_images_is_no_return() {
     let report = world.reports.get_mut("m02").unwrap();
     report.workload.as_mut().unwrap().images = images("bad");
     world.decide();
-    assert_eq!(phase(&world), Phase::RollingBack);
+    assert_eq!(world.phase(), Phase::RollingBack);
 }
 
 #[test]
@@ -107,8 +97,8 @@ fn semantics_30_the_unreachable_are_owed_their_return_and_get_it_when_they_come_
         ]
     );
     world.decide();
-    assert_eq!(phase(&world), Phase::RolledBack);
-    assert_eq!(state_of(&world, "m01"), "Unreachable: its agent is silent; owed the return to what it ran before");
+    assert_eq!(world.phase(), Phase::RolledBack);
+    assert_eq!(world.state_of("m01"), "Unreachable: its agent is silent; owed the return to what it ran before");
     assert_eq!((world.summary().status.counts.returning, world.summary().status.counts.returned), (1, 2));
     world.advance(86_400);
     assert_eq!(world.decide(), [""; 0]);
@@ -131,10 +121,10 @@ fn semantics_30_a_member_that_falls_silent_on_its_way_has_its_whole_deadline_whe
     world.obey("m03");
     world.advance(29);
     world.decide();
-    assert_eq!(phase(&world), Phase::RollingBack);
+    assert_eq!(world.phase(), Phase::RollingBack);
     world.obey("m01");
     world.decide();
-    assert_eq!(phase(&world), Phase::RolledBack);
+    assert_eq!(world.phase(), Phase::RolledBack);
 }
 
 #[test]
@@ -144,7 +134,7 @@ fn semantics_30_a_member_owed_its_return_goes_back_there_when_the_next_run_fails
     world.decide();
     world.set_reachability("m04", Reachability::Reachable);
     world.rest();
-    assert_eq!(phase(&world), Phase::RolledBack);
+    assert_eq!(world.phase(), Phase::RolledBack);
     world.edit(|spec| spec.image = Some("bad-again".to_owned()));
     world.set_reachability("m01", Reachability::Reachable);
     world.reports.remove("m01");
@@ -152,7 +142,7 @@ fn semantics_30_a_member_owed_its_return_goes_back_there_when_the_next_run_fails
     world.obey("m01");
     assert_eq!(world.orders()[0], "Observe m01: run 2 bad-again");
     world.finish();
-    assert_eq!(phase(&world), Phase::RolledBack);
+    assert_eq!(world.phase(), Phase::RolledBack);
     assert_eq!(world.agents["m01"].runs, Some(images("v1")));
 }
 
@@ -165,10 +155,10 @@ fn semantics_38_a_new_leader_ends_no_rollback_before_it_has_heard_everybody() {
     world.set_reachability("m03", Reachability::Unknown);
     world.advance(3600);
     world.decide();
-    assert_eq!(phase(&world), Phase::RollingBack);
+    assert_eq!(world.phase(), Phase::RollingBack);
     world.set_reachability("m03", Reachability::Unreachable);
     world.decide();
-    assert_eq!(phase(&world), Phase::RolledBack);
+    assert_eq!(world.phase(), Phase::RolledBack);
 }
 
 #[test]

@@ -16,30 +16,26 @@ fn conditions(world: &World) -> Vec<String> {
     world.summary().conditions.iter().map(text).collect()
 }
 
-fn phase(world: &World) -> Phase {
-    world.summary().status.phase.unwrap()
-}
-
 #[test]
 fn the_phases_of_a_run_follow_one_another() {
     use Phase::{Paused, Pending, Progressing, Succeeded, Verifying};
 
     let mut world = World::of(&["m1"], "[{setWeight: 100, pause: 60}]");
-    let mut phases = vec![phase(&world)];
+    let mut phases = vec![world.phase()];
     world.decide();
-    phases.push(phase(&world));
+    phases.push(world.phase());
     world.rest();
-    phases.push(phase(&world));
+    phases.push(world.phase());
     world.edit(|spec| spec.paused = true);
     world.decide();
-    phases.push(phase(&world));
+    phases.push(world.phase());
     world.edit(|spec| spec.paused = false);
     world.rest();
     world.advance(60);
     world.rest();
-    phases.push(phase(&world));
+    phases.push(world.phase());
     world.finish();
-    phases.push(phase(&world));
+    phases.push(world.phase());
     assert_eq!(phases, [Pending, Progressing, Verifying, Paused, Verifying, Succeeded]);
 }
 
@@ -47,9 +43,9 @@ fn the_phases_of_a_run_follow_one_another() {
 fn a_new_payload_ends_the_phase_succeeded_at_once() {
     let mut world = World::of(&["m1"], "[{setWeight: 100}]");
     world.finish();
-    assert_eq!(phase(&world), Phase::Succeeded);
+    assert_eq!(world.phase(), Phase::Succeeded);
     world.edit(|spec| spec.image = Some("v3".to_owned()));
-    assert_ne!(phase(&world), Phase::Succeeded, "even before it is decided on");
+    assert_ne!(world.phase(), Phase::Succeeded, "even before it is decided on");
     assert_eq!(conditions(&world)[5], "Complete False NotStarted");
 }
 
@@ -104,7 +100,7 @@ fn semantics_48_no_payload_is_a_reason_of_pending_and_a_pause_is_idle() {
     let mut world = World::of(&["m1"], "[{setWeight: 100}]");
     world.edit(|spec| spec.image = None);
     world.decide();
-    assert_eq!(phase(&world), Phase::Pending);
+    assert_eq!(world.phase(), Phase::Pending);
     assert_eq!(
         conditions(&world),
         [
@@ -142,7 +138,7 @@ fn semantics_48_an_invalid_object_is_not_accepted_and_its_run_takes_no_step() {
         ]
     );
     assert_eq!(world.summary().status.counts.healthy, 1, "it goes on being watched");
-    assert_eq!(phase(&world), Phase::Holding);
+    assert_eq!(world.phase(), Phase::Holding);
     assert_eq!(world.summary().status.observed_generation, 2);
     assert_eq!(
         conditions(&world),
@@ -159,7 +155,7 @@ fn semantics_48_an_invalid_object_is_not_accepted_and_its_run_takes_no_step() {
     assert_eq!(world.decide(), [""; 0]);
     world.edit(|spec| spec.steps = "[{setWeight: 50, pause: 60}]".to_owned());
     world.decide();
-    assert_eq!(phase(&world), Phase::Verifying);
+    assert_eq!(world.phase(), Phase::Verifying);
 }
 
 #[test]
@@ -170,7 +166,7 @@ fn after_a_success_readiness_is_unknown_while_a_member_is_silent() {
         world.set_reachability("m1", reachable);
         assert_eq!(world.decide(), [""; 0]);
         assert_eq!(conditions(&world)[1], "Ready Unknown MemberUnreachable");
-        assert_eq!(phase(&world), Phase::Succeeded);
+        assert_eq!(world.phase(), Phase::Succeeded);
     }
 }
 

@@ -246,6 +246,17 @@ impl World {
         summarize(&self.state, self.desired(), &self.observations(), self.now)
     }
 
+    pub fn phase(&self) -> crds::Phase {
+        self.summary().status.phase.unwrap()
+    }
+
+    /// State and message of a member among the clusters that need attention; empty when it is not among them.
+    pub fn state_of(&self, member: &str) -> String {
+        let clusters = self.summary().status.clusters;
+        let found = clusters.into_iter().find(|cluster| cluster.name == member);
+        found.map(|cluster| format!("{}: {}", cluster.state, cluster.message)).unwrap_or_default()
+    }
+
     /// Members that are told to run the payload of the spec, by the committed assignments.
     pub fn applied(&self) -> BTreeSet<String> {
         let wanted = self.rollout().ok().and_then(|rollout| rollout.payload.as_ref()).map(|payload| &payload.revision);

@@ -13,6 +13,7 @@ mod log;
 mod membership;
 mod message;
 mod node;
+mod placed;
 mod proposals;
 mod reads;
 mod ready;

@@ -1,14 +1,9 @@
 //! Proposals on their way: which request lies at which place of the log.
 
-use std::collections::BTreeMap;
-
 use crate::RequestId;
+use crate::placed::{Fate, Placed};
 use crate::table::Position;
 use crate::txn::TxnOutcome;
-
-/// Ticks after which a proposal is answered with [`ProposalOutcome::Unknown`]: longer than any caller waits, so that
-/// it only frees what nobody listens for any more.
-const EXPIRY_TICKS: u64 = 1_000;
 
 /// What became of a proposal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,53 +21,32 @@ pub enum ProposalOutcome {
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Proposals {
-    placed: BTreeMap<(u64, u64), (RequestId, u64)>,
-    now: u64,
-}
+pub(crate) struct Proposals(Placed);
 
 impl Proposals {
     pub(crate) fn place(&mut self, id: RequestId, position: Position) {
-        self.placed.insert((position.index, position.term), (id, self.now));
+        self.0.place(id, position);
     }
 
     /// Everything placed up to and with `position`, which was applied with `outcome`.
     pub(crate) fn applied(
         &mut self,
         position: Position,
-        outcome: Option<TxnOutcome>,
+        mut outcome: Option<TxnOutcome>,
         answers: &mut Vec<(RequestId, ProposalOutcome)>,
     ) {
-        let mut outcome = outcome;
-        while let Some(first) = self.placed.first_entry() {
-            let (index, term) = *first.key();
-            if index > position.index {
-                break;
-            }
-            let (id, _) = first.remove();
-            let answer = match (index == position.index, term == position.term) {
-                (true, true) => outcome.take().map_or(ProposalOutcome::Unknown, ProposalOutcome::Applied),
-                (true, false) => ProposalOutcome::Replaced,
-                // Only a leader's snapshot skips entries, and it doesn't say what became of each.
-                (false, _) => ProposalOutcome::Unknown,
+        self.0.settle(position, |id, fate| {
+            let answer = match fate {
+                Fate::Applied => outcome.take().map_or(ProposalOutcome::Unknown, ProposalOutcome::Applied),
+                Fate::Replaced => ProposalOutcome::Replaced,
+                Fate::Skipped => ProposalOutcome::Unknown,
             };
             answers.push((id, answer));
-        }
+        });
     }
 
     pub(crate) fn tick(&mut self, answers: &mut Vec<(RequestId, ProposalOutcome)>) {
-        self.now += 1;
-        if !self.now.is_multiple_of(EXPIRY_TICKS / 10) {
-            return;
-        }
-        let now = self.now;
-        self.placed.retain(|_, (id, placed)| {
-            let keep = now - *placed < EXPIRY_TICKS;
-            if !keep {
-                answers.push((*id, ProposalOutcome::Unknown));
-            }
-            keep
-        });
+        self.0.tick(|id| answers.push((id, ProposalOutcome::Unknown)));
     }
 }
 

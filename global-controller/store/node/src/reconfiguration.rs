@@ -5,8 +5,6 @@
 //! empty: of type `EntryConfChange` that is "some single change" to the parser, of type `EntryConfChangeV2` it is
 //! "leave the joint configuration".
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 use raft::eraftpb::{ConfChangeSingle, ConfChangeType, ConfChangeV2, Entry, EntryType};
 use serde::{Deserialize, Serialize};
@@ -14,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::RequestId;
 use crate::codec::{self, Reader, Writer};
 use crate::membership::{MAX_NAME_BYTES, MAX_URL_BYTES, Membership, ReplicaInfo};
+use crate::placed::{Fate, Placed};
 use crate::table::Position;
 
 /// Largest encoded change in bytes.
@@ -23,8 +22,6 @@ const ADD_LEARNER: u8 = 1;
 const PROMOTE: u8 = 2;
 const REMOVE: u8 = 3;
 const LEAVE_JOINT: u8 = 4;
-/// Ticks after which a change is answered with [`MembershipOutcome::Unknown`]: longer than any caller waits.
-const EXPIRY_TICKS: u64 = 1_000;
 
 /// A change of the membership; one at a time, and each moves at most one vote.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -238,17 +235,13 @@ impl Reconfiguration {
     }
 }
 
-/// Changes on their way: which request lies at which place of the log. A leader has one at most; one that lost its
-/// office and won it again may still wait for an older one.
+/// Changes on their way: a leader has one at most.
 #[derive(Debug, Default)]
-pub(crate) struct Changing {
-    placed: BTreeMap<(u64, u64), (RequestId, u64)>,
-    now: u64,
-}
+pub(crate) struct Changing(Placed);
 
 impl Changing {
     pub(crate) fn place(&mut self, id: RequestId, position: Position) {
-        self.placed.insert((position.index, position.term), (id, self.now));
+        self.0.place(id, position);
     }
 
     /// Everything placed up to and with `position`, which was applied; `outcome` if it was a change.
@@ -258,27 +251,18 @@ impl Changing {
         outcome: Option<&MembershipOutcome>,
         answers: &mut Vec<(RequestId, MembershipOutcome)>,
     ) {
-        while let Some(first) = self.placed.first_entry() {
-            let (index, term) = *first.key();
-            if index > position.index {
-                break;
-            }
-            let (id, _) = first.remove();
-            let answer = match (index == position.index, term == position.term) {
-                (true, true) => outcome.cloned().unwrap_or(MembershipOutcome::Unknown),
-                (true, false) => MembershipOutcome::Refused { reason: Refusal::Replaced },
-                // A leader's snapshot doesn't say what became of the entries that it skips.
-                (false, _) => MembershipOutcome::Unknown,
+        self.0.settle(position, |id, fate| {
+            let answer = match fate {
+                Fate::Applied => outcome.cloned().unwrap_or(MembershipOutcome::Unknown),
+                Fate::Replaced => MembershipOutcome::Refused { reason: Refusal::Replaced },
+                Fate::Skipped => MembershipOutcome::Unknown,
             };
             answers.push((id, answer));
-        }
+        });
     }
 
     pub(crate) fn tick(&mut self, answers: &mut Vec<(RequestId, MembershipOutcome)>) {
-        self.now += 1;
-        let now = self.now;
-        let expired = self.placed.extract_if(.., |_, (_, placed)| now - *placed >= EXPIRY_TICKS);
-        answers.extend(expired.map(|(_, (id, _))| (id, MembershipOutcome::Unknown)));
+        self.0.tick(|id| answers.push((id, MembershipOutcome::Unknown)));
     }
 }
 

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::placed::EXPIRY_TICKS;
 
 fn all() -> Vec<Reconfiguration> {
     let info = ReplicaInfo { name: "controller-4".into(), url: "https://controller-4:9443".into(), incarnation: 7 };

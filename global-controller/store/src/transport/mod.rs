@@ -9,6 +9,7 @@ pub(crate) mod forward;
 pub(crate) mod frames;
 pub(crate) mod hello;
 mod inspection;
+pub(crate) mod leader;
 mod links;
 pub(crate) mod members;
 pub(crate) mod snapshots;
