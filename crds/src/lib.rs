@@ -9,6 +9,7 @@
 // One `printcolumn` a column is how `kube` wants them.
 #![allow(clippy::duplicated_attributes)]
 
+mod action;
 mod assignment;
 mod crd;
 mod intorpercent;
@@ -22,6 +23,7 @@ mod status;
 mod time;
 pub mod yaml;
 
+pub use action::{ActedRollout, ActionKind, ActionOutcome, RolloutAction, RolloutActionSpec, RolloutActionStatus};
 pub use assignment::{
     AssignedRollout, AssignedWorkload, Fence, Intent, Outcome, Previous, RolloutAssignment, RolloutAssignmentSpec,
     RolloutAssignmentStatus, WorkloadObservation,
