@@ -22,6 +22,7 @@ use crate::metrics::Metrics;
 use crate::operations::{self, Operations, Vitals};
 use crate::options::Settings;
 use crate::reconcile::Reconciler;
+use crate::reconcile::deadline::Deadlines;
 use crate::reconcile::said::Said;
 use crate::work::cache::{self, Cache, Writer};
 use crate::work::queue::Queue;
@@ -165,6 +166,7 @@ impl Agent {
             held: held.clone(),
             resync: Arc::clone(&resync),
             said: Said::default(),
+            deadlines: Deadlines::default(),
             metrics: Arc::clone(&metrics),
         };
         let agent = Self {

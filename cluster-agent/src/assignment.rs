@@ -8,8 +8,8 @@ use std::fmt;
 use std::fmt::Write as _;
 
 use crds::{
-    AssignedWorkload, Fence, GROUP, Outcome, RolloutAssignment, RolloutAssignmentSpec, RolloutAssignmentStatus,
-    VERSION, WorkloadKind,
+    AssignedWorkload, Deadline, DeadlineState, Fence, GROUP, Intent, OnDeadline, Outcome, Previous, RolloutAssignment,
+    RolloutAssignmentSpec, RolloutAssignmentStatus, VERSION, WorkloadKind,
 };
 use kube::ResourceExt;
 use sha2::{Digest, Sha256};
@@ -53,6 +53,8 @@ pub struct Order {
     pub status: Option<RolloutAssignmentStatus>,
     /// Whether the spec is what the hub sent.
     pub intact: bool,
+    /// Whether the deadline has passed by the monotonic clock of this agent, which whoever looks at the order says.
+    pub overdue: bool,
     revision_since: Fence,
 }
 
@@ -66,6 +68,7 @@ impl Order {
             // Unknown: nothing that was applied before counts.
             revision_since: since(annotations).unwrap_or(spec.fence),
             status: assignment.status.clone(),
+            overdue: false,
             spec,
         }
     }
@@ -79,6 +82,26 @@ impl Order {
     /// The answer to this very assignment, if there is one.
     pub fn answered(&self) -> Option<Outcome> {
         self.status.as_ref().filter(|status| status.fence == self.spec.fence).map(|status| status.outcome)
+    }
+
+    /// Whether the agent returns by itself when the workload is not healthy in time: it may, and knows where to.
+    pub fn returns_by_itself(&self) -> bool {
+        let spec = &self.spec;
+        let known = |previous: &Previous| spec.workload.images.keys().any(|name| previous.images.contains_key(name));
+        spec.intent == Intent::Apply
+            && spec.on_deadline == OnDeadline::Return
+            && spec.previous.as_ref().is_some_and(known)
+    }
+
+    /// How far the deadline of this very assignment is.
+    pub fn deadline(&self) -> Option<&Deadline> {
+        self.status.as_ref().filter(|status| status.fence == self.spec.fence)?.deadline.as_ref()
+    }
+
+    /// Whether the agent goes back by itself, or is back, until another assignment comes.
+    pub fn has_given_up(&self) -> bool {
+        let passed = self.deadline().is_some_and(|deadline| deadline.state == DeadlineState::Passed);
+        passed && self.returns_by_itself()
     }
 
     /// Sequence of the next status: above the last one, and above the time, in Unix milliseconds. Something may have

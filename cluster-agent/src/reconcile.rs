@@ -2,6 +2,7 @@
 //! [`plan`].
 
 pub mod apply;
+pub mod deadline;
 pub mod health;
 pub mod plan;
 pub mod said;
@@ -17,6 +18,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::{DeleteParams, PostParams, Preconditions};
 use kube::{Api, Client, ResourceExt as _};
 
+use self::deadline::Deadlines;
 use self::plan::{Answer, Images, Step, plan};
 use self::said::Said;
 use self::workload::Workload;
@@ -88,6 +90,8 @@ pub struct Reconciler {
     pub resync: Arc<Resync>,
     /// What this term of the Lease has told the hub.
     pub said: Said,
+    /// The deadlines that run.
+    pub deadlines: Deadlines,
     /// Figures.
     pub metrics: Arc<Metrics>,
 }
@@ -96,7 +100,7 @@ impl Reconciler {
     /// Looks at the assignment of one rollout.
     pub async fn reconcile(&self, rollout: &str) -> Result<Finish, Error> {
         let Some(known) = self.cache.get(rollout) else {
-            self.said.forget(rollout);
+            self.forget(rollout);
             return Ok(Finish::Forget);
         };
         let started = Instant::now();
@@ -112,11 +116,16 @@ impl Reconciler {
             Err(error) => Err(error),
         };
         if matches!(result, Ok(Finish::Forget)) {
-            self.said.forget(rollout);
+            self.forget(rollout);
         }
         let word = result.as_ref().map_or_else(Error::as_str, |_| "ok");
         self.metrics.reconciled(known.spec.intent.as_str(), word, started.elapsed());
         result
+    }
+
+    fn forget(&self, rollout: &str) {
+        self.said.forget(rollout);
+        self.deadlines.forget(rollout);
     }
 
     /// The order matters (SEMANTICS 15): first the workload, then the assignment from a quorum, then the mark, then the
@@ -134,7 +143,8 @@ impl Reconciler {
         if current.spec.fence != known.spec.fence {
             return Ok(Looked::Newer(Box::new(current)));
         }
-        let order = Order::of(&current);
+        let mut order = Order::of(&current);
+        order.overdue = self.deadlines.passed(&order);
         if !order.intact {
             // The hub's list writes it anew.
             self.resync.ask();
@@ -157,7 +167,8 @@ impl Reconciler {
     /// After a return: deletes a pod that the `StatefulSet` would leave behind for ever, and says so (SEMANTICS 18).
     async fn unstick(&self, order: &Order, live: Option<&Workload>, mut answer: Answer) -> Result<Answer, Error> {
         let target = &order.spec.workload;
-        let is_waiting = answer.outcome == Outcome::Progressing;
+        let healthy = answer.workload.as_ref().is_some_and(|workload| workload.healthy);
+        let is_waiting = matches!(answer.outcome, Outcome::Progressing | Outcome::Reverted) && !healthy;
         let Some(live) = live.filter(|live| is_waiting && stuck::possible(order, live)) else { return Ok(answer) };
         let note = match self.delete_stuck(order, live).await {
             Ok(None) => return Ok(answer),
@@ -179,7 +190,9 @@ impl Reconciler {
     async fn delete_stuck(&self, order: &Order, live: &Workload) -> Result<Option<String>, Error> {
         let target = &order.spec.workload;
         let pods = stuck::pods_of(&self.client, target, live).await?;
-        let Some(pod) = stuck::next(target, live, &pods) else { return Ok(None) };
+        let Some(pod) = plan::wanted(order).and_then(|images| stuck::next(&images, live, &pods)) else {
+            return Ok(None);
+        };
         self.check_mark(order).await?;
         self.check_lease()?;
         match stuck::delete(&self.client, target, pod).await {
@@ -238,7 +251,11 @@ impl Reconciler {
             Ok(applied) => applied,
             Err(error) => return self.not_applied(api, order, current, live, error).await,
         };
-        self.metrics.applied(if images.drifted { "repaired" } else { "applied" });
+        self.metrics.applied(match images.drifted {
+            true => "repaired",
+            false if order.has_given_up() => "reverted",
+            false => "applied",
+        });
         let (rollout, intent) = (&order.spec.rollout.name, order.spec.intent.as_str());
         tracing::info!(rollout, intent, fence = %order.spec.fence, drifted = images.drifted, "set the images");
         if applied.runs(&images.images) {
@@ -279,6 +296,7 @@ impl Reconciler {
         mut current: RolloutAssignment,
         answer: Answer,
     ) -> Result<Finish, Error> {
+        let gives_up = answer.gives_up;
         let Some(status) = status::next(order, answer, now()) else { return self.repeat(order) };
         self.check_lease()?;
         let name = order.spec.rollout.name.clone();
@@ -292,9 +310,14 @@ impl Reconciler {
             let (outcome, said) = (status.outcome.as_str(), &status.message);
             tracing::info!(rollout = name, fence = %order.spec.fence, outcome, said, "answered");
         }
+        let end = self.deadlines.end(order, &status);
         self.outbox.put(status::report(order, status));
         self.said.note(&name);
-        Ok(Finish::Fine)
+        if gives_up {
+            tracing::warn!(rollout = name, fence = %order.spec.fence, "not healthy in time: goes back");
+            return Ok(Finish::At(Instant::now()));
+        }
+        Ok(end.map_or(Finish::Fine, Finish::At))
     }
 
     /// Says once in each term what is there: a holder before may have written it and not lived to tell the hub. Twice
@@ -306,7 +329,8 @@ impl Reconciler {
             self.outbox.put(status::report(order, status));
             self.said.note(name);
         }
-        Ok(Finish::Fine)
+        let end = order.status.as_ref().and_then(|status| self.deadlines.end(order, status));
+        Ok(end.map_or(Finish::Fine, Finish::At))
     }
 
     /// Two rollouts may have assignments for one object for a moment, and a pod that was paused may have written an old

@@ -10,6 +10,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::deadline::{Deadline, OnDeadline};
 use crate::{Revision, WorkloadKind};
 
 /// The order "on this member, make this rollout be at this revision". Its object has the rollout's name.
@@ -57,6 +58,11 @@ pub struct RolloutAssignmentSpec {
     /// Seconds from taking up this assignment until the workload must be healthy.
     #[schemars(range(min = 1, max = 86_400))]
     pub deadline_seconds: i64,
+    /// For Apply: what the agent does by itself when the workload is not healthy within deadlineSeconds. Return: it sets
+    /// the images of previous for the containers of workload.images, also when cut off from the hub, and stays there until
+    /// another assignment comes. Hold: it goes on as before. Default Hold.
+    #[serde(default, skip_serializing_if = "OnDeadline::is_hold")]
+    pub on_deadline: OnDeadline,
 }
 
 /// The rollout that an assignment belongs to.
@@ -173,6 +179,9 @@ pub struct RolloutAssignmentStatus {
     /// When the outcome last changed, by the member's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changed_at: Option<Time>,
+    /// How far the deadline is; absent when the agent does nothing by itself at its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Deadline>,
 }
 
 /// The agent's answer to an assignment.
@@ -195,6 +204,9 @@ pub enum Outcome {
     Refused,
     /// Answer to Withdraw: the assignment is gone.
     Withdrawn,
+    /// Answer to Apply with onDeadline Return: the workload was not healthy in time, and has its previous images again.
+    /// It keeps them until another assignment comes.
+    Reverted,
 }
 
 impl Outcome {
@@ -209,6 +221,7 @@ impl Outcome {
             Self::WorkloadMissing => "WorkloadMissing",
             Self::Refused => "Refused",
             Self::Withdrawn => "Withdrawn",
+            Self::Reverted => "Reverted",
         }
     }
 }

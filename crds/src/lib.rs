@@ -12,6 +12,7 @@
 mod action;
 mod assignment;
 mod crd;
+mod deadline;
 mod intorpercent;
 mod member;
 mod names;
@@ -29,6 +30,7 @@ pub use assignment::{
     RolloutAssignmentStatus, WorkloadObservation,
 };
 pub use crd::all as custom_resource_definitions;
+pub use deadline::{Deadline, DeadlineState, OnDeadline};
 pub use intorpercent::{IntOrPercent, ParsePercentError};
 pub use member::{Connection, ConnectionType, MemberCluster, MemberClusterSpec, MemberClusterStatus};
 pub use names::*;

@@ -82,6 +82,7 @@ fn words_in_code_are_those_in_the_objects() {
         Outcome::WorkloadMissing,
         Outcome::Refused,
         Outcome::Withdrawn,
+        Outcome::Reverted,
     ];
     for outcome in outcomes {
         assert_eq!(word(serde_json::to_value(outcome).unwrap()), outcome.as_str());

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crds::{Intent, Outcome, RolloutAssignmentSpec, WorkloadObservation, images_hash};
+use crds::{Intent, Outcome, WorkloadObservation, images_hash};
 
-use super::health::health;
+use super::health::{Health, health};
 use super::workload::Workload;
 use crate::assignment::{Order, Target};
 
@@ -30,6 +30,9 @@ pub struct Answer {
     pub workload: Option<WorkloadObservation>,
     /// Hash of the images that were applied under this rollout uid and revision.
     pub applied_hash: Option<String>,
+    /// Whether the deadline has passed, and the next step is to go back. It is written down first, so that no restart
+    /// applies again what was given up.
+    pub gives_up: bool,
 }
 
 /// Images to set.
@@ -64,7 +67,7 @@ pub fn plan(order: &Order, live: Option<&Workload>) -> Step {
     let Some(workload) = live else {
         return answer(Outcome::WorkloadMissing, format!("{target} does not exist"));
     };
-    let Some(images) = wanted(spec) else {
+    let Some(images) = wanted(order) else {
         return answer(Outcome::Refused, "there is no previous state to return to".to_owned());
     };
     let there = workload.images();
@@ -82,12 +85,17 @@ pub fn plan(order: &Order, live: Option<&Workload>) -> Step {
     }
     let hash = images_hash(&images);
     if workload.runs(&images) {
-        let outcome = if health.is_healthy() { Outcome::Healthy } else { Outcome::Progressing };
+        let outcome = running(order, &health);
+        let message = if outcome == Outcome::Reverted { returned(order, &health) } else { health.message };
+        let gives_up = order.overdue && outcome == Outcome::Progressing;
         let workload = Some(health.observation);
-        return Step::Answer(Answer { outcome, message: health.message, workload, applied_hash: Some(hash) });
+        return Step::Answer(Answer { outcome, message, workload, applied_hash: Some(hash), gives_up });
+    }
+    if order.overdue && !order.has_given_up() {
+        return gives_up(order, workload);
     }
     let drifted = order.applied_hash() == Some(&hash);
-    if drifted || is_expected(spec, &there) {
+    if drifted || is_expected(order, &there) {
         return Step::Apply(Images { images, drifted });
     }
     answer(Outcome::PreviousChanged, changed(&there))
@@ -96,13 +104,35 @@ pub fn plan(order: &Order, live: Option<&Workload>) -> Step {
 /// An answer that is not about health.
 pub fn answer(order: &Order, live: Option<&Workload>, outcome: Outcome, message: String) -> Answer {
     let workload = live.map(|workload| health(workload).observation);
-    Answer { outcome, message, workload, applied_hash: order.applied_hash().map(ToOwned::to_owned) }
+    let applied_hash = order.applied_hash().map(ToOwned::to_owned);
+    Answer { outcome, message, workload, applied_hash, gives_up: false }
 }
 
-/// The images that the assignment means. `None`: it is a return to nowhere.
-fn wanted(spec: &RolloutAssignmentSpec) -> Option<BTreeMap<String, String>> {
+/// What is said of a workload with the wanted images.
+fn running(order: &Order, health: &Health) -> Outcome {
+    match health.is_healthy() {
+        _ if order.has_given_up() => Outcome::Reverted,
+        true => Outcome::Healthy,
+        false => Outcome::Progressing,
+    }
+}
+
+/// The deadline has passed before the images could even be set, or while somebody else's were there.
+fn gives_up(order: &Order, workload: &Workload) -> Step {
+    let message = format!("not healthy within {} s: goes back by itself", order.spec.deadline_seconds);
+    let answer = answer(order, Some(workload), Outcome::Progressing, message);
+    Step::Answer(Answer { gives_up: true, ..answer })
+}
+
+fn returned(order: &Order, health: &Health) -> String {
+    format!("not healthy within {} s: went back by itself; {}", order.spec.deadline_seconds, health.message)
+}
+
+/// The images that the assignment means by now. `None`: it is a return to nowhere.
+pub fn wanted(order: &Order) -> Option<BTreeMap<String, String>> {
+    let spec = &order.spec;
     let named = &spec.workload.images;
-    match (spec.intent, &spec.previous) {
+    match (going(order), &spec.previous) {
         (Intent::Return, Some(previous)) => {
             let mut images = previous.images.clone();
             images.retain(|name, _| named.contains_key(name));
@@ -113,12 +143,18 @@ fn wanted(spec: &RolloutAssignmentSpec) -> Option<BTreeMap<String, String>> {
     }
 }
 
+/// Where the workload is to go: one that was not healthy in time goes back.
+fn going(order: &Order) -> Intent {
+    if order.has_given_up() { Intent::Return } else { order.spec.intent }
+}
+
 /// Whether what is there is what the hub saw. A return goes back to the recorded state from wherever it is, unless the
 /// hub says from where.
-fn is_expected(spec: &RolloutAssignmentSpec, there: &BTreeMap<String, String>) -> bool {
-    match &spec.expected_hash {
+fn is_expected(order: &Order, there: &BTreeMap<String, String>) -> bool {
+    match &order.spec.expected_hash {
+        _ if order.has_given_up() => true,
         Some(expected) => *expected == images_hash(there),
-        None => spec.intent == Intent::Return,
+        None => order.spec.intent == Intent::Return,
     }
 }
 

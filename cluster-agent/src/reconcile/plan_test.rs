@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use crds::{RolloutAssignment, RolloutAssignmentStatus};
+use crds::{Deadline, DeadlineState, OnDeadline, RolloutAssignment, RolloutAssignmentStatus};
 
 use super::super::workload::fixtures::{DEPLOYMENT, workload};
 use super::*;
@@ -190,5 +190,46 @@ fn withdraw_touches_no_workload_even_when_pruned() {
     object.spec.previous = None;
     for live in [None, Some(workload(DEPLOYMENT, &[]))] {
         assert_eq!(plan(&Order::of(&object), live.as_ref()), Step::Withdraw);
+    }
+}
+
+/// `Apply` of shop:v2 that returns by itself, with this of its deadline in its status.
+fn deadline(state: DeadlineState, outcome: Outcome) -> Order {
+    let mut apply = apply();
+    apply.spec.on_deadline = OnDeadline::Return;
+    let mut object = answered(&apply, outcome, Some(&images(&[("app", "shop:v2")])));
+    object.status.as_mut().unwrap().deadline = Some(Deadline { state, until: None });
+    Order::of(&object)
+}
+
+#[test]
+fn semantics_17_past_the_deadline_the_agent_first_says_so_and_then_goes_back() {
+    let mut order = deadline(DeadlineState::Running, Outcome::Progressing);
+    let hanging = workload(DEPLOYMENT, &[V2, ("updatedReplicas: 3", "updatedReplicas: 1")]);
+    let gives_up = |order: &Order, live: &Workload| match plan(order, Some(live)) {
+        Step::Answer(answer) => (answer.outcome, answer.gives_up),
+        step => panic!("no answer: {step:?}"),
+    };
+    assert_eq!(gives_up(&order, &hanging), (Outcome::Progressing, false));
+    order.overdue = true;
+    assert_eq!(gives_up(&order, &hanging), (Outcome::Progressing, true));
+    // Nor does it apply once more what was never set, or was set back by somebody.
+    assert_eq!(gives_up(&order, &workload(DEPLOYMENT, &[V9])), (Outcome::Progressing, true));
+    assert_eq!(gives_up(&order, &workload(DEPLOYMENT, &[V2])), (Outcome::Healthy, false));
+    let order = deadline(DeadlineState::Passed, Outcome::Progressing);
+    assert_eq!(plan(&order, Some(&hanging)), applies(false, &[("app", "shop:v1")]));
+}
+
+#[test]
+fn semantics_17_once_back_the_agent_never_applies_again_and_repairs_towards_the_previous_images() {
+    for before in [Outcome::Progressing, Outcome::Reverted, Outcome::Refused] {
+        let order = deadline(DeadlineState::Passed, before);
+        let Step::Answer(answer) = plan(&order, Some(&workload(DEPLOYMENT, &[]))) else { panic!() };
+        assert_eq!(answer.outcome, Outcome::Reverted);
+        assert_eq!(answer.applied_hash, Some(images_hash(&images(&[("app", "shop:v1")]))));
+        assert!(answer.message.starts_with("not healthy within 600 s: went back by itself;"), "{}", answer.message);
+        for live in [workload(DEPLOYMENT, &[V2]), workload(DEPLOYMENT, &[V9])] {
+            assert_eq!(plan(&order, Some(&live)), applies(false, &[("app", "shop:v1")]));
+        }
     }
 }

@@ -3,6 +3,7 @@
 use crds::{Report, RolloutAssignmentStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::deadline;
 use super::plan::Answer;
 use crate::assignment::Order;
 
@@ -11,12 +12,13 @@ const MAX_MESSAGE_CHARS: usize = 1_024;
 
 /// The status that says `answer`; `None` when the last one says the same already.
 pub fn next(order: &Order, answer: Answer, now: Time) -> Option<RolloutAssignmentStatus> {
-    let Answer { outcome, message, workload, applied_hash } = answer;
+    let Answer { outcome, message, workload, applied_hash, gives_up } = answer;
     let now_millis = now.0.as_millisecond();
     let before = order.status.as_ref();
     let unchanged_since =
         before.filter(|before| before.outcome == outcome).and_then(|before| before.changed_at.clone());
     let mut status = RolloutAssignmentStatus {
+        deadline: deadline::next(order, outcome, gives_up, &now),
         fence: order.spec.fence,
         sequence: before.map_or(0, |before| before.sequence),
         outcome,
@@ -57,7 +59,7 @@ mod tests {
     use crate::assignment::fixtures::{accepted, assignment, order};
 
     fn answer(outcome: Outcome, message: &str) -> Answer {
-        Answer { outcome, message: message.to_owned(), workload: None, applied_hash: None }
+        Answer { outcome, message: message.to_owned(), workload: None, applied_hash: None, gives_up: false }
     }
 
     #[test]

@@ -68,7 +68,7 @@ impl PodView {
 /// Whether pods may be stuck at all: the images are back, and the `StatefulSet`, which replaces its pods itself, doesn't
 /// become healthy.
 pub fn possible(order: &Order, live: &Workload) -> bool {
-    order.spec.intent == Intent::Return
+    (order.spec.intent == Intent::Return || order.has_given_up())
         && live.kind == WorkloadKind::StatefulSet
         && live.strategy != Strategy::OnDelete
         && live.update_revision.is_some()
@@ -77,7 +77,7 @@ pub fn possible(order: &Order, live: &Workload) -> bool {
 /// The pod to delete next: of those that are not ready and run other images than those to return to, in a revision that
 /// is no longer wanted, the one with the highest ordinal, as the controller itself goes. `None` while another pod is on its way, so
 /// that there is never more than one.
-pub fn next<'a>(workload: &AssignedWorkload, live: &Workload, pods: &'a [PodView]) -> Option<&'a PodView> {
+pub fn next<'a>(images: &BTreeMap<String, String>, live: &Workload, pods: &'a [PodView]) -> Option<&'a PodView> {
     let wanted = live.update_revision.as_deref()?;
     let first = match live.strategy {
         Strategy::Partition(partition) => partition,
@@ -91,7 +91,7 @@ pub fn next<'a>(workload: &AssignedWorkload, live: &Workload, pods: &'a [PodView
         !pod.ready
             && pod.revision != wanted
             && pod.ordinal >= first
-            && workload.images.iter().any(|(name, image)| pod.images.get(name) != Some(image))
+            && images.iter().any(|(name, image)| pod.images.get(name) != Some(image))
     };
     pods.iter().filter(failed).max_by_key(|pod| pod.ordinal)
 }
@@ -127,7 +127,6 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::super::workload::fixtures::{STATEFUL_SET, workload};
     use super::*;
-    use crate::assignment::fixtures::assignment;
 
     const OLD: &str = "ledger-old";
     const BAD: &str = "ledger-bad";
@@ -145,10 +144,9 @@ mod tests {
     }
 
     fn next_of(replacements: &[(&str, &str)], pods: &[PodView]) -> Option<String> {
-        let mut target = assignment(5).spec.workload;
-        target.images = [("app".to_owned(), "ledger:v1".to_owned())].into();
+        let images = [("app".to_owned(), "ledger:v1".to_owned())].into();
         let live = workload(STATEFUL_SET, replacements);
-        next(&target, &live, pods).map(|pod| pod.name.clone())
+        next(&images, &live, pods).map(|pod| pod.name.clone())
     }
 
     #[test]

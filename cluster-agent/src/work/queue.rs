@@ -24,6 +24,8 @@ const MAX_NAMES: usize = 4_096;
 pub enum Finish {
     /// Fine: look again after [`RESYNC`].
     Fine,
+    /// Fine: look again then, or after [`RESYNC`] if that is sooner.
+    At(Instant),
     /// An error: look again after a time that grows.
     Failed,
     /// There is no such assignment.
@@ -91,6 +93,7 @@ impl Schedule {
                 return;
             }
             Finish::Fine => RESYNC,
+            Finish::At(then) => then.saturating_duration_since(now).clamp(SPACING, RESYNC),
             Finish::Failed => retry::after(failures, BACKOFF.0, BACKOFF.1, chance),
         };
         if finish == Finish::Failed {
@@ -222,6 +225,17 @@ mod tests {
         assert_eq!(schedule.next(now + SPACING), name("a"));
         schedule.finish("a", Finish::Fine, now, 1.0);
         assert!(schedule.failures.is_empty());
+    }
+
+    #[test]
+    fn a_deadline_is_looked_at_when_it_is_over() {
+        for (seconds, wait) in [(0, SPACING), (3, Duration::from_secs(3)), (600, RESYNC)] {
+            let (mut schedule, now) = (Schedule::default(), Instant::now());
+            schedule.wake("a", now);
+            schedule.next(now);
+            schedule.finish("a", Finish::At(now + Duration::from_secs(seconds)), now, 1.0);
+            assert_eq!(schedule.next(now), Next::At(now + wait), "{seconds}");
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod reports;
 mod rollback;
 mod run;
 mod silence;
+mod standing;
 
 use std::collections::BTreeSet;
 
@@ -130,6 +131,7 @@ pub fn decide(state: &RolloutState, desired: Desired<'_>, observations: &Observa
             advance::proceed(&mut change, rollout);
             catch_up::proceed(&mut change, rollout);
             membership::withdraw_leavers(&mut change);
+            standing::follow(&mut change);
             forward::assign(&mut change, rollout);
         }
     }

@@ -30,7 +30,7 @@ pub use observations::{MemberFacts, Observations, Reachability};
 pub use plan::{Order, order};
 pub use rollout::{FailureRules, Payload, Rollout, Step, Weight, WeightError};
 pub use state::{
-    Clock, Header, MemberRecord, MemberStage, Plan, RolloutState, Run, STATE_VERSION, Silence, Stage, Touched,
+    Clock, Header, MemberRecord, MemberStage, Plan, RolloutState, Run, STATE_VERSION, Silence, Stage, Standing, Touched,
 };
 pub use summary::{ConditionFact, MAX_CLUSTERS_IN_STATUS, Summary, summarize};
 pub use validate::{Problem, validate};

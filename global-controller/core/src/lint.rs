@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crds::{FailureTolerance, Intent, RollbackMode};
+use crds::{FailureTolerance, Intent, RollbackMode, RolloutAssignmentSpec};
 
 use crate::tally::Tally;
 use crate::{Command, Decision, Desired, MemberStage, Observations, RolloutState, Run, Stage, Touched, Weight, words};
@@ -101,12 +101,19 @@ pub fn lint_orders(decision: &Decision, observations: &Observations<'_>) -> Vec<
         require(!forward || state.begun().contains(member), &mut broken, || {
             format!("{member} is told to {}, but its wave has not begun", spec.intent.as_str())
         });
-        applies |= spec.intent == Intent::Apply;
+        // The same order under a new fence touches nobody anew.
+        let again = observations.assignments.get(member).is_some_and(|known| is_same_order(&known.spec, spec));
+        applies |= spec.intent == Intent::Apply && !again;
     }
     if applies {
         lint_limits(&Tally::of(state, observations, state.header.decided_at), run, &mut broken);
     }
     broken
+}
+
+/// Whether a member was told the same before.
+fn is_same_order(known: &RolloutAssignmentSpec, spec: &RolloutAssignmentSpec) -> bool {
+    known.intent == spec.intent && known.revision == spec.revision && known.rollout == spec.rollout
 }
 
 /// What must hold whenever a member is told to apply.

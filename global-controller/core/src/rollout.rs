@@ -89,6 +89,11 @@ impl FailureRules {
         self.progress_deadline_seconds * 1000
     }
 
+    /// Seconds after which a member that is not healthy returns by itself: it does what is done from here, too.
+    pub(crate) fn returns_after(&self) -> Option<i64> {
+        (self.mode == RollbackMode::Automatic).then_some(self.progress_deadline_seconds)
+    }
+
     /// How long a member must be healthy before it counts.
     pub(crate) fn min_ready_millis(&self) -> i64 {
         self.min_ready_seconds * 1000

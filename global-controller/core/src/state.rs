@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crds::{IntOrPercent, Previous, Revision, WorkloadPayload};
+use crds::{IntOrPercent, OnDeadline, Previous, Revision, RolloutAssignmentSpec, WorkloadPayload};
 use serde::{Deserialize, Serialize};
 
 use crate::{FailureRules, Millis, Step};
@@ -201,6 +201,29 @@ pub struct MemberRecord {
     /// leaves and comes back.
     #[serde(default)]
     pub failed_in: i64,
+    /// What stands in its order beside the payload.
+    #[serde(default)]
+    pub standing: Standing,
+}
+
+/// What stands in the order of a member beside the payload, and follows the specification while the order is out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Standing {
+    /// Seconds until which the member must be healthy, or the agent returns by itself; none: it never does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub returns_after: Option<i64>,
+}
+
+impl Standing {
+    /// Makes it part of an order.
+    pub(crate) fn write_to(self, spec: &mut RolloutAssignmentSpec) {
+        let Self { returns_after } = self;
+        match returns_after {
+            Some(seconds) => (spec.on_deadline, spec.deadline_seconds) = (OnDeadline::Return, seconds),
+            None => spec.on_deadline = OnDeadline::Hold,
+        }
+    }
 }
 
 /// Whether a member in flux was silent, so that its report may be old.
@@ -347,6 +370,7 @@ impl MemberRecord {
             silence: Silence::None,
             ready_since: None,
             failed_in: 0,
+            standing: Standing::default(),
         }
     }
 

@@ -36,7 +36,7 @@ pub(crate) struct Tally {
     pub refused: Vec<MemberTrouble>,
     /// No longer healthy.
     pub unhealthy: Vec<MemberTrouble>,
-    /// Past their deadline. These and the next have failed, if failures are acted upon.
+    /// Past their deadline, by the time here or by their own. These and the next have failed, if failures are acted upon.
     pub overdue: Vec<MemberTrouble>,
     /// No longer healthy for too long.
     pub sick: Vec<MemberTrouble>,
@@ -133,7 +133,7 @@ impl Tally {
         let answer = current_answer(run, name, stage, observations);
         let outcome = answer.map(|(_, report)| report.outcome);
         let trouble = || trouble(name, answer.map(|(_, report)| report));
-        let fails_at = fails_at(run, stage, record, (answer.is_some(), observations.judging_since));
+        let fails_at = fails_at(run, stage, record, (outcome, observations.judging_since));
         // Without its workload a member has nothing that could fail or return.
         let fails_at = fails_at.filter(|_| outcome != Some(Outcome::WorkloadMissing));
         let failed = fails_at.is_some_and(|at| at <= now);
@@ -201,19 +201,21 @@ pub(crate) fn return_comes_first(
 }
 
 /// When a member fails, unless it becomes healthy before. One that was silent, or that an earlier leader may not have
-/// been able to hear, gets the time for its report to arrive; one that has not answered at all its whole deadline.
+/// been able to hear, gets the time for its report to arrive; one that has not answered at all its whole deadline. One
+/// that has returned by itself has failed, whatever the time is here.
 fn fails_at(
     run: &Run,
     stage: MemberStage,
     record: &MemberRecord,
-    (answered, judging_since): (bool, Millis),
+    (outcome, judging_since): (Option<Outcome>, Millis),
 ) -> Option<Millis> {
     let at = match stage {
         // After the end only those fail who were not healthy in it yet.
         MemberStage::Unhealthy { .. } if run.is_over() || record.ready_since.is_some() => return None,
         MemberStage::Applying { .. } if run.is_over() && run.stage != Stage::Succeeded => return None,
+        MemberStage::Applying { since } if outcome == Some(Outcome::Reverted) => return Some(since),
         MemberStage::Applying { since } => {
-            let began = if answered { since } else { since.max(judging_since) };
+            let began = if outcome.is_some() { since } else { since.max(judging_since) };
             began + run.failure_rules.deadline_millis()
         }
         MemberStage::Unhealthy { since } => since + UNHEALTHY_MILLIS,

@@ -28,6 +28,8 @@ enum Happening {
     Repeat(usize),
     /// All agents do as they are told.
     ObeyAll,
+    /// The deadline of its order passes by the agent's own clock.
+    OwnDeadline(usize),
     /// Somebody else changes what runs in the member.
     Meddle(usize),
     Join(usize),
@@ -152,6 +154,7 @@ fn happening(count: usize) -> impl Strategy<Value = Happening> {
         Outcome::WorkloadMissing,
         Outcome::Refused,
         Outcome::Withdrawn,
+        Outcome::Reverted,
     ]);
     let reach = select(vec![Reachability::Reachable, Reachability::Unreachable, Reachability::Unknown]);
     prop_oneof![
@@ -160,6 +163,7 @@ fn happening(count: usize) -> impl Strategy<Value = Happening> {
         5 => (member.clone(), said).prop_map(|(member, outcome)| Say(member, outcome)),
         2 => member.clone().prop_map(Repeat),
         20 => Just(ObeyAll),
+        2 => member.clone().prop_map(OwnDeadline),
         2 => member.clone().prop_map(Meddle),
         2 => member.clone().prop_map(Join),
         2 => member.clone().prop_map(Leave),
@@ -232,6 +236,7 @@ impl Story {
                     self.obey(&member);
                 }
             }
+            Happening::OwnDeadline(member) => world.pass_own_deadline(&name(member)),
             Happening::Meddle(member) => {
                 if let Some(agent) = world.agents.get_mut(&name(member)) {
                     agent.runs = Some(images(&format!("manual-{}", world.now)));

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use bytes::Bytes;
-use crds::{AssignedRollout, AssignedWorkload, Fence, Intent, Outcome, Revision, WorkloadKind};
+use crds::{AssignedRollout, AssignedWorkload, Fence, Intent, OnDeadline, Outcome, Revision, WorkloadKind};
 use rollout_core::{MemberRecord, MemberStage};
 
 use super::*;
@@ -31,6 +31,7 @@ fn spec(uid: &str) -> RolloutAssignmentSpec {
         expected_hash: None,
         previous: None,
         deadline_seconds: 600,
+        on_deadline: OnDeadline::Hold,
     }
 }
 

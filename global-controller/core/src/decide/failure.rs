@@ -3,7 +3,7 @@
 use super::{EventKind, change::Change, order};
 use crate::tally::Tally;
 use crate::{MemberStage, MemberTrouble, Run, Stage, state, words};
-use crds::{RollbackMode, RollbackScope};
+use crds::{Outcome, RollbackMode, RollbackScope};
 
 /// Sends members that have failed back, and all the others after them when there are too many.
 pub(super) fn judge(change: &mut Change<'_>) {
@@ -14,7 +14,8 @@ pub(super) fn judge(change: &mut Change<'_>) {
     let Tally { overdue, sick, .. } = change.tally();
     let deadline = words::seconds(run.failure_rules.progress_deadline_seconds);
     for member in overdue {
-        fail(change, &run, &member, &format!("was not healthy within progressDeadlineSeconds ({deadline})"));
+        let how = if member.outcome == Some(Outcome::Reverted) { ", and has returned by itself" } else { "" };
+        fail(change, &run, &member, &format!("was not healthy within progressDeadlineSeconds ({deadline}){how}"));
     }
     for member in sick {
         fail(change, &run, &member, "was unhealthy for 60 s without a break");

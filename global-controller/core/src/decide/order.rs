@@ -1,12 +1,13 @@
 //! Orders to members, each a complete assignment but for its fence.
 
 use crds::{
-    AssignedRollout, AssignedWorkload, Fence, Intent, Previous, RolloutAssignmentSpec, WorkloadObservation, images_hash,
+    AssignedRollout, AssignedWorkload, Fence, Intent, OnDeadline, Previous, RolloutAssignmentSpec, WorkloadObservation,
+    images_hash,
 };
 
 use super::{Command, change::Change};
 use crate::returns::images_before;
-use crate::{MemberStage, Reachability, Run, Silence, Touched};
+use crate::{MemberStage, Reachability, Run, Silence, Standing, Touched};
 
 /// Tells a member to report what it runs. The answer becomes its previous state, unless something was applied before.
 pub(super) fn observe(change: &mut Change<'_>, run: &Run, name: &str) {
@@ -23,8 +24,10 @@ pub(super) fn observe(change: &mut Change<'_>, run: &Run, name: &str) {
 /// Tells a member to run the revision over what was observed.
 pub(super) fn apply(change: &mut Change<'_>, run: &Run, name: &str, observed: &WorkloadObservation) {
     let since = change.now;
+    let standing = Standing { returns_after: run.failure_rules.returns_after() };
     let record = change.record(name);
     record.stage = MemberStage::Applying { since };
+    record.standing = standing;
     record.silence = Silence::None;
     record.ready_since = None;
     if record.touched == Touched::No {
@@ -34,6 +37,7 @@ pub(super) fn apply(change: &mut Change<'_>, run: &Run, name: &str, observed: &W
     let previous = record.previous.clone();
     let mut spec = assignment(change, run, name, Intent::Apply, previous);
     spec.expected_hash = Some(images_hash(&observed.images));
+    standing.write_to(&mut spec);
     send(change, spec);
 }
 
@@ -75,6 +79,7 @@ fn assignment(
         expected_hash: None,
         previous,
         deadline_seconds: run.failure_rules.progress_deadline_seconds,
+        on_deadline: OnDeadline::Hold,
     }
 }
 

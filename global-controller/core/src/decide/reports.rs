@@ -82,7 +82,9 @@ fn next_record(
             next.touched = Touched::Yes;
             ripen(&mut next, ready_millis, now);
         }
-        (MemberStage::Applying { .. }, Outcome::Progressing | Outcome::Healthy) => next.touched = Touched::Yes,
+        (MemberStage::Applying { .. }, Outcome::Progressing | Outcome::Healthy | Outcome::Reverted) => {
+            next.touched = Touched::Yes;
+        }
         (MemberStage::Healthy { .. }, outcome) if !healthy && outcome != Outcome::Accepted => {
             next.stage = MemberStage::Unhealthy { since: now };
             next.silence = Silence::None;

@@ -17,6 +17,7 @@ mod limits;
 mod linting;
 mod membership;
 mod outage;
+mod own_deadline;
 mod pausing;
 mod payload;
 mod plan;

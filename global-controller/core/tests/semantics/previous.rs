@@ -51,6 +51,7 @@ fn semantics_13_an_apply_is_complete() {
         "expectedHash": images_hash(&images("v1")),
         "previous": {"uid": "w1", "images": {"app": "shop:v1"}, "healthy": true},
         "deadlineSeconds": 600,
+        "onDeadline": "Return",
     });
     assert_eq!(spec, expected);
 }

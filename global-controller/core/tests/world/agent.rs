@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crds::{Fence, Intent, Outcome, RolloutAssignmentSpec, RolloutAssignmentStatus, WorkloadObservation, images_hash};
+use crds::{
+    Fence, Intent, OnDeadline, Outcome, RolloutAssignmentSpec, RolloutAssignmentStatus, WorkloadObservation,
+    images_hash,
+};
 
 use super::World;
 
@@ -19,6 +22,8 @@ pub struct Agent {
     pub healthy: bool,
     /// Whether nothing that is applied here ever becomes healthy.
     pub cursed: bool,
+    /// Fence under which it has returned by itself, as it was not healthy in time.
+    reverted: Option<Fence>,
     /// Fence under which it has applied, and the hash of what.
     applied: Option<(Fence, String)>,
     sequence: i64,
@@ -31,6 +36,7 @@ impl Default for Agent {
             uid: "w1".to_owned(),
             healthy: true,
             cursed: false,
+            reverted: None,
             applied: None,
             sequence: 0,
         }
@@ -54,6 +60,15 @@ fn wanted(spec: &RolloutAssignmentSpec) -> Images {
     }
 }
 
+/// The images that it has set when it answers this.
+fn set(spec: &RolloutAssignmentSpec, outcome: Outcome) -> Option<Images> {
+    match outcome {
+        Outcome::Progressing | Outcome::Healthy => Some(wanted(spec)),
+        Outcome::Reverted => Some(wanted(&RolloutAssignmentSpec { intent: Intent::Return, ..spec.clone() })),
+        _ => None,
+    }
+}
+
 /// Whether pods of one of the images never become ready.
 fn is_bad(images: &Images) -> bool {
     images.values().any(|image| image.contains("bad"))
@@ -69,9 +84,9 @@ impl World {
     pub fn answer_saying(&mut self, member: &str, outcome: Outcome, message: &str) {
         let spec = self.assignments[member].spec.clone();
         let agent = self.agents.get_mut(member).expect("the member has an agent");
-        if matches!(outcome, Outcome::Progressing | Outcome::Healthy) {
-            agent.apply(&spec);
-            agent.healthy = outcome == Outcome::Healthy;
+        if let Some(images) = set(&spec, outcome) {
+            agent.apply(spec.fence, images);
+            agent.healthy = outcome != Outcome::Progressing;
         }
         let report = agent.report(&spec, outcome, message);
         if let Some(workload) = &report.workload {
@@ -103,6 +118,20 @@ impl World {
         !known
     }
 
+    /// The deadline passes by the agent's own clock, heard or not: unless it was healthy, or is to hold, it goes back.
+    pub fn pass_own_deadline(&mut self, member: &str) {
+        let Some(assignment) = self.assignments.get(member) else { return };
+        let spec = assignment.spec.clone();
+        let agent = self.agents.get_mut(member).expect("the member has an agent");
+        let applied = agent.applied.as_ref().is_some_and(|(fence, _)| *fence == spec.fence);
+        let healthy = agent.outcome(&spec) == Outcome::Healthy;
+        if spec.intent == Intent::Apply && spec.on_deadline == OnDeadline::Return && applied && !healthy {
+            agent.apply(spec.fence, set(&spec, Outcome::Reverted).expect("there is a way back"));
+            agent.reverted = Some(spec.fence);
+            agent.healthy = true;
+        }
+    }
+
     /// All agents that are reachable do as they are told.
     pub fn obey_all(&mut self) -> bool {
         let members: Vec<String> = self.assignments.keys().cloned().collect();
@@ -129,6 +158,7 @@ impl Agent {
         match spec.intent {
             Intent::Observe => Outcome::Observed,
             Intent::Withdraw => Outcome::Withdrawn,
+            Intent::Apply if self.reverted == Some(spec.fence) => Outcome::Reverted,
             Intent::Apply if !(begun || there || expected) => Outcome::PreviousChanged,
             Intent::Apply if self.cursed => Outcome::Progressing,
             Intent::Apply | Intent::Return if is_bad(&wanted) => Outcome::Progressing,
@@ -136,10 +166,9 @@ impl Agent {
         }
     }
 
-    fn apply(&mut self, spec: &RolloutAssignmentSpec) {
-        let runs = self.runs.get_or_insert_default();
-        runs.extend(wanted(spec));
-        self.applied = Some((spec.fence, images_hash(&wanted(spec))));
+    fn apply(&mut self, fence: Fence, images: Images) {
+        self.applied = Some((fence, images_hash(&images)));
+        self.runs.get_or_insert_default().extend(images);
     }
 
     fn report(&mut self, spec: &RolloutAssignmentSpec, outcome: Outcome, message: &str) -> RolloutAssignmentStatus {
@@ -163,6 +192,7 @@ impl Agent {
             workload: self.runs.as_ref().filter(|_| outcome != Outcome::WorkloadMissing).map(observation),
             message: message.to_owned(),
             changed_at: None,
+            deadline: None,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crds::Intent;
+use crds::{Intent, RolloutAssignmentSpec};
 use rollout_core::{
     Command, Decision, Desired, MAX_CLUSTERS_IN_STATUS, MAX_MEMBERS_PER_DECISION, MemberStage, Millis, RolloutState,
     Summary, decide, lint, lint_orders, summarize, waiting_on,
@@ -60,7 +60,7 @@ impl World {
             .commands
             .iter()
             .filter_map(|command| match command {
-                Command::Assign { member, spec } if spec.intent == Intent::Apply => Some(member),
+                Command::Assign { member, spec } if spec.intent == Intent::Apply && !self.is_told(spec) => Some(member),
                 _ => None,
             })
             .collect();
@@ -77,6 +77,14 @@ impl World {
             let untold = matches!(stage, MemberStage::Planned | MemberStage::Withdrawing) || stage.is_given_back();
             assert!(untold, "{member} is {stage:?} beyond its wave");
         }
+    }
+
+    /// Whether the member has this order already, perhaps with other words beside the payload.
+    fn is_told(&self, spec: &RolloutAssignmentSpec) -> bool {
+        self.assignments.get(&spec.member).is_some_and(|known| {
+            let known = &known.spec;
+            known.intent == spec.intent && known.rollout.run == spec.rollout.run && known.revision == spec.revision
+        })
     }
 
     /// The same inputs give the same bytes. Unless there is more to do, deciding again changes nothing, neither
