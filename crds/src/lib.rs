@@ -9,7 +9,6 @@
 // One `printcolumn` a column is how `kube` wants them.
 #![allow(clippy::duplicated_attributes)]
 
-mod action;
 mod assignment;
 mod crd;
 mod deadline;
@@ -24,7 +23,6 @@ mod status;
 mod time;
 pub mod yaml;
 
-pub use action::{ActedRollout, ActionKind, ActionOutcome, RolloutAction, RolloutActionSpec, RolloutActionStatus};
 pub use assignment::{
     AssignedRollout, AssignedWorkload, Fence, Intent, Outcome, Previous, RolloutAssignment, RolloutAssignmentSpec,
     RolloutAssignmentStatus, WorkloadObservation,

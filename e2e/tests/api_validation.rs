@@ -137,7 +137,7 @@ async fn kubectl_explain_tells_what_each_field_means() {
         assert!(steps.contains(words), "no \"{words}\" in:\n{steps}");
     }
     // Every field is documented, not only every type.
-    for resource in ["csro", "mc", "roact"] {
+    for resource in ["csro", "mc"] {
         for part in ["spec", "status"] {
             let path = format!("{resource}.{part}");
             let text = explain(&hub, &path).await;
@@ -153,7 +153,7 @@ async fn hub(folder: &TestFolder) -> ControlPlane {
     let output = hub.kubectl().run(&["apply", "--server-side", "-f", &crds]).await.unwrap();
     assert!(output.success, "the CRDs were refused: {}", output.stderr);
     assert!(!output.stderr.to_lowercase().contains("warning"), "the API server warns: {}", output.stderr);
-    hub.kubectl().await_resources(&["csro", "mc", "roact", "roas"]).await.unwrap();
+    hub.kubectl().await_resources(&["csro", "mc", "roas"]).await.unwrap();
     hub
 }
 
