@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use rollout_core::Target;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 
@@ -36,6 +37,11 @@ pub(crate) enum Change {
     Workloads {
         /// The member.
         member: String,
+    },
+    /// Claims on an object, or a rollout of it on the hub: others that wait for claims on it may go on.
+    Claims {
+        /// The object, in whichever member.
+        target: Target,
     },
     /// Who leads.
     Leader,
@@ -75,6 +81,8 @@ pub(crate) struct Dirty {
     pub members: BTreeSet<String>,
     /// Members whose workloads were reported about.
     pub workloads: BTreeSet<String>,
+    /// Objects whose claims changed.
+    pub claims: BTreeSet<Target>,
     /// Who leads.
     pub leader: bool,
 }
@@ -86,6 +94,7 @@ impl Dirty {
             Change::Assignment { member, rollout } => drop(self.assignments.insert((member, rollout))),
             Change::Member { name } => drop(self.members.insert(name)),
             Change::Workloads { member } => drop(self.workloads.insert(member)),
+            Change::Claims { target } => drop(self.claims.insert(target)),
             Change::Leader => self.leader = true,
             Change::Everything => self.everything = true,
         }

@@ -121,7 +121,8 @@ impl Driver<'_> {
     }
 
     fn concerned(&self, dirty: Dirty, resync: bool) -> BTreeSet<String> {
-        let Dirty { everything, rollouts, assignments: _, members, workloads: _, leader } = dirty;
+        let Dirty { everything, mut rollouts, assignments: _, members, workloads: _, claims, leader } = dirty;
+        rollouts.extend(self.world.rollouts_on(&claims));
         if everything || leader || resync {
             return all(self.world);
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crds::{ClusterScopeRollout, FINALIZER, MemberCluster};
-use rollout_core::{Desired, Problem, Rollout, validate};
+use rollout_core::{Desired, Problem, Rollout, Target, validate};
 use tokio::time::Instant;
 
 pub(crate) use watch::run as follow;
@@ -109,6 +109,11 @@ impl Wanted {
             Self::Deleted { generation } => Desired::Deleted { generation: *generation },
         }
     }
+}
+
+/// The objects that a rollout of the hub changes in each member, as it says, valid or not.
+pub(crate) fn raw_targets(object: &ClusterScopeRollout) -> Vec<Target> {
+    object.spec.workload.iter().map(Target::of_payload).collect()
 }
 
 /// Whether the object carries our finalizer, without which nothing is assigned: it could vanish unnoticed.

@@ -9,7 +9,10 @@
 //! | `reports/<member>/<rollout>` | `Report` |
 //! | `clusters/<member>/info` | `AgentInfo` |
 //! | `clusters/<member>/reach` | `ReachRecord` |
+//! | `claims/<member>/<kind>/<namespace>/<name>` | `Claim`: who may touch that object there |
 //! | `decisions/<uid>/<number>` | `DecisionRecord`, the number in 12 digits so that keys sort |
+
+use rollout_core::Target;
 
 /// The epoch.
 pub(crate) const EPOCH: &str = "meta/epoch";
@@ -19,7 +22,7 @@ pub(crate) const ASSIGNMENTS: &str = "assignments/";
 pub(crate) const DECISIONS: &str = "decisions/";
 
 /// A key, taken apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Key<'a> {
     Epoch,
     Header { uid: &'a str },
@@ -29,6 +32,7 @@ pub(crate) enum Key<'a> {
     Report { member: &'a str, rollout: &'a str },
     Info { member: &'a str },
     Reach { member: &'a str },
+    Claim { member: &'a str, target: Target },
     Decision { uid: &'a str },
 }
 
@@ -45,6 +49,10 @@ impl<'a> Key<'a> {
             ["reports", member, rollout] => Self::Report { member, rollout },
             ["clusters", member, "info"] => Self::Info { member },
             ["clusters", member, "reach"] => Self::Reach { member },
+            ["claims", member, kind, namespace, name] => {
+                let (kind, namespace, name) = ((*kind).to_owned(), (*namespace).to_owned(), (*name).to_owned());
+                Self::Claim { member, target: Target { kind, namespace, name } }
+            }
             ["decisions", uid, _] => Self::Decision { uid },
             _ => return None,
         })
@@ -83,6 +91,10 @@ pub(crate) fn reach(member: &str) -> String {
     format!("clusters/{member}/reach")
 }
 
+pub(crate) fn claim(member: &str, target: &Target) -> String {
+    format!("claims/{member}/{target}")
+}
+
 pub(crate) fn decisions_of(uid: &str) -> String {
     format!("{DECISIONS}{uid}/")
 }
@@ -95,6 +107,11 @@ pub(crate) fn decision(uid: &str, number: u64) -> String {
 mod tests {
     use super::*;
 
+    fn checkout() -> Target {
+        let part = str::to_owned;
+        Target { kind: part("Deployment.apps"), namespace: part("shop"), name: part("checkout") }
+    }
+
     #[test]
     fn a_key_is_taken_apart_as_it_was_made() {
         let cases = [
@@ -106,6 +123,7 @@ mod tests {
             (report("m", "r"), Key::Report { member: "m", rollout: "r" }),
             (info("m"), Key::Info { member: "m" }),
             (reach("m"), Key::Reach { member: "m" }),
+            (claim("m", &checkout()), Key::Claim { member: "m", target: checkout() }),
             (decision("u", 7), Key::Decision { uid: "u" }),
         ];
         for (text, key) in cases {

@@ -13,6 +13,7 @@
 mod act;
 mod board;
 mod bus;
+mod claims;
 mod clock;
 mod config;
 mod driver;

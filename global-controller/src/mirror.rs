@@ -1,5 +1,6 @@
 //! The store's content, in memory and taken apart, kept up to date by [`follow`].
 
+mod claims;
 mod follow;
 
 use std::collections::BTreeMap;
@@ -9,6 +10,7 @@ use federated_store::Change as StoreChange;
 use kube::api::ObjectMeta;
 use rollout_core::{Plan, RolloutState, STATE_VERSION};
 
+pub(crate) use claims::ClaimIndex;
 pub(crate) use follow::run as follow;
 
 use crate::bus::Change;
@@ -57,6 +59,7 @@ pub(crate) struct Mirror {
     /// Rollout's uid to member to report: the same, as decisions need it.
     reported: BTreeMap<String, BTreeMap<String, RolloutAssignmentStatus>>,
     members: BTreeMap<String, StoredMember>,
+    claims: ClaimIndex,
 }
 
 impl Mirror {
@@ -115,6 +118,11 @@ impl Mirror {
         self.members.keys()
     }
 
+    /// Who may touch what.
+    pub fn claims(&self) -> &ClaimIndex {
+        &self.claims
+    }
+
     /// Takes up a change of one key; answers who has to look.
     pub fn apply(&mut self, change: &StoreChange, revision: u64) -> Vec<Change> {
         let StoreChange { key, value } = change;
@@ -152,6 +160,11 @@ impl Mirror {
             Some(Key::Reach { member }) => {
                 let reach = value.and_then(|value| read(key, value));
                 self.apply_member(member, |stored| stored.reach = reach)
+            }
+            Some(Key::Claim { member, target }) => {
+                let claim = value.and_then(|value| read(key, value));
+                self.claims.set(member, &target, claim, revision);
+                vec![Change::Claims { target }]
             }
             // Decisions are read from the store when a person asks; keys of a newer release are not ours.
             Some(Key::Decision { .. }) | None => Vec::new(),

@@ -79,7 +79,8 @@ impl Publisher<'_> {
     }
 
     fn concerned(&self, dirty: Dirty, resync: bool, now: Instant) -> BTreeSet<Object> {
-        let Dirty { everything, rollouts, assignments: _, members, workloads: _, leader } = dirty;
+        let Dirty { everything, rollouts, assignments: _, members, workloads: _, claims, leader } = dirty;
+        let claimants = self.world.rollouts_on(&claims);
         let hub = self.world.hub();
         let all = everything || resync || leader;
         let due = self.retries.iter().filter(|(_, (at, _))| *at <= now).map(|(object, _)| object.clone());
@@ -88,7 +89,7 @@ impl Publisher<'_> {
         if all || !members.is_empty() {
             objects.extend(hub.uids().cloned().map(Object::Rollout));
         }
-        objects.extend(rollouts.into_iter().map(Object::Rollout));
+        objects.extend(rollouts.into_iter().chain(claimants).map(Object::Rollout));
         let members = if all { hub.members().map(|(name, _)| name.clone()).collect() } else { members };
         objects.extend(members.into_iter().map(Object::Member));
         objects

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use federated_store::{Change as StoreChange, Store};
-use rollout_core::{Desired, MemberFacts, Observations, Reachability, RolloutState, Summary, summarize};
+use rollout_core::{Claims, Desired, MemberFacts, Observations, Reachability, RolloutState, Summary, summarize};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -18,7 +18,7 @@ use crate::metrics::Metrics;
 use crate::mirror::{Mirror, Stored};
 use crate::notices::Queue;
 use crate::presence::Presence;
-use crate::{clock, records::ReachRecord};
+use crate::{claims, clock, records::ReachRecord};
 
 /// Before reading the store again after a failure.
 const RETRY_PAUSE: Duration = Duration::from_millis(300);
@@ -217,23 +217,29 @@ impl World {
             let name = object.and_then(|object| object.metadata.name.clone());
             (name, object.map_or(Wanted::Deleted { generation: 0 }, Wanted::of), hub.is_fresh(Instant::now()))
         };
-        let (stored, assigned, reported) = {
+        let (stored, assigned, reported, held) = {
             let mirror = self.mirror();
             let stored = mirror.rollout(uid).cloned();
             (
                 stored,
                 mirror.assigned(uid).cloned().unwrap_or_default(),
                 mirror.reported(uid).cloned().unwrap_or_default(),
+                claims::held(&mirror, uid, &wanted),
             )
         };
         let known = match stored {
             Some(Stored { state, header_revision }) => Known { state, header_revision: Some(header_revision) },
             None => Known { state: RolloutState::new(&name.unwrap_or_default(), uid), header_revision: None },
         };
+        let claims = match &wanted {
+            Wanted::Present(rollout) if known.state.header.runs_started == 0 => self.with_older(rollout, members, held),
+            _ => Claims { held, ..Claims::default() },
+        };
         let observations = Observations {
             members,
             assignments: &assigned,
             reports: &reported,
+            claims: &claims,
             gates: self.settings().gates,
             hub_fresh,
             judging_since: self.judging_since.load(Ordering::Relaxed),

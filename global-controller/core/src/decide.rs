@@ -4,6 +4,7 @@
 mod advance;
 mod catch_up;
 mod change;
+mod claims;
 mod deletion;
 mod failure;
 mod finish;
@@ -23,7 +24,9 @@ use serde::Serialize;
 
 use change::Change;
 
-use crate::{Millis, Observations, Problem, Rollout, RolloutState};
+use crate::plan::order;
+
+use crate::{Claim, Millis, Observations, Problem, Rollout, RolloutState, Target};
 
 /// Most members that change in one decision. A store transaction bears 100 operations, and a member takes
 /// up to two (its record and its assignment), beside header and plan.
@@ -83,6 +86,22 @@ pub enum Command {
         /// The member.
         member: String,
     },
+    /// Write this claim; nobody has one there.
+    Claim {
+        /// The member.
+        member: String,
+        /// The object.
+        target: Target,
+        /// What is written.
+        claim: Claim,
+    },
+    /// Delete this claim of ours.
+    Release {
+        /// The member.
+        member: String,
+        /// The object.
+        target: Target,
+    },
     /// Tell people.
     Announce {
         /// What happened.
@@ -120,17 +139,23 @@ pub enum EventKind {
 pub fn decide(state: &RolloutState, desired: Desired<'_>, observations: &Observations<'_>, now: Millis) -> Decision {
     let mut change = Change::new(state, observations, now);
     match desired {
-        Desired::Deleted { .. } => deletion::proceed(&mut change),
+        Desired::Deleted { .. } => {
+            deletion::proceed(&mut change);
+            claims::release_deleted(&mut change);
+        }
         Desired::Invalid { .. } => {
             run::hold_clock(&mut change, true);
             watch(&mut change);
+            claims::release_unstarted(&mut change);
         }
         Desired::Present(rollout) => {
-            run::follow(&mut change, rollout);
+            let order = order(rollout, observations.members);
+            run::follow(&mut change, rollout, &order);
             watch(&mut change);
             advance::proceed(&mut change, rollout);
             catch_up::proceed(&mut change, rollout);
             membership::withdraw_leavers(&mut change);
+            claims::release_leavers(&mut change, &order);
             standing::follow(&mut change);
             forward::assign(&mut change, rollout);
         }

@@ -10,6 +10,7 @@
 //! give the same decisions, byte for byte. The driver commits a decision's state and its assignments in one
 //! transaction and only then lets anybody hear of them.
 
+mod claims;
 mod decide;
 mod lint;
 mod observations;
@@ -24,6 +25,7 @@ mod waiting;
 mod waves;
 mod words;
 
+pub use claims::{Claim, ClaimTable, Claims, Contender, Target, TargetError, claim_of, targets, wanted_by_older};
 pub use decide::{Command, Decision, Desired, Event, EventKind, MAX_MEMBERS_PER_DECISION, decide};
 pub use lint::{lint, lint_orders};
 pub use observations::{MemberFacts, Observations, Reachability};

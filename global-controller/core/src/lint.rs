@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use crds::{FailureTolerance, Intent, RollbackMode, RolloutAssignmentSpec};
 
 use crate::tally::Tally;
-use crate::{Command, Decision, Desired, MemberStage, Observations, RolloutState, Run, Stage, Touched, Weight, words};
+use crate::{
+    Command, Decision, Desired, MemberStage, Observations, RolloutState, Run, Stage, Target, Touched, Weight, words,
+};
 
 /// Every invariant that the state breaks, in words; empty when it is sound.
 ///
@@ -104,6 +106,9 @@ pub fn lint_orders(decision: &Decision, observations: &Observations<'_>) -> Vec<
         // The same order under a new fence touches nobody anew.
         let again = observations.assignments.get(member).is_some_and(|known| is_same_order(&known.spec, spec));
         applies |= spec.intent == Intent::Apply && !again;
+        require(!forward || again || is_claimed(decision, observations, member, spec), &mut broken, || {
+            format!("{member} is told to {} without a claim on it", spec.intent.as_str())
+        });
     }
     if applies {
         lint_limits(&Tally::of(state, observations, state.header.decided_at), run, &mut broken);
@@ -114,6 +119,15 @@ pub fn lint_orders(decision: &Decision, observations: &Observations<'_>) -> Vec<
 /// Whether a member was told the same before.
 fn is_same_order(known: &RolloutAssignmentSpec, spec: &RolloutAssignmentSpec) -> bool {
     known.intent == spec.intent && known.revision == spec.revision && known.rollout == spec.rollout
+}
+
+/// Whether the rollout holds the claim on what it changes there, or takes it with the order.
+fn is_claimed(decision: &Decision, observations: &Observations<'_>, name: &str, spec: &RolloutAssignmentSpec) -> bool {
+    let wanted = Target::of_assigned(&spec.workload);
+    let uid = &decision.state.header.uid;
+    let held = observations.claims.holder(name, &wanted);
+    let taken = |command: &Command| matches!(command, Command::Claim { member, target, .. } if member == name && *target == wanted);
+    held.is_some_and(|claim| claim.uid == *uid) || (held.is_none() && decision.commands.iter().any(taken))
 }
 
 /// What must hold whenever a member is told to apply.

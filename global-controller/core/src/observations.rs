@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::Millis;
+use crate::{Claims, Millis};
 use crds::{GateMode, RolloutAssignment, RolloutAssignmentStatus};
 
 /// Everything outside the state that a decision depends on.
@@ -17,6 +17,8 @@ pub struct Observations<'a> {
     pub assignments: &'a BTreeMap<String, RolloutAssignment>,
     /// Member to newest report about this rollout's uid.
     pub reports: &'a BTreeMap<String, RolloutAssignmentStatus>,
+    /// Who has claims on what this rollout changes; as new as the state.
+    pub claims: &'a Claims,
     /// What happens at the end of a pause while no metric source is configured.
     pub gates: GateMode,
     /// Whether the hub's watch is alive. While it is silent nothing goes forward.

@@ -69,6 +69,9 @@ pub struct Header {
     /// Reason for which the run was last announced to hold, so that each hold is announced once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_for: Option<String>,
+    /// Rollouts that hold members which this one means, as last announced: its runs go on without these members.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub contested_with: BTreeSet<String>,
 }
 
 /// One attempt to bring the fleet to a revision.
@@ -309,6 +312,7 @@ impl RolloutState {
             deleting: false,
             finalizer_released: false,
             held_for: None,
+            contested_with: BTreeSet::new(),
         };
         Self { header, plan: Plan::default(), members: BTreeMap::new() }
     }

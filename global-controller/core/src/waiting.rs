@@ -3,6 +3,8 @@
 
 mod choose;
 
+use std::collections::BTreeMap;
+
 use crds::{Outcome, Revision};
 
 pub use choose::waiting_on;
@@ -31,6 +33,11 @@ pub enum WaitingOn {
     },
     /// No member is selected.
     EmptyPlan,
+    /// Other rollouts have claims on members of this one.
+    Conflicted {
+        /// Their names, and the members.
+        holders: BTreeMap<String, Vec<String>>,
+    },
     /// The payload was rolled back, and is never rolled out again.
     Quarantined {
         /// Its hash.
@@ -209,6 +216,7 @@ impl WaitingOn {
             Self::NoPayload => "NoPayload",
             Self::TargetMissing { .. } => "TargetMissing",
             Self::EmptyPlan => "EmptyPlan",
+            Self::Conflicted { .. } => "Conflicted",
             Self::Quarantined { .. } => "Quarantined",
             Self::RollbackIncomplete { .. } => "RollbackIncomplete",
             Self::Rollback { .. } => "Rollback",
@@ -257,6 +265,7 @@ impl WaitingOn {
         match self {
             Self::Invalid { .. }
             | Self::TargetMissing { .. }
+            | Self::Conflicted { .. }
             | Self::Quarantined { .. }
             | Self::RollbackIncomplete { .. }
             | Self::MemberFailed { .. }
@@ -368,6 +377,7 @@ impl WaitingOn {
                 words::list(names)
             ),
             Self::EmptyPlan => "no member is selected: check clusterSelector and the labels of the MemberClusters".to_owned(),
+            Self::Conflicted { holders } => conflict(holders),
             Self::Paused { remaining_millis: None } => "paused: set spec.paused to false to go on".to_owned(),
             Self::Paused { remaining_millis: Some(left) } => format!(
                 "paused, with {} of the step's pause left: set spec.paused to false to go on",
@@ -428,6 +438,22 @@ impl WaitingOn {
             _ => "the controller decides next".to_owned(),
         }
     }
+}
+
+/// Who holds which members, and what to do about it.
+fn conflict(holders: &BTreeMap<String, Vec<String>>) -> String {
+    let worded: Vec<String> = holders
+        .iter()
+        .map(|(rollout, members)| {
+            let count = words::members(members.len());
+            format!("rollout {rollout} has a claim on {count}: {}", words::list_bounded(members, words::MAX_TROUBLES))
+        })
+        .collect();
+    let remedy = match holders.keys().collect::<Vec<_>>().as_slice() {
+        [one] => format!("delete rollout {one}, or take the members out of the selection of one of the two"),
+        _ => "delete these rollouts, or take the members out of their selections or of this one".to_owned(),
+    };
+    format!("{}; {remedy}", words::list_bounded(&worded, words::MAX_CONFLICTS))
 }
 
 /// "a (Progressing: 1 of 2 pods), b and 3 more".

@@ -8,6 +8,8 @@ use crate::Millis;
 const MAX_NAMES: usize = 10;
 /// Members in one message when each is followed by what its agent says.
 pub(crate) const MAX_TROUBLES: usize = 4;
+/// Other rollouts in one message, each with some of the members that it holds: three times four names of 63 characters.
+pub(crate) const MAX_CONFLICTS: usize = 2;
 /// Characters of an agent's message that are repeated in a list: four fit into one of ours.
 pub(crate) const MAX_TROUBLE_CHARS: usize = 120;
 /// Characters that the schema allows a message.

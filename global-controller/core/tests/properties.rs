@@ -50,6 +50,12 @@ enum Happening {
     MinReady(Option<i64>),
     Targets(Vec<usize>),
     Gates(GateMode),
+    /// Another rollout takes the claim on a member, if it is free.
+    Claimed(usize),
+    /// An older rollout is about to take it; that holds for nobody who has started.
+    Wanted(usize),
+    /// The other rollouts are gone.
+    Released,
     /// The clock, in seconds; back, too.
     Pass(i64),
     /// To where the last decision wants to be woken.
@@ -183,6 +189,9 @@ fn happening(count: usize) -> impl Strategy<Value = Happening> {
         1 => select(vec![None, Some(3)]).prop_map(MinReady),
         1 => proptest::collection::btree_set(member, 0..4).prop_map(|some| Targets(some.into_iter().collect())),
         1 => select(vec![GateMode::Hold, GateMode::TimerOnly]).prop_map(Gates),
+        2 => (0..count).prop_map(Claimed),
+        1 => (0..count).prop_map(Wanted),
+        2 => Just(Released),
         6 => (-20..200_i64).prop_map(Pass),
         6 => Just(Wake),
     ]
@@ -264,6 +273,12 @@ impl Story {
             Happening::MinReady(seconds) => world.edit(|spec| spec.min_ready_seconds = seconds),
             Happening::Targets(targets) => world.edit(|spec| spec.targets = targets.into_iter().map(name).collect()),
             Happening::Gates(gates) => world.gates = gates,
+            Happening::Claimed(member) => world.claim_for("other", &name(member)),
+            Happening::Wanted(member) if world.state.header.runs_started == 0 => {
+                world.wanted_by("other", &name(member));
+            }
+            Happening::Wanted(_) => {}
+            Happening::Released => world.release_of("other"),
             Happening::Pass(seconds) => world.advance(seconds),
             Happening::Wake => world.now = world.wake_at.unwrap_or(world.now),
         }
@@ -384,6 +399,7 @@ impl Story {
             agent.healthy = true;
             agent.runs.get_or_insert_with(|| images("v1"));
         }
+        world.release_of("other");
         world.hub_fresh = true;
         world.gates = GateMode::TimerOnly;
         world.edit(|spec| {

@@ -62,11 +62,12 @@ impl Commit<'_> {
         let record = self.record(&decision);
         let operations = self.operations(before, &decision, &record)?;
         let header = keys::header(self.uid);
-        let when = match before.header_revision {
+        let mut when = vec![match before.header_revision {
             Some(revision) => When::At { key: header, revision },
             None => When::Absent { key: header },
-        };
-        let outcome = self.write(vec![when], operations).await?;
+        }];
+        when.extend(self.claimed_on(&decision));
+        let outcome = self.write(when, operations).await?;
         if outcome == Outcome::Committed {
             for event in &record.events {
                 tracing::info!(rollout = record.rollout, reason = event.reason, message = event.message, "decided");
@@ -105,8 +106,22 @@ impl Commit<'_> {
         }
     }
 
-    /// At most 96 for the members (three each for 32 that are forgotten), the header, the plan and the record; with
-    /// the one condition that is the 100 which a transaction bears.
+    /// What is claimed must be free, and what is released must be as it was seen.
+    fn claimed_on(&self, decision: &Decision) -> Vec<When> {
+        let mirror = self.world.mirror();
+        let conditions = decision.commands.iter().filter_map(|command| match command {
+            Command::Claim { member, target, .. } => Some(When::Absent { key: keys::claim(member, target) }),
+            Command::Release { member, target } => mirror
+                .claims()
+                .revision(member, target)
+                .map(|revision| When::At { key: keys::claim(member, target), revision }),
+            _ => None,
+        });
+        conditions.collect()
+    }
+
+    /// At most 96 for members (three each for 32 that are forgotten) and claims (two each, with their condition), the
+    /// header, the plan and the record; with the header's condition that is the 100 which a transaction bears.
     fn operations(&self, before: &Before, decision: &Decision, record: &DecisionRecord) -> Result<Vec<Op>, Error> {
         let state = &decision.state;
         let mut operations = vec![put(keys::header(self.uid), &state.header)?];
@@ -125,6 +140,12 @@ impl Commit<'_> {
             match command {
                 Command::Assign { member, spec } => operations.push(self.assign(member, spec)?),
                 Command::Forget { member } => operations.extend(self.forget(member, &state.header.name)),
+                Command::Claim { member, target, claim } => {
+                    operations.push(put(keys::claim(member, target), claim)?);
+                }
+                Command::Release { member, target } => {
+                    operations.push(Op::Delete { key: keys::claim(member, target) });
+                }
                 // Events are published after the commit; the finalizer's release is in the header.
                 Command::Announce { .. } | Command::ReleaseFinalizer => {}
             }
@@ -158,6 +179,8 @@ impl Commit<'_> {
         let commands = decision.commands.iter().filter_map(|command| match command {
             Command::Assign { member, spec } => Some(format!("{member}: {}", spec.intent.as_str())),
             Command::Forget { member } => Some(format!("{member}: forget")),
+            Command::Claim { member, target, .. } => Some(format!("{member}: claim {target}")),
+            Command::Release { member, target } => Some(format!("{member}: release {target}")),
             Command::ReleaseFinalizer => Some("release the finalizer".to_owned()),
             Command::Announce { .. } => None,
         });

@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Heard, HubCache};
+use super::{Heard, HubCache, raw_targets};
 use crate::bus::Change;
 use crate::world::World;
 
@@ -63,7 +63,7 @@ impl Cached for ClusterScopeRollout {
 
     fn put(cache: &mut HubCache, object: Self) -> Vec<Change> {
         let (name, uid) = (object.name_any(), object.uid().unwrap_or_default());
-        let mut changes = vec![Change::Rollout { uid: uid.clone() }];
+        let mut changes = concerned(&object, &uid);
         // Recreated under the same name before we saw the old one go.
         let old = cache.rollouts.insert(name.clone(), Arc::new(object)).and_then(|old| old.uid());
         if let Some(old) = old.filter(|old| *old != uid) {
@@ -80,12 +80,18 @@ impl Cached for ClusterScopeRollout {
         if cache.rollouts.get(&name).is_some_and(|kept| kept.uid().as_deref() == Some(uid.as_str())) {
             cache.rollouts.remove(&name);
         }
-        vec![Change::Rollout { uid }]
+        concerned(object, &uid)
     }
 
     fn heard(cache: &mut HubCache) -> &mut Heard {
         &mut cache.rollouts_heard
     }
+}
+
+/// The rollout itself, and those that may wait for what it holds or is about to claim.
+fn concerned(object: &ClusterScopeRollout, uid: &str) -> Vec<Change> {
+    let claims = raw_targets(object).into_iter().map(|target| Change::Claims { target });
+    [Change::Rollout { uid: uid.to_owned() }].into_iter().chain(claims).collect()
 }
 
 impl Cached for MemberCluster {

@@ -2,11 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use super::{Command, Decision, Desired, Event, EventKind, MAX_MEMBERS_PER_DECISION};
+use super::{Command, Decision, Desired, Event, EventKind};
 use crate::returns::Returns;
 use crate::tally::Tally;
 use crate::words::{MAX_MESSAGE_CHARS, bounded};
 use crate::{Clock, MemberRecord, MemberStage, Millis, Observations, RolloutState, Run, Stage, Touched, waiting_on};
+
+/// Operations of a transaction that are left to members and claims: it bears 100, conditions included, less the header,
+/// its condition, the plan and the record of the decision.
+const MAX_OPERATIONS: usize = 96;
+/// Of a member: its record, and its assignment or, when it is forgotten, assignment and report.
+const MEMBER_OPERATIONS: usize = 3;
+/// Of a claim: itself and its condition.
+const CLAIM_OPERATIONS: usize = 2;
 
 pub(super) struct Change<'a> {
     pub state: RolloutState,
@@ -16,6 +24,7 @@ pub(super) struct Change<'a> {
     pub more: bool,
     commands: Vec<Command>,
     changed: BTreeSet<String>,
+    claims: usize,
 }
 
 impl<'a> Change<'a> {
@@ -27,6 +36,7 @@ impl<'a> Change<'a> {
             more: false,
             commands: Vec::new(),
             changed: BTreeSet::new(),
+            claims: 0,
         }
     }
 
@@ -35,11 +45,23 @@ impl<'a> Change<'a> {
         if self.changed.contains(member) {
             return true;
         }
-        if self.changed.len() >= MAX_MEMBERS_PER_DECISION {
+        let operations = MEMBER_OPERATIONS * (self.changed.len() + 1) + CLAIM_OPERATIONS * self.claims;
+        if operations > MAX_OPERATIONS {
             self.more = true;
             return false;
         }
         self.changed.insert(member.to_owned())
+    }
+
+    /// Takes or releases a claim, if the transaction bears it; notes that there is more if it doesn't.
+    pub fn command_claim(&mut self, command: Command) {
+        let operations = MEMBER_OPERATIONS * self.changed.len() + CLAIM_OPERATIONS * (self.claims + 1);
+        if operations > MAX_OPERATIONS {
+            self.more = true;
+            return;
+        }
+        self.claims += 1;
+        self.commands.push(command);
     }
 
     pub fn command(&mut self, command: Command) {
@@ -83,7 +105,7 @@ impl<'a> Change<'a> {
             self.state.header.decisions += 1;
             self.state.header.decided_at = self.now;
         }
-        let Self { state, observations, now, more, commands, mut changed } = self;
+        let Self { state, observations, now, more, commands, mut changed, claims: _ } = self;
         changed.retain(|member| state.members.get(member) != before.members.get(member));
         let wake_at = wake_at(&state, desired, observations, now);
         Decision { state, commands, changed_members: changed, more, wake_at }

@@ -7,22 +7,24 @@ use super::{
     EventKind,
     advance::{begin_step, begin_step_with},
     change::Change,
+    claims,
 };
-use crate::plan::{Joiners, order, replan};
+use crate::plan::{Joiners, Order, replan};
 use crate::waves::{budget, current_weight, flux_limit};
 use crate::{Clock, MemberStage, Payload, Plan, Rollout, Run, Stage, Step, words};
 
 /// Starts a run if the payload is new and nothing is in the way; else fits the run to the specification. A rollback comes
 /// first, and a payload that was rolled back never again.
-pub(super) fn follow(change: &mut Change<'_>, rollout: &Rollout) {
-    let order = order(rollout, change.observations.members);
+pub(super) fn follow(change: &mut Change<'_>, rollout: &Rollout, order: &Order) {
+    let members = claims::take(change, rollout, order);
     if let Some(payload) = rollout.payload.as_ref().filter(|payload| is_new(change, payload)) {
-        let startable = order.missing.is_empty() && !order.members.is_empty() && change.observations.hub_fresh;
-        if startable {
-            return start(change, rollout, payload, order.members);
+        // With more claims to take, those that are missing would be left out.
+        let claimed = !members.is_empty() && !change.more;
+        if order.missing.is_empty() && claimed && change.observations.hub_fresh {
+            return start(change, rollout, payload, members);
         }
     }
-    follow_membership(change, rollout, &order.members);
+    follow_membership(change, rollout, &members);
     follow_limits(change, rollout);
     follow_pause(change, rollout.paused);
     hold_clock(change, rollout.paused);

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crds::ClusterStatus;
 
 use super::{MAX_CLUSTERS_IN_STATUS, View};
+use crate::claims::Footing;
 use crate::plan::order;
 use crate::returns::Returns;
 use crate::{Desired, MemberTrouble, Stage, words};
@@ -17,6 +18,7 @@ pub(super) fn needing_attention(view: &View<'_>) -> Vec<ClusterStatus> {
         Desired::Present(rollout) => order(rollout, view.observations.members).missing,
         Desired::Invalid { .. } | Desired::Deleted { .. } => Vec::new(),
     };
+    let contested = contested(view);
     let tally = &view.tally;
     let Returns { overdue, returning, owed, unheard, .. } = &view.returns;
     let troubled = [
@@ -52,6 +54,7 @@ pub(super) fn needing_attention(view: &View<'_>) -> Vec<ClusterStatus> {
                 .iter()
                 .map(named("TargetMissing", "named in targetClusters, but there is no such MemberCluster")),
         )
+        .chain(contested.iter().map(|(name, text)| member(name, "Conflicted", text)))
         .chain(owed.iter().map(named("Unreachable", "its agent is silent; owed the return to what it ran before")))
         .chain(
             silent_owed
@@ -65,6 +68,19 @@ pub(super) fn needing_attention(view: &View<'_>) -> Vec<ClusterStatus> {
         .filter(|cluster| seen.insert(cluster.name.clone()))
         .take(MAX_CLUSTERS_IN_STATUS)
         .collect()
+}
+
+/// Members that the rollout means and another one has a claim on.
+fn contested(view: &View<'_>) -> Vec<(String, String)> {
+    let Desired::Present(rollout) = view.desired else { return Vec::new() };
+    let members = order(rollout, view.observations.members).members;
+    let footing = Footing::of(view.state, rollout, &members, view.observations.claims);
+    let text = |holder: &str| format!("rollout {holder} has a claim on it; it is left out until that is released");
+    let worded = footing
+        .contested
+        .into_iter()
+        .flat_map(|(holder, members)| members.into_iter().map(move |name| (name, text(&holder))).collect::<Vec<_>>());
+    worded.collect()
 }
 
 /// Back, or still on its way and listed as such already.

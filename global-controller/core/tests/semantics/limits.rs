@@ -14,12 +14,13 @@ fn fleet(count: usize) -> World {
     )
 }
 
-/// Members changed by each decision until there is no more.
+/// Members changed by each decision until there is no more; decisions that only take claims left out.
 fn batches(world: &mut World) -> Vec<usize> {
     let mut sizes = Vec::new();
     loop {
         let decision = world.propose();
-        sizes.push(decision.changed_members.len());
+        let size = decision.changed_members.len();
+        sizes.extend((size > 0).then_some(size));
         let more = decision.more;
         world.commit(decision);
         if !more {

@@ -190,3 +190,21 @@ fn orders_that_break_a_limit_or_the_quarantine_are_found() {
     let borne = findings_in_orders(|spec| spec.max_unreachable = Some("1".to_owned()), |world, _| world.silence("m01"));
     assert_eq!(borne, [""; 0]);
 }
+
+#[test]
+fn semantics_07_an_order_without_a_claim_is_found() {
+    let claimed_by = |others: &[&str]| {
+        findings_in_orders(
+            |_| {},
+            |world, _| {
+                world.claims = rollout_core::Claims::default();
+                for member in others {
+                    world.claim_for("other", member);
+                }
+            },
+        )
+    };
+    let both = ["m01 is told to Apply without a claim on it", "m02 is told to Apply without a claim on it"];
+    assert_eq!(claimed_by(&[]), both, "nobody has one");
+    assert_eq!(claimed_by(&["m01", "m02"]), both, "another rollout has it");
+}

@@ -7,6 +7,7 @@ mod world;
 
 mod budgets;
 mod catch_up;
+mod claims;
 mod concurrency;
 mod deletion;
 mod evidence;

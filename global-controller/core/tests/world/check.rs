@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use crds::{Intent, RolloutAssignmentSpec};
 use rollout_core::{
-    Command, Decision, Desired, MAX_CLUSTERS_IN_STATUS, MAX_MEMBERS_PER_DECISION, MemberStage, Millis, RolloutState,
-    Summary, decide, lint, lint_orders, summarize, waiting_on,
+    Command, Decision, Desired, MAX_CLUSTERS_IN_STATUS, MAX_MEMBERS_PER_DECISION, MemberStage, Millis, Observations,
+    RolloutState, Summary, decide, lint, lint_orders, summarize, waiting_on,
 };
 
-use super::World;
+use super::{World, claims};
 
 /// Characters that the schema allows a message.
 const MAX_MESSAGE_CHARS: usize = 1024;
@@ -39,7 +39,10 @@ impl World {
             .iter()
             .filter_map(|command| match command {
                 Command::Assign { member, .. } | Command::Forget { member } => Some(member),
-                Command::Announce { .. } | Command::ReleaseFinalizer => None,
+                Command::Claim { .. }
+                | Command::Release { .. }
+                | Command::Announce { .. }
+                | Command::ReleaseFinalizer => None,
             })
             .collect();
         let orders = ordered.len();
@@ -48,6 +51,12 @@ impl World {
         assert_eq!(ordered.len(), orders, "a member has two orders in one decision");
         let touched: BTreeSet<&String> = ordered.into_iter().chain(&decision.changed_members).collect();
         assert!(touched.len() <= MAX_MEMBERS_PER_DECISION, "{} members in one transaction", touched.len());
+        let claims = decision.commands.iter().filter(|command| claims::is_about(command)).count();
+        assert!(
+            3 * touched.len() + 2 * claims <= 96,
+            "{} members and {claims} claims in one transaction",
+            touched.len()
+        );
         let (now, decided_at) = (decision.state.header.decided_at, self.state.header.decided_at);
         assert!(now >= decided_at, "time ran back from {decided_at} to {now}");
     }
@@ -95,11 +104,14 @@ impl World {
         if decision.more {
             return;
         }
+        // A commit brings its claims, and the next decision waits until it sees them.
+        let claims = self.claims_after(decision);
+        let observations = Observations { claims: &claims, ..self.observations() };
         let now = self.now.max(decision.state.header.decided_at);
         let last = decision.wake_at.map_or(now + LONG_MILLIS, |at| at - 1);
         assert!(last >= now, "wakes in the past");
         for at in [self.now, now, now + (last - now) / 2, last] {
-            let again = decide(&decision.state, self.desired(), &self.observations(), at);
+            let again = decide(&decision.state, self.desired(), &observations, at);
             assert_eq!(
                 again.commands,
                 [],

@@ -7,6 +7,7 @@
 
 mod agent;
 mod check;
+pub mod claims;
 mod render;
 mod spec;
 
@@ -14,8 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crds::{Fence, GateMode, RolloutAssignment, RolloutAssignmentStatus};
 use rollout_core::{
-    Command, Decision, Desired, MemberFacts, Millis, Observations, Problem, Reachability, Rollout, RolloutState,
-    Summary, WaitingOn, decide, summarize, waiting_on,
+    Claims, Command, Decision, Desired, MemberFacts, Millis, Observations, Problem, Reachability, Rollout,
+    RolloutState, Summary, WaitingOn, decide, summarize, waiting_on,
 };
 
 pub use agent::{Agent, images};
@@ -40,6 +41,8 @@ pub struct World {
     pub state: RolloutState,
     pub assignments: BTreeMap<String, RolloutAssignment>,
     pub reports: BTreeMap<String, RolloutAssignmentStatus>,
+    /// Also those of other rollouts.
+    pub claims: Claims,
     pub wake_at: Option<Millis>,
     /// Whether the last decision had more to change than one may.
     pub more: bool,
@@ -63,6 +66,7 @@ impl World {
             state: RolloutState::new("checkout", "11e8-b0a7"),
             assignments: BTreeMap::new(),
             reports: BTreeMap::new(),
+            claims: Claims::default(),
             wake_at: None,
             more: false,
             validated,
@@ -142,6 +146,7 @@ impl World {
             members: &self.members,
             assignments: &self.assignments,
             reports: &self.reports,
+            claims: &self.claims,
             gates: self.gates,
             hub_fresh: self.hub_fresh,
             judging_since: self.judging_since,
@@ -156,9 +161,14 @@ impl World {
 
     // Decisions.
 
-    /// Decides once, checks the decision, commits it, and returns its commands as text.
+    /// Decides once, checks the decision, commits it, and returns its commands as text, those about claims left out.
+    /// Decisions that only take claims come first and don't count.
     pub fn decide(&mut self) -> Vec<String> {
-        let decision = self.propose();
+        let mut decision = self.propose();
+        while decision.more && !decision.commands.is_empty() && decision.commands.iter().all(claims::is_about) {
+            self.commit(decision);
+            decision = self.propose();
+        }
         let lines = self.render(&decision.commands);
         self.commit(decision);
         lines
@@ -185,6 +195,7 @@ impl World {
         self.state = serde_json::from_str(&stored).expect("a stored state can be read");
         assert_eq!(self.state, decision.state, "the store changed the state");
         self.generation += 1;
+        self.claims = self.claims_after(&decision);
         for command in decision.commands {
             match command {
                 Command::Assign { member, mut spec } => {
@@ -195,7 +206,10 @@ impl World {
                     self.assignments.remove(&member);
                     self.reports.remove(&member);
                 }
-                Command::Announce { .. } | Command::ReleaseFinalizer => {}
+                Command::Claim { .. }
+                | Command::Release { .. }
+                | Command::Announce { .. }
+                | Command::ReleaseFinalizer => {}
             }
         }
     }

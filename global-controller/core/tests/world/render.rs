@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 use crds::RolloutAssignmentSpec;
 use rollout_core::Command;
 
-use super::World;
+use super::{World, claims};
 
 impl World {
     pub fn render(&self, commands: &[Command]) -> Vec<String> {
-        commands.iter().map(|command| self.named(line(command))).collect()
+        let others = commands.iter().filter(|command| !claims::is_about(command));
+        others.map(|command| self.named(line(command))).collect()
     }
 
     /// The text with tags instead of the hashes that this world knows.
@@ -19,7 +20,7 @@ impl World {
     }
 }
 
-fn line(command: &Command) -> String {
+pub fn line(command: &Command) -> String {
     match command {
         Command::Assign { member, spec } => {
             let RolloutAssignmentSpec { member: named, rollout, workload, intent, expected_hash, previous, .. } =
@@ -32,6 +33,8 @@ fn line(command: &Command) -> String {
             format!("{intent} {member}: run {} {}{over}{previous}", rollout.run, images_text(&workload.images))
         }
         Command::Forget { member } => format!("Forget {member}"),
+        Command::Claim { member, target, .. } => format!("Claim {member}: {target}"),
+        Command::Release { member, target } => format!("Release {member}: {target}"),
         Command::Announce { event } => format!("{:?} {}: {}", event.kind, event.reason, event.message),
         Command::ReleaseFinalizer => "ReleaseFinalizer".to_owned(),
     }

@@ -1,0 +1,108 @@
+//! Claims: taken before a member is told anything, kept until it has forgotten the rollout.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crds::Intent;
+
+use super::{Command, EventKind, change::Change};
+use crate::claims::{Footing, Target, claim_of};
+use crate::plan::Order;
+use crate::{MemberStage, Rollout, WaitingOn};
+
+/// Claims that are taken beside all else that a decision does. If more are missing they come first, in decisions of their
+/// own, so that the members' turn never waits for the operations that a transaction bears.
+const MAX_CLAIMS_BESIDE_ORDERS: usize = 16;
+
+/// Most claims taken or released in one decision: what remains of a transaction lets members that fail return.
+const MAX_CLAIMS_PER_DECISION: usize = 40;
+
+/// Other rollouts that are remembered as having been announced; more of them are announced again.
+const MAX_ANNOUNCED: usize = 16;
+
+/// Takes what is free, and answers the members of the selection that this rollout has or had already. A rollout that has
+/// not started takes all or none; one that has leaves out those that another holds.
+pub(super) fn take(change: &mut Change<'_>, rollout: &Rollout, order: &Order) -> Vec<String> {
+    let started = change.state.header.runs_started > 0;
+    let footing = Footing::of(&change.state, rollout, &order.members, change.observations.claims);
+    if started {
+        announce_contested(change, &footing.contested);
+    } else if !may_start(change, rollout, order) || !footing.contested.is_empty() {
+        if change.observations.hub_fresh {
+            release(change, |_, _| false);
+        }
+        return Vec::new();
+    }
+    let many = footing.free.len() > MAX_CLAIMS_BESIDE_ORDERS;
+    for (member, target) in footing.free.iter().take(MAX_CLAIMS_PER_DECISION) {
+        change.command_claim(Command::Claim {
+            member: member.clone(),
+            target: target.clone(),
+            claim: claim_of(rollout),
+        });
+    }
+    change.more |= many;
+    let contested = footing.contested_members();
+    let unclaimed: BTreeSet<&str> =
+        footing.free.iter().skip(MAX_CLAIMS_PER_DECISION).map(|(member, _)| member.as_str()).collect();
+    let planned: BTreeSet<&String> = change.state.plan.members.iter().collect();
+    // Runs of earlier versions hold no claims: their members stay planned until it is their turn.
+    let ours = |name: &&String| !unclaimed.contains(name.as_str()) || planned.contains(name);
+    order.members.iter().filter(|name| !contested.contains(name.as_str())).filter(ours).cloned().collect()
+}
+
+/// Whether nothing but claims is in the way of the first run.
+fn may_start(change: &Change<'_>, rollout: &Rollout, order: &Order) -> bool {
+    let there = order.missing.is_empty() && !order.members.is_empty();
+    there && rollout.payload.is_some() && change.observations.hub_fresh
+}
+
+/// A run goes on without those that another rollout holds; people are told once of each such rollout.
+fn announce_contested(change: &mut Change<'_>, contested: &BTreeMap<String, Vec<String>>) {
+    let known = &change.state.header.contested_with;
+    let news: BTreeMap<String, Vec<String>> =
+        contested.iter().filter(|(holder, _)| !known.contains(*holder)).map(|(a, b)| (a.clone(), b.clone())).collect();
+    if !news.is_empty() {
+        let wait = WaitingOn::Conflicted { holders: news };
+        change.announce(EventKind::Warning, wait.reason(), &wait.message());
+    }
+    change.state.header.contested_with = contested.keys().take(MAX_ANNOUNCED).cloned().collect();
+}
+
+/// Releases the claims on members that the rollout means no more and that have forgotten it.
+pub(super) fn release_leavers(change: &mut Change<'_>, order: &Order) {
+    let meant: BTreeSet<&String> = order.members.iter().collect();
+    let known: BTreeSet<String> = change.state.members.keys().cloned().collect();
+    release(change, |member, _| meant.contains(member) || known.contains(member));
+}
+
+/// Releases everything of a rollout that has not started.
+pub(super) fn release_unstarted(change: &mut Change<'_>) {
+    if change.state.header.runs_started == 0 {
+        release(change, |_, _| false);
+    }
+}
+
+/// Releases the claims of a deleted rollout: of each member whose withdrawal is durable, or that has nothing to withdraw.
+/// One that has still to go back to what it ran before would fight with whoever came next.
+pub(super) fn release_deleted(change: &mut Change<'_>) {
+    if !change.state.header.finalizer_released {
+        return;
+    }
+    let withdrawn = |name: &String| {
+        let durable = change.observations.assignments.get(name).is_some_and(|one| one.spec.intent == Intent::Withdraw);
+        change.state.stage_of(name) == MemberStage::Withdrawing && durable
+    };
+    let kept: BTreeSet<String> = change.state.members.keys().filter(|name| !withdrawn(name)).cloned().collect();
+    release(change, |member, _| kept.contains(member));
+}
+
+fn release(change: &mut Change<'_>, keeps: impl Fn(&String, &Target) -> bool) {
+    let claims = change.observations.claims;
+    let uid = change.state.header.uid.clone();
+    let mut gone = claims.of(&uid).filter(|(member, target)| !keeps(member, target));
+    let released = gone.by_ref().take(MAX_CLAIMS_PER_DECISION).collect::<Vec<_>>();
+    for (member, target) in released {
+        change.command_claim(Command::Release { member: member.clone(), target: target.clone() });
+    }
+    change.more |= gone.next().is_some();
+}
