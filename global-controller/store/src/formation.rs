@@ -55,12 +55,19 @@ pub(crate) async fn start_with(
     prepare: impl FnOnce(&Shared) -> Result<(), OpenError> + Send + 'static,
 ) {
     let runtime = tokio::runtime::Handle::current();
+    // Who closes the store waits for this: afterwards nothing touches the folder any more.
+    let _starting = shared.starting.lock().await;
+    if shared.closed.is_cancelled() {
+        return;
+    }
+    let starting = Arc::clone(&shared);
     let started = tokio::task::spawn_blocking(move || {
-        prepare(&shared)?;
-        crate::open::start(&shared, commands, &runtime)
+        prepare(&starting)?;
+        crate::open::start(&starting, commands, &runtime)
     });
     match started.await {
         Ok(Ok(())) => {}
+        Ok(Err(error)) if shared.closed.is_cancelled() => tracing::info!(%error, "closed while it was starting"),
         Ok(Err(error)) => crate::fatal::end("the replica can't start", &error),
         Err(error) => crate::fatal::end("the replica can't start", &error),
     }

@@ -117,6 +117,8 @@ pub(crate) struct Shared {
     /// Threads end without finishing what they were given.
     pub(crate) abandoned: Arc<AtomicBool>,
     pub(crate) threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Held while the folder's beginning is written and the threads are started.
+    pub(crate) starting: tokio::sync::Mutex<()>,
 }
 
 /// Ends the threads when the last handle is dropped without [`Embedded::close`].
@@ -185,16 +187,19 @@ impl Embedded {
     /// Hands leadership over if this replica has it, writes what is queued, and ends the threads.
     pub async fn close(self) {
         self.shared.tell(Command::Close).await;
+        let starting = self.shared.end_start(false).await;
         self.shared.join().await;
         self.shared.closed.cancel();
+        drop(starting);
     }
 
     /// Ends the threads at once: leadership isn't handed over and what is queued isn't written. As close to a crash
     /// as a process can come without ending.
     pub async fn abort(self) {
         self.shared.abandoned.store(true, Ordering::Relaxed);
-        self.shared.closed.cancel();
+        let starting = self.shared.end_start(true).await;
         self.shared.join().await;
+        drop(starting);
     }
 
     /// The epoch of the state that was last read: 1 in a new store, raised by each restore.
@@ -321,6 +326,19 @@ impl Shared {
         while let Err(TrySendError::Full(refused)) = self.inbox.try_send(command) {
             command = refused;
             tokio::time::sleep(RETRY_PAUSE).await;
+        }
+    }
+
+    /// Waits for a start under way, which may still write to the folder and spawn threads, and keeps another from beginning
+    /// while the answer is held. A start that waits itself, for space on the disk, is told.
+    async fn end_start(&self, at_once: bool) -> tokio::sync::MutexGuard<'_, ()> {
+        let free = self.starting.try_lock();
+        if at_once || free.is_err() {
+            self.closed.cancel();
+        }
+        match free {
+            Ok(guard) => guard,
+            Err(_) => self.starting.lock().await,
         }
     }
 

@@ -100,6 +100,7 @@ fn prepare(
         closed: CancellationToken::new(),
         abandoned: Arc::new(AtomicBool::new(false)),
         threads: Mutex::new(Vec::new()),
+        starting: tokio::sync::Mutex::new(()),
     }))
 }
 
