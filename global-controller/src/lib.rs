@@ -17,6 +17,7 @@ mod claims;
 mod clock;
 mod config;
 mod driver;
+mod fault;
 mod http;
 mod hub;
 mod keys;

@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::driver::EpochKeeper;
 use crate::leader::Tools;
 use crate::world::World;
-use crate::{http, hub, leader, mirror, notices, presence, publish, quorum, reload, store};
+use crate::{fault, http, hub, leader, mirror, notices, presence, publish, quorum, reload, store};
 
 /// Deadlines of requests to the hub that have none of their own.
 const HUB_CONNECT_DEADLINE: Duration = Duration::from_secs(5);
@@ -72,6 +72,7 @@ pub enum Error {
 /// Runs the controller until `stop` fires, then hands leadership over and ends. `config_path` is read again when it
 /// changes.
 pub async fn serve(config: Config, config_path: PathBuf, stop: CancellationToken) -> Result<(), Error> {
+    fault::arm();
     let credentials = load_credentials(&config)?;
     let replicas = mutual_tls::client(&credentials, Role::Replica).map_err(Error::Tls)?;
     let agents = mutual_tls::client(&credentials, Role::Member).map_err(Error::Tls)?;

@@ -60,7 +60,10 @@ pub(super) fn prepare(
         let file = dir.join("config.yaml");
         let text = crds::yaml::to_string(&config).context("failed to write a configuration")?;
         fs::write(&file, text).with_context(|| format!("failed to write \"{}\"", file.display()))?;
-        let launch = Launch::new(&programs.controller).args(["serve", "--config"]).arg(&file);
+        let mut launch = Launch::new(&programs.controller).args(["serve", "--config"]).arg(&file);
+        for (key, value) in &options.controller_environment {
+            launch = launch.env(key, value);
+        }
         let ready = Ready::Http { url: format!("http://{}/readyz", listen(operations)), ca: None };
         controllers.push(Controller {
             part: Part::new(&id, launch, &folder.logs(), ready),

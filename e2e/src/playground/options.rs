@@ -21,6 +21,8 @@ pub struct Options {
     pub nodes: u32,
     /// What the controllers do at the end of a pause without a metric source.
     pub gates: GateMode,
+    /// Further variables of the controllers' environment.
+    pub controller_environment: Vec<(String, String)>,
 }
 
 impl Options {
@@ -33,6 +35,7 @@ impl Options {
             no_webhook: Vec::new(),
             nodes: 2,
             gates: GateMode::TimerOnly,
+            controller_environment: Vec::new(),
         }
     }
 
@@ -47,6 +50,13 @@ impl Options {
     #[must_use]
     pub fn without_webhook(mut self, names: &[&str]) -> Self {
         self.no_webhook = names.iter().map(|name| (*name).to_owned()).collect();
+        self
+    }
+
+    /// The same with a further variable in the controllers' environment.
+    #[must_use]
+    pub fn with_controller_variable(mut self, key: &str, value: &str) -> Self {
+        self.controller_environment.push((key.to_owned(), value.to_owned()));
         self
     }
 

@@ -10,6 +10,7 @@ use federated_store::ReadError;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use crate::fault;
 use crate::keys::{self, Key};
 use crate::mirror;
 use crate::records::read;
@@ -112,6 +113,7 @@ impl Stream<'_> {
     }
 
     async fn assign(&mut self, rollout: String, assignment: RolloutAssignment) -> Result<(), Ended> {
+        fault::pass(self.world, fault::Stage::Act);
         let generation = assignment.spec.fence.generation;
         self.line(&AssignmentEvent::Assign(assignment)).await?;
         self.sent.insert(rollout, generation);

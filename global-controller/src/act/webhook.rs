@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::{Dirty, Subscription};
+use crate::fault;
 use crate::world::World;
 
 /// Posts that are under way at once.
@@ -103,6 +104,7 @@ impl Pusher {
                     if let Some(pending) = self.pending.get_mut(&target) {
                         pending.under_way = true;
                     }
+                    fault::pass(&self.world, fault::Stage::Act);
                     self.posts.spawn(post(self.client.clone(), target, url, assignment));
                 }
                 None => drop(self.pending.remove(&target)),

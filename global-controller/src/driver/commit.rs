@@ -5,6 +5,7 @@ use federated_store::{Fence, Op, TxnOutcome, When, WriteError};
 use kube::Resource as _;
 use rollout_core::{Command, Decision, Millis, RolloutState};
 
+use crate::fault;
 use crate::keys;
 use crate::records::{DecisionRecord, RecordedEvent, put};
 use crate::world::World;
@@ -67,6 +68,10 @@ impl Commit<'_> {
             None => When::Absent { key: header },
         }];
         when.extend(self.claimed_on(&decision));
+        if decision.state.header.runs_started > before.state.header.runs_started {
+            fault::pass(self.world, fault::Stage::Plan);
+        }
+        fault::pass(self.world, fault::Stage::Decide);
         let outcome = self.write(when, operations).await?;
         if outcome == Outcome::Committed {
             for event in &record.events {

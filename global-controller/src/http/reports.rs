@@ -4,6 +4,7 @@ use crds::{MAX_NAME_BYTES, Report};
 use federated_store::{Op, TxnOutcome, When};
 
 use super::refusal::Refusal;
+use crate::fault;
 use crate::keys;
 use crate::records::{put, read};
 use crate::world::World;
@@ -54,6 +55,7 @@ async fn one(world: &World, report: Report) -> Result<(), Refusal> {
         let assignment = keys::assignment(&report.member, &report.rollout);
         let when = vec![unchanged, When::At { key: assignment, revision: assigned_at }];
         let put: Op = put(key, &report).map_err(|error| unavailable(&error))?;
+        fault::pass(world, fault::Stage::Observe);
         match world.store.txn(None, when, vec![put]).await {
             Ok(TxnOutcome::Committed { .. }) => {
                 world.metrics.reports.inc();

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Heard, HubCache, raw_targets};
 use crate::bus::Change;
+use crate::fault;
 use crate::world::World;
 
 /// A watch ends after this long: half of the 30 s after which the hub counts as silent.
@@ -201,6 +202,9 @@ async fn watch_once<K: Cached>(world: &World, api: &Api<K>, from: &str) -> Resul
             WatchEvent::Error(status) => bail!("the API server ended the watch: {}", status.message),
         };
         drop(cache);
+        if changes.iter().any(|change| matches!(change, Change::Rollout { .. })) {
+            fault::pass(world, fault::Stage::Watch);
+        }
         tell(world, changes);
     }
     Ok(version)

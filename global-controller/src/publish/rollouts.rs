@@ -13,6 +13,7 @@ use serde_json::json;
 
 use super::done;
 use crate::clock;
+use crate::fault;
 use crate::hub::has_finalizer;
 use crate::loss::Loss;
 use crate::world::World;
@@ -46,6 +47,7 @@ pub(super) async fn publish(
     if after == before {
         return Ok(false);
     }
+    fault::pass(world, fault::Stage::Publish);
     write_status(&api, &object, &after).await
 }
 
