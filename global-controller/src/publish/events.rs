@@ -1,5 +1,6 @@
 //! Kubernetes Events, for `kubectl describe`. They are a courtesy: the record is the decision in the store, so one
-//! that the hub doesn't take within its attempts is dropped and logged.
+//! that the hub refuses again and again is dropped and logged. One that finds no hub waits: it may be the very one that
+//! says that the hub was away.
 //!
 //! Each is an object of its own. The recorder of `kube` merges events of one reason into a series and keeps the first
 //! message only, and here the message of each step is the story.
@@ -12,6 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::notices::Notice;
@@ -22,8 +24,12 @@ use crate::world::World;
 const NAMESPACE: &str = "default";
 /// Deadline of one attempt.
 const DEADLINE: Duration = Duration::from_secs(5);
-/// Attempts at one event, a second apart at first.
-const ATTEMPTS: u32 = 5;
+/// Attempts at one event that the hub refuses.
+const REFUSALS: u32 = 5;
+/// How long an event waits for a hub that is away: the hub itself keeps one for an hour.
+const WORTH_TELLING: Duration = Duration::from_hours(1);
+/// Before the next attempt: first, and at most, so that the story appears soon after the hub is back.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5));
 /// Characters that the API allows a note, in bytes.
 const MAX_NOTE_BYTES: usize = 1024;
 
@@ -71,19 +77,41 @@ fn object(instance: &str, Notice { reference, event, at, number }: Notice) -> Ev
 
 async fn publish(events: &Api<Event>, event: &Event) {
     let parameters = PostParams::default();
-    for attempt in 1..=ATTEMPTS {
+    let (mut refusals, mut pause, began) = (0, PAUSES.0, Instant::now());
+    loop {
         let create = events.create(&parameters, event);
-        let error = match tokio::time::timeout(DEADLINE, create).await {
+        let (error, answered) = match tokio::time::timeout(DEADLINE, create).await {
             Ok(Ok(_)) => return,
             // An earlier attempt got through after all.
             Ok(Err(kube::Error::Api(status))) if status.code == 409 => return,
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "the hub did not answer in time".to_owned(),
+            Ok(Err(error)) => (error.to_string(), is_refusal(&error)),
+            Err(_) => ("the hub did not answer in time".to_owned(), false),
         };
-        if attempt == ATTEMPTS {
-            tracing::warn!(reason = event.reason, error, "an event was not published");
-        } else {
-            tokio::time::sleep(Duration::from_secs(1) * attempt).await;
+        refusals += u32::from(answered);
+        if refusals >= REFUSALS || began.elapsed() > WORTH_TELLING {
+            return tracing::warn!(reason = event.reason, error, "an event was not published");
         }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(PAUSES.1);
+    }
+}
+
+/// Whether the hub is there and doesn't want it. One that is away, starting or busy takes it later.
+fn is_refusal(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if (400..500).contains(&status.code) && status.code != 429)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hub_that_is_away_or_busy_refuses_nothing() {
+        let answer = |code: u16| {
+            let status = kube::core::Status { code, ..kube::core::Status::default() };
+            kube::Error::Api(Box::new(status))
+        };
+        assert!([400, 403, 404, 422].into_iter().all(|code| is_refusal(&answer(code))));
+        assert!([429, 500, 503].into_iter().all(|code| !is_refusal(&answer(code))));
     }
 }
