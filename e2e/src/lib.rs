@@ -8,6 +8,7 @@ pub mod cluster_client;
 pub mod control_plane;
 pub mod demo;
 pub mod harness;
+pub mod image_watch;
 pub mod kubeconfig;
 pub mod kubectl;
 pub mod part;
