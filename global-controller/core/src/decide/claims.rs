@@ -16,7 +16,7 @@ const MAX_CLAIMS_BESIDE_ORDERS: usize = 16;
 /// Most claims taken or released in one decision: what remains of a transaction lets members that fail return.
 const MAX_CLAIMS_PER_DECISION: usize = 40;
 
-/// Other rollouts that are remembered as having been announced; more of them are announced again.
+/// Other rollouts that are announced, and remembered as such; more of them only show in the status.
 const MAX_ANNOUNCED: usize = 16;
 
 /// Takes what is free, and answers the members of the selection that this rollout has or had already. A rollout that has
@@ -58,14 +58,15 @@ fn may_start(change: &Change<'_>, rollout: &Rollout, order: &Order) -> bool {
 
 /// A run goes on without those that another rollout holds; people are told once of each such rollout.
 fn announce_contested(change: &mut Change<'_>, contested: &BTreeMap<String, Vec<String>>) {
-    let known = &change.state.header.contested_with;
-    let news: BTreeMap<String, Vec<String>> =
-        contested.iter().filter(|(holder, _)| !known.contains(*holder)).map(|(a, b)| (a.clone(), b.clone())).collect();
+    let mut news: BTreeMap<String, Vec<String>> =
+        contested.iter().take(MAX_ANNOUNCED).map(|(holder, members)| (holder.clone(), members.clone())).collect();
+    let announced = news.keys().cloned().collect();
+    let known = std::mem::replace(&mut change.state.header.contested_with, announced);
+    news.retain(|holder, _| !known.contains(holder));
     if !news.is_empty() {
         let wait = WaitingOn::Conflicted { holders: news };
         change.announce(EventKind::Warning, wait.reason(), &wait.message());
     }
-    change.state.header.contested_with = contested.keys().take(MAX_ANNOUNCED).cloned().collect();
 }
 
 /// Releases the claims on members that the rollout means no more and that have forgotten it.

@@ -94,6 +94,21 @@ fn semantics_07_a_joiner_that_another_holds_is_left_out_until_it_is_free_and_sto
 }
 
 #[test]
+fn semantics_07_deciding_again_says_nothing_however_many_hold_the_joiners() {
+    let mut world = World::fleet(2, Spec::selecting("[{setWeight: 50, pause: 60}]"));
+    world.rest();
+    for number in 10..50 {
+        let member = format!("m{number}");
+        world.claim_for(&format!("other-{number}"), &member);
+        world.join(&member, "prod");
+    }
+    world.rest();
+    let decided = world.state.header.decisions;
+    assert_eq!(world.decide(), [""; 0], "announced once");
+    assert_eq!(world.state.header.decisions, decided);
+}
+
+#[test]
 fn semantics_07_a_fix_goes_out_to_the_members_that_are_held_whoever_holds_a_joiner() {
     let mut world = World::fleet(2, Spec::selecting("[{setWeight: 50, pause: 60}]"));
     world.rest();
