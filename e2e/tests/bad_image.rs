@@ -6,9 +6,9 @@ mod common;
 
 use std::collections::BTreeSet;
 
-use common::{PATIENCE, V1, apply, checkouts, meddle, rollout, until_phase, up};
+use common::{V1, apply, checkouts, meddle, rollout, until_phase, until_rolled_out, up};
 use crds::{ClusterScopeRolloutStatus, Phase, millis_from_time};
-use e2e::harness::{CHECKOUT, Sampler, TestFolder, views, wait_for};
+use e2e::harness::{CHECKOUT, Sampler, TestFolder};
 use e2e::playground::{Options, Playground};
 
 /// Its pods never become ready.
@@ -59,7 +59,7 @@ async fn members_with_images_of_their_own_each_return_to_it(playground: &Playgro
     for number in [1, 2, 3, 10] {
         meddle(playground, &format!("member-{number}"), &own(number)).await;
     }
-    until_all_rolled_out(playground).await;
+    until_rolled_out(playground, None, CHECKOUT).await;
     let before = checkouts(playground).await;
     let strategy = "{progressDeadlineSeconds: 8, maxConcurrency: 5, canary: {steps: [{setWeight: 50}]}}";
     let (status, touched) = roll_back(playground, "own", strategy, &before).await;
@@ -109,18 +109,8 @@ async fn roll_back(
             changes => panic!("the Deployment of {member} was changed {changes} times"),
         }
     }
-    until_all_rolled_out(playground).await;
+    until_rolled_out(playground, None, CHECKOUT).await;
     playground.kubectl().ok(&["delete", "csro", name, "--timeout=60s"]).await.unwrap();
     assert_eq!(checkouts(playground).await, after, "the deletion changed a workload");
     (status, touched)
-}
-
-async fn until_all_rolled_out(playground: &Playground) {
-    let clients = playground.member_clients().await.unwrap();
-    let healthy = wait_for("every member to be healthy", PATIENCE, || async {
-        let seen = views(&clients, CHECKOUT).await?;
-        let ill: Vec<_> = seen.iter().filter(|(_, view)| !view.is_rolled_out()).collect();
-        Ok(if ill.is_empty() { Ok(()) } else { Err(format!("{ill:?}")) })
-    });
-    healthy.await.unwrap();
 }

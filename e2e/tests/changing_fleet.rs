@@ -6,10 +6,10 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::story::{Story, decisions, told, until_described};
+use common::story::{Story, decisions, told};
 use common::{
-    PATIENCE, V1, V2, V3, apply, checkouts, members_with, rollout, status, until, until_image, until_phase,
-    until_waiting, up,
+    PATIENCE, V1, V2, V3, apply, checkouts, members_with, rollout, status, until, until_described, until_image,
+    until_phase, until_waiting, up,
 };
 use crds::{ClusterScopeRolloutStatus, Phase};
 use e2e::harness::{TestFolder, wait_for};

@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{PATIENCE, V1, apply, checkouts, rollout, until_image, until_phase, up};
+use common::{PATIENCE, V1, apply, checkouts, rollout, until_described, until_image, until_phase, up};
 use crds::{DeadlineState, Intent, Outcome, Phase, RolloutAssignment};
 use e2e::harness::{TestFolder, wait_for};
 use e2e::playground::{Options, Playground};
@@ -37,8 +37,7 @@ async fn semantics_17_a_member_that_is_cut_off_in_mid_wave_returns_by_itself_and
     playground.start_part("controller-1").await.unwrap();
     let status = until_phase(&playground, "checkout", Phase::RolledBack).await;
     assert_eq!((status.counts.failed, status.counts.returned, status.counts.not_started), (1, 1, 1));
-    let events = playground.kubectl().ok(&["describe", "csro", "checkout"]).await.unwrap();
-    assert!(events.contains("and has returned by itself"), "{events}");
+    until_described(&playground, "checkout", &["and has returned by itself"]).await;
     for ((member, image, old), (_, now, new)) in before.iter().zip(&checkouts(&playground).await) {
         // There and back again, once, and the other was never touched.
         let changes = if member == CANARY { 2 } else { 0 };

@@ -5,11 +5,11 @@
 mod common;
 
 use common::{
-    PATIENCE, V1, V2, V3, apply, checkouts, meddle, members_with, rollout, until, until_image, until_phase,
-    until_waiting, up,
+    V1, V2, V3, apply, checkouts, meddle, members_with, rollout, until, until_described, until_image, until_phase,
+    until_rolled_out, until_waiting, up,
 };
 use crds::Phase;
-use e2e::harness::{CHECKOUT, LEDGER, TestFolder, Watched, views, wait_for};
+use e2e::harness::{CHECKOUT, LEDGER, TestFolder, views};
 use e2e::playground::{Options, Playground};
 
 const CANARY: &str = "prod-us-east";
@@ -31,7 +31,7 @@ async fn semantics_28_to_33_a_bad_image_goes_back_where_it_was_and_a_good_one_go
     // What the canary runs is its own: not what the others run.
     meddle(&playground, CANARY, V2).await;
     until_image(&playground, CANARY, V2).await;
-    until_rolled_out(&playground, CANARY, CHECKOUT).await;
+    until_rolled_out(&playground, Some(CANARY), CHECKOUT).await;
     a_bad_image_goes_back_by_itself(&playground).await;
     the_same_payload_waits_in_quarantine(&playground).await;
     semantics_18_a_stateful_set_gets_rid_of_pods_that_never_became_ready(&playground).await;
@@ -53,14 +53,9 @@ async fn a_bad_image_goes_back_by_itself(playground: &Playground) {
         assert_eq!(*new, old + changes, "{member}: generation");
     }
     assert_eq!(members_with(playground, V2).await, [CANARY]);
-    until_rolled_out(playground, CANARY, CHECKOUT).await;
+    until_rolled_out(playground, Some(CANARY), CHECKOUT).await;
     let words = ["FailedMember", "RollbackStarted", "RolledBack", "Quarantined"];
-    let story = wait_for("the events", PATIENCE, || async {
-        let text = playground.kubectl().ok(&["describe", "csro", "checkout"]).await?;
-        let missing: Vec<_> = words.iter().filter(|word| !text.contains(**word)).collect();
-        Ok(if missing.is_empty() { Ok(()) } else { Err(format!("no {missing:?} in:\n{text}")) })
-    });
-    story.await.unwrap();
+    until_described(playground, "checkout", &words).await;
 }
 
 async fn the_same_payload_waits_in_quarantine(playground: &Playground) {
@@ -100,7 +95,7 @@ spec:
     let before = views(&clients, LEDGER).await.unwrap();
     apply(playground, &manifest).await;
     until_phase(playground, "ledger", Phase::RolledBack).await;
-    until_rolled_out(playground, CANARY, LEDGER).await;
+    until_rolled_out(playground, Some(CANARY), LEDGER).await;
     let after = views(&clients, LEDGER).await.unwrap();
     for (member, old) in &before {
         let new = &after[member];
@@ -108,15 +103,4 @@ spec:
         let changes = if member == CANARY { 2 } else { 0 };
         assert_eq!(new.generation, old.generation + changes, "{member}: generation");
     }
-}
-
-async fn until_rolled_out(playground: &Playground, member: &str, watched: Watched<'_>) {
-    let clients = playground.member_clients().await.unwrap();
-    let what = format!("{member} to be healthy");
-    let healthy = wait_for(&what, PATIENCE, || async {
-        let seen = views(&clients, watched).await?;
-        let view = &seen[member];
-        Ok(if view.is_rolled_out() { Ok(()) } else { Err(format!("{view:?}")) })
-    });
-    healthy.await.unwrap();
 }

@@ -7,7 +7,8 @@ mod common;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use common::{
-    PATIENCE, V1, V2, V3, apply, checkouts, meddle, members_with, rollout, until_image, until_phase, until_waiting, up,
+    PATIENCE, V1, V2, V3, apply, checkouts, meddle, members_with, rollout, until_described, until_image, until_phase,
+    until_waiting, up,
 };
 use crds::{Phase, millis_from_time};
 use e2e::harness::{self, CHECKOUT, EDGE, LEDGER, TestFolder, Watched, wait_for};
@@ -143,12 +144,7 @@ async fn kubectl_tells_the_story(playground: &Playground) {
         assert!(row.contains(word), "no {word} in:\n{table}");
     }
     let words = ["RunStarted", "StepStarted", "PauseStarted", "SoakStarted", "Succeeded", "2 members healthy"];
-    let story = wait_for("the events", PATIENCE, || async {
-        let text = playground.kubectl().ok(&["describe", "csro", "fragment"]).await?;
-        let missing: Vec<_> = words.iter().filter(|word| !text.contains(**word)).collect();
-        Ok(if missing.is_empty() { Ok(text.clone()) } else { Err(format!("no {missing:?} in:\n{text}")) })
-    });
-    let text = story.await.unwrap();
+    let text = until_described(playground, "fragment", &words).await;
     assert!(text.contains("step 2 of 3"), "each step has its own event:\n{text}");
     let members = playground.kubectl().ok(&["get", "mc"]).await.unwrap();
     assert_eq!(members.matches("True").count(), 2, "{members}");

@@ -4,8 +4,10 @@
 
 mod common;
 
-use common::story::{Story, lose, until_described};
-use common::{PATIENCE, V1, V2, V3, apply, checkouts, members_with, rollout, until, until_image, until_phase, up};
+use common::story::{Story, lose};
+use common::{
+    PATIENCE, V1, V2, V3, apply, checkouts, members_with, rollout, until, until_described, until_image, until_phase, up,
+};
 use crds::{ClusterScopeRolloutStatus, Phase};
 use e2e::harness::{CHECKOUT, TestFolder, wait_for};
 use e2e::image_watch::ImageWatch;

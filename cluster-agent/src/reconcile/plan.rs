@@ -144,7 +144,7 @@ pub fn wanted(order: &Order) -> Option<BTreeMap<String, String>> {
 }
 
 /// Where the workload is to go: one that was not healthy in time goes back.
-fn going(order: &Order) -> Intent {
+pub fn going(order: &Order) -> Intent {
     if order.has_given_up() { Intent::Return } else { order.spec.intent }
 }
 

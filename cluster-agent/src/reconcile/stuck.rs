@@ -12,6 +12,7 @@ use kube::api::{DeleteParams, ListParams, Preconditions};
 use kube::core::Selector;
 use kube::{Api, Client, ResourceExt as _};
 
+use super::plan::going;
 use super::workload::{Strategy, Workload};
 use crate::assignment::Order;
 use crate::cluster::{Error, call};
@@ -68,7 +69,7 @@ impl PodView {
 /// Whether pods may be stuck at all: the images are back, and the `StatefulSet`, which replaces its pods itself, doesn't
 /// become healthy.
 pub fn possible(order: &Order, live: &Workload) -> bool {
-    (order.spec.intent == Intent::Return || order.has_given_up())
+    going(order) == Intent::Return
         && live.kind == WorkloadKind::StatefulSet
         && live.strategy != Strategy::OnDelete
         && live.update_revision.is_some()

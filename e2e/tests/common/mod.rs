@@ -7,7 +7,7 @@ pub mod story;
 use std::time::Duration;
 
 use crds::{ClusterScopeRollout, ClusterScopeRolloutStatus};
-use e2e::harness::{self, CHECKOUT, wait_for};
+use e2e::harness::{self, CHECKOUT, Watched, wait_for};
 use e2e::playground::{Options, Playground};
 use e2e::progress::Progress;
 use kube::Api;
@@ -102,4 +102,28 @@ pub async fn until_image(playground: &Playground, member: &str, image: &str) {
     })
     .await
     .unwrap();
+}
+
+/// Waits until `describe` of a rollout has all these words, and answers all of it. Events come a little after the status.
+pub async fn until_described(playground: &Playground, rollout: &str, words: &[&str]) -> String {
+    let what = format!("what is said about {rollout}");
+    let found = wait_for(&what, PATIENCE, || async {
+        let text = playground.kubectl().ok(&["describe", "csro", rollout]).await?;
+        let missing: Vec<_> = words.iter().filter(|word| !text.contains(**word)).collect();
+        Ok(if missing.is_empty() { Ok(text.clone()) } else { Err(format!("no {missing:?} in:\n{text}")) })
+    });
+    found.await.unwrap()
+}
+
+/// Waits until the workload is healthy on this member, or on every one.
+pub async fn until_rolled_out(playground: &Playground, member: Option<&str>, watched: Watched<'_>) {
+    let clients = playground.member_clients().await.unwrap();
+    let what = format!("{} to be healthy", member.unwrap_or("every member"));
+    let healthy = wait_for(&what, PATIENCE, || async {
+        let seen = harness::views(&clients, watched).await?;
+        let meant = seen.iter().filter(|(name, _)| member.is_none_or(|member| name.as_str() == member));
+        let (well, ill): (Vec<_>, Vec<_>) = meant.partition(|(_, view)| view.is_rolled_out());
+        Ok(if ill.is_empty() && !well.is_empty() { Ok(()) } else { Err(format!("{ill:?}")) })
+    });
+    healthy.await.unwrap();
 }

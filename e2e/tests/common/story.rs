@@ -5,11 +5,8 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
-use e2e::harness::wait_for;
 use e2e::playground::Playground;
 use serde_json::Value;
-
-use super::PATIENCE;
 
 /// One run's decisions without times, numbers and names of leaders: what has to be the same whoever led.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -62,17 +59,6 @@ async fn ask(playground: &Playground, path: &str) -> anyhow::Result<Vec<Value>> 
         }
     }
     Err(failure)
-}
-
-/// Waits until `describe` of a rollout has all these words.
-pub async fn until_described(playground: &Playground, rollout: &str, words: &[&str]) {
-    let what = format!("what is said about {rollout}");
-    let found = wait_for(&what, PATIENCE, || async {
-        let text = playground.kubectl().ok(&["describe", "csro", rollout]).await?;
-        let missing: Vec<_> = words.iter().filter(|word| !text.contains(**word)).collect();
-        Ok(if missing.is_empty() { Ok(()) } else { Err(format!("no {missing:?} in:\n{text}")) })
-    });
-    found.await.unwrap();
 }
 
 /// A member's whole cluster goes away, its agent first.

@@ -11,7 +11,7 @@ use crds::{AssignedWorkload, WorkloadPayload};
 use serde::{Deserialize, Serialize};
 
 use crate::plan::order;
-use crate::{MemberFacts, Millis, Rollout, RolloutState};
+use crate::{MemberFacts, Millis, Rollout};
 
 /// An object that a rollout changes in each of its members.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -137,16 +137,15 @@ impl Claims {
 
 impl Footing {
     /// Looks at all `members` that the rollout means.
-    pub fn of(state: &RolloutState, rollout: &Rollout, members: &[String], claims: &Claims) -> Self {
+    pub fn of(rollout: &Rollout, members: &[String], claims: &Claims) -> Self {
         let mut footing = Self::default();
         let targets = targets(rollout);
-        let uid = &state.header.uid;
         for member in members {
-            let others = targets.iter().filter_map(|target| {
-                let held = claims.holder(member, target).filter(|claim| claim.uid != *uid);
+            let other = targets.iter().find_map(|target| {
+                let held = claims.holder(member, target).filter(|claim| claim.uid != rollout.uid);
                 held.or_else(|| claims.wants(member, target))
             });
-            if let Some(claim) = others.into_iter().next() {
+            if let Some(claim) = other {
                 footing.contested.entry(claim.rollout.clone()).or_default().push(member.clone());
                 continue;
             }

@@ -25,11 +25,10 @@ use serde::Serialize;
 use change::Change;
 
 use crate::plan::order;
-
 use crate::{Claim, Millis, Observations, Problem, Rollout, RolloutState, Target};
 
-/// Most members that change in one decision. A store transaction bears 100 operations, and a member takes
-/// up to two (its record and its assignment), beside header and plan.
+/// Most members that change in one decision. A store transaction bears 100 operations, and a member takes up to three,
+/// beside header, plan and record. Claims, which take two each, leave less for members.
 pub const MAX_MEMBERS_PER_DECISION: usize = 32;
 
 /// What the hub says about the rollout.

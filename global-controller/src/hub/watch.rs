@@ -64,14 +64,21 @@ impl Cached for ClusterScopeRollout {
 
     fn put(cache: &mut HubCache, object: Self) -> Vec<Change> {
         let (name, uid) = (object.name_any(), object.uid().unwrap_or_default());
-        let mut changes = concerned(&object, &uid);
+        let object = Arc::new(object);
+        let old = cache.rollouts.insert(name.clone(), Arc::clone(&object));
+        cache.names.insert(uid.clone(), name);
+        let mut changes = match &old {
+            // What it may claim stands in its spec; a deletion raises the generation, too. A new status tells others nothing.
+            Some(old) if old.uid() == object.uid() && old.metadata.generation == object.metadata.generation => {
+                return vec![Change::Rollout { uid }];
+            }
+            _ => concerned(&object, &uid),
+        };
         // Recreated under the same name before we saw the old one go.
-        let old = cache.rollouts.insert(name.clone(), Arc::new(object)).and_then(|old| old.uid());
-        if let Some(old) = old.filter(|old| *old != uid) {
+        if let Some(old) = old.and_then(|old| old.uid()).filter(|old| *old != uid) {
             cache.names.remove(&old);
             changes.push(Change::Rollout { uid: old });
         }
-        cache.names.insert(uid, name);
         changes
     }
 

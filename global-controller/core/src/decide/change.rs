@@ -2,17 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use super::{Command, Decision, Desired, Event, EventKind};
+use super::{Command, Decision, Desired, Event, EventKind, MAX_MEMBERS_PER_DECISION};
 use crate::returns::Returns;
 use crate::tally::Tally;
 use crate::words::{MAX_MESSAGE_CHARS, bounded};
 use crate::{Clock, MemberRecord, MemberStage, Millis, Observations, RolloutState, Run, Stage, Touched, waiting_on};
 
-/// Operations of a transaction that are left to members and claims: it bears 100, conditions included, less the header,
-/// its condition, the plan and the record of the decision.
-const MAX_OPERATIONS: usize = 96;
-/// Of a member: its record, and its assignment or, when it is forgotten, assignment and report.
+/// Operations that a member takes: its record, and its assignment or, when it is forgotten, assignment and report.
 const MEMBER_OPERATIONS: usize = 3;
+/// Operations of a transaction that are left to members and claims: 96 of the 100 that it bears, conditions included; the
+/// others are the header, its condition, the plan and the record of the decision.
+const MAX_OPERATIONS: usize = MEMBER_OPERATIONS * MAX_MEMBERS_PER_DECISION;
 /// Of a claim: itself and its condition.
 const CLAIM_OPERATIONS: usize = 2;
 
@@ -45,23 +45,23 @@ impl<'a> Change<'a> {
         if self.changed.contains(member) {
             return true;
         }
-        let operations = MEMBER_OPERATIONS * (self.changed.len() + 1) + CLAIM_OPERATIONS * self.claims;
-        if operations > MAX_OPERATIONS {
-            self.more = true;
-            return false;
-        }
-        self.changed.insert(member.to_owned())
+        self.bears(1, 0) && self.changed.insert(member.to_owned())
     }
 
     /// Takes or releases a claim, if the transaction bears it; notes that there is more if it doesn't.
     pub fn command_claim(&mut self, command: Command) {
-        let operations = MEMBER_OPERATIONS * self.changed.len() + CLAIM_OPERATIONS * (self.claims + 1);
-        if operations > MAX_OPERATIONS {
-            self.more = true;
-            return;
+        if self.bears(0, 1) {
+            self.claims += 1;
+            self.commands.push(command);
         }
-        self.claims += 1;
-        self.commands.push(command);
+    }
+
+    /// Whether the transaction bears so many members and claims more; notes that there is more if it doesn't.
+    fn bears(&mut self, members: usize, claims: usize) -> bool {
+        let operations = MEMBER_OPERATIONS * (self.changed.len() + members) + CLAIM_OPERATIONS * (self.claims + claims);
+        let bears = operations <= MAX_OPERATIONS;
+        self.more |= !bears;
+        bears
     }
 
     pub fn command(&mut self, command: Command) {

@@ -23,7 +23,7 @@ const MAX_ANNOUNCED: usize = 16;
 /// not started takes all or none; one that has leaves out those that another holds.
 pub(super) fn take(change: &mut Change<'_>, rollout: &Rollout, order: &Order) -> Vec<String> {
     let started = change.state.header.runs_started > 0;
-    let footing = Footing::of(&change.state, rollout, &order.members, change.observations.claims);
+    let footing = Footing::of(rollout, &order.members, change.observations.claims);
     if started {
         announce_contested(change, &footing.contested);
     } else if !may_start(change, rollout, order) || !footing.contested.is_empty() {

@@ -6,7 +6,7 @@ use crds::ClusterStatus;
 
 use super::{MAX_CLUSTERS_IN_STATUS, View};
 use crate::claims::Footing;
-use crate::plan::order;
+use crate::plan::{Order, order};
 use crate::returns::Returns;
 use crate::{Desired, MemberTrouble, Stage, words};
 
@@ -14,11 +14,13 @@ use crate::{Desired, MemberTrouble, Stage, words};
 const MAX_CLUSTER_MESSAGE_CHARS: usize = 512;
 
 pub(super) fn needing_attention(view: &View<'_>) -> Vec<ClusterStatus> {
-    let missing_targets = match view.desired {
-        Desired::Present(rollout) => order(rollout, view.observations.members).missing,
-        Desired::Invalid { .. } | Desired::Deleted { .. } => Vec::new(),
+    let (missing_targets, contested) = match view.desired {
+        Desired::Present(rollout) => {
+            let Order { members, missing } = order(rollout, view.observations.members);
+            (missing, Footing::of(rollout, &members, view.observations.claims).contested)
+        }
+        Desired::Invalid { .. } | Desired::Deleted { .. } => Default::default(),
     };
-    let contested = contested(view);
     let tally = &view.tally;
     let Returns { overdue, returning, owed, unheard, .. } = &view.returns;
     let troubled = [
@@ -54,7 +56,7 @@ pub(super) fn needing_attention(view: &View<'_>) -> Vec<ClusterStatus> {
                 .iter()
                 .map(named("TargetMissing", "named in targetClusters, but there is no such MemberCluster")),
         )
-        .chain(contested.iter().map(|(name, text)| member(name, "Conflicted", text)))
+        .chain(contested.iter().flat_map(|(holder, names)| names.iter().map(move |name| conflicted(name, holder))))
         .chain(owed.iter().map(named("Unreachable", "its agent is silent; owed the return to what it ran before")))
         .chain(
             silent_owed
@@ -70,17 +72,10 @@ pub(super) fn needing_attention(view: &View<'_>) -> Vec<ClusterStatus> {
         .collect()
 }
 
-/// Members that the rollout means and another one has a claim on.
-fn contested(view: &View<'_>) -> Vec<(String, String)> {
-    let Desired::Present(rollout) = view.desired else { return Vec::new() };
-    let members = order(rollout, view.observations.members).members;
-    let footing = Footing::of(view.state, rollout, &members, view.observations.claims);
-    let text = |holder: &str| format!("rollout {holder} has a claim on it; it is left out until that is released");
-    let worded = footing
-        .contested
-        .into_iter()
-        .flat_map(|(holder, members)| members.into_iter().map(move |name| (name, text(&holder))).collect::<Vec<_>>());
-    worded.collect()
+/// Another rollout has a claim on it.
+fn conflicted(name: &str, holder: &str) -> ClusterStatus {
+    let text = format!("rollout {holder} has a claim on it; it is left out until that is released");
+    member(name, "Conflicted", &text)
 }
 
 /// Back, or still on its way and listed as such already.

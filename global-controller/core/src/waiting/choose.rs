@@ -1,12 +1,12 @@
 //! Of all that a rollout could wait for, what it says: first what nothing gets past, then what comes next on its way.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crds::{GateMode, Revision};
 
 use super::{MemberTrouble, WaitingOn};
 use crate::claims::Footing;
-use crate::plan::{Order, order};
+use crate::plan::order;
 use crate::returns::Returns;
 use crate::tally::Tally;
 use crate::{Clock, Desired, Millis, Observations, Reachability, Rollout, RolloutState, Run, Stage};
@@ -51,7 +51,7 @@ pub fn waiting_on(
         return Some(WaitingOn::Paused { remaining_millis: remaining(&run.stage, now) });
     }
     if state.plan.members.is_empty() {
-        return Some(left_out(state, rollout, observations).unwrap_or(WaitingOn::EmptyPlan));
+        return Some(left_out(rollout, observations).unwrap_or(WaitingOn::EmptyPlan));
     }
     let wait = stopped_by_members(run, &tally).or_else(|| on_the_way(run, tally, observations, now));
     Some(wait.unwrap_or(WaitingOn::Decision))
@@ -98,7 +98,7 @@ fn catch_up(
         return Some(WaitingOn::CatchUpHeld { failures, allowed, members, pending: pending.len() });
     }
     if pending.is_empty() {
-        return left_out(state, rollout, observations);
+        return left_out(rollout, observations);
     }
     let begun: BTreeSet<&str> = state.begun().iter().map(String::as_str).collect();
     let silent = |name: &str| observations.reachability(name) == Reachability::Unreachable;
@@ -141,7 +141,7 @@ fn quarantined(state: &RolloutState, revision: &Revision, observations: &Observa
 
 fn before_start(state: &RolloutState, rollout: &Rollout, observations: &Observations<'_>) -> WaitingOn {
     let order = order(rollout, observations.members);
-    let holders = contested(state, rollout, &order, observations);
+    let holders = Footing::of(rollout, &order.members, observations.claims).contested;
     let held: usize = holders.values().map(Vec::len).sum();
     // What has started once goes on without those that others hold, as long as anybody is left.
     let conflicted = held > 0 && (state.header.runs_started == 0 || held == order.members.len());
@@ -158,19 +158,10 @@ fn before_start(state: &RolloutState, rollout: &Rollout, observations: &Observat
     }
 }
 
-/// Members that the rollout means and others have claims on, by the others' names.
-fn contested(
-    state: &RolloutState,
-    rollout: &Rollout,
-    order: &Order,
-    observations: &Observations<'_>,
-) -> BTreeMap<String, Vec<String>> {
-    Footing::of(state, rollout, &order.members, observations.claims).contested
-}
-
 /// Members that are left out although they are meant.
-fn left_out(state: &RolloutState, rollout: &Rollout, observations: &Observations<'_>) -> Option<WaitingOn> {
-    let holders = contested(state, rollout, &order(rollout, observations.members), observations);
+fn left_out(rollout: &Rollout, observations: &Observations<'_>) -> Option<WaitingOn> {
+    let members = order(rollout, observations.members).members;
+    let holders = Footing::of(rollout, &members, observations.claims).contested;
     (!holders.is_empty()).then_some(WaitingOn::Conflicted { holders })
 }
 
