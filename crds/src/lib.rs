@@ -9,6 +9,7 @@
 // One `printcolumn` a column is how `kube` wants them.
 #![allow(clippy::duplicated_attributes)]
 
+mod action;
 mod assignment;
 mod crd;
 mod deadline;
@@ -23,6 +24,7 @@ mod status;
 mod time;
 pub mod yaml;
 
+pub use action::{ActedRollout, ActionKind, ActionOutcome, RolloutAction, RolloutActionSpec, RolloutActionStatus};
 pub use assignment::{
     AssignedRollout, AssignedWorkload, Fence, Intent, Outcome, Previous, RolloutAssignment, RolloutAssignmentSpec,
     RolloutAssignmentStatus, WorkloadObservation,
@@ -35,8 +37,8 @@ pub use names::*;
 pub use payload::{Revision, WorkloadKind, WorkloadPayload, images_hash};
 pub use report::{AgentInfo, AssignmentEvent, Heartbeat, Heartbeats, Leader, Register, Report, Reports};
 pub use rollout::{
-    Canary, ClusterScopeRollout, ClusterScopeRolloutSpec, FailureTolerance, Rollback, RollbackMode, RollbackScope,
-    RolloutStrategy, Step,
+    Approval, Canary, ClusterScopeRollout, ClusterScopeRolloutSpec, FailureTolerance, Rollback, RollbackMode,
+    RollbackScope, RolloutStrategy, Step,
 };
 pub use selector::{ClusterSelector, SelectorOperator, SelectorRequirement};
 pub use status::{

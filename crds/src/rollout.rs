@@ -188,6 +188,17 @@ pub struct Step {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 2_592_000))]
     pub pause: Option<i64>,
+    /// Required: after the pause the step waits until a person approves it (RolloutAction Approve). Default: it goes on by
+    /// itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Approval>,
+}
+
+/// Whether a step waits for a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Approval {
+    /// It does.
+    Required,
 }
 
 fn default_max_concurrency() -> IntOrPercent {

@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Revision;
+use crate::{Approval, Revision};
 
 /// Where the rollout stands. Bounded in size: the state of every member is served by the controller over HTTP.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -30,6 +30,9 @@ pub struct ClusterScopeRolloutStatus {
     #[serde(default)]
     #[schemars(length(max = 16))]
     pub step_summary: String,
+    /// Required: the current step goes on only when a person approves it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Approval>,
     /// Percent of the members that the current step may update.
     #[serde(default)]
     pub weight: i32,
@@ -46,7 +49,8 @@ pub struct ClusterScopeRolloutStatus {
     /// Hash of the payload of the last run that succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accepted_revision: Option<Revision>,
-    /// Hashes of payloads that were rolled back, at most 64, the latest last. This rollout never rolls them out again.
+    /// Hashes of payloads that were rolled back, at most 64, the latest last. This rollout rolls none of them out again
+    /// unless a person retries it (RolloutAction Retry).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
     pub quarantined_revisions: Vec<Revision>,
@@ -81,7 +85,7 @@ pub enum Phase {
     Paused,
     /// It does not go on by itself; waitingOn says why.
     Holding,
-    /// Too many members failed: every touched member goes back to what it ran before.
+    /// Too many members failed, or a person aborted the run: every touched member goes back to what it ran before.
     RollingBack,
     /// Every touched member whose agent is heard runs what it ran before, and is as healthy as then.
     RolledBack,

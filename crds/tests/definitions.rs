@@ -85,7 +85,12 @@ fn the_definitions_are_cluster_scoped_with_a_status_subresource_and_short_names(
             (spec.names.kind, spec.names.short_names.unwrap_or_default().join(","), has_status)
         })
         .collect();
-    let expected = [("ClusterScopeRollout", "csro"), ("MemberCluster", "mc"), ("RolloutAssignment", "roas")];
+    let expected = [
+        ("ClusterScopeRollout", "csro"),
+        ("MemberCluster", "mc"),
+        ("RolloutAction", "ra"),
+        ("RolloutAssignment", "roas"),
+    ];
     assert_eq!(found, expected.map(|(kind, short)| (kind.to_owned(), short.to_owned(), true)));
 }
 
@@ -144,4 +149,12 @@ fn semantics_01_kind_namespace_and_name_of_the_workload_are_immutable() {
         let rules = node["x-kubernetes-validations"].as_array().cloned().unwrap_or_default();
         assert!(rules.iter().any(|rule| rule["rule"] == "self == oldSelf"), "{field}: {rules:?}");
     }
+}
+
+#[test]
+fn semantics_44_an_action_is_immutable_and_says_why() {
+    let (_, node) = nodes().into_iter().find(|(path, _)| path == "rolloutactions.yaml: spec").unwrap();
+    let rules = node["x-kubernetes-validations"].as_array().cloned().unwrap_or_default();
+    assert!(rules.iter().any(|rule| rule["rule"] == "self == oldSelf"), "{rules:?}");
+    assert!(rules.iter().any(|rule| rule["fieldPath"] == ".why"), "{rules:?}");
 }

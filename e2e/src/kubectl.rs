@@ -14,11 +14,13 @@ use crate::harness::wait_for;
 /// Longest time that one command may take: `kubectl wait` included.
 const DEADLINE: Duration = Duration::from_mins(2);
 
-/// kubectl, bound to one cluster.
+/// kubectl or our plugin to it, bound to one cluster.
 #[derive(Clone, Debug)]
 pub struct Kubectl {
     program: PathBuf,
     kubeconfig: PathBuf,
+    /// Folder of what kubectl remembers of the API's resources; the plugin remembers nothing.
+    cache: Option<PathBuf>,
 }
 
 /// What a command printed, and whether it succeeded.
@@ -35,7 +37,14 @@ pub struct Output {
 impl Kubectl {
     /// kubectl at `program`, with the rights of `kubeconfig`.
     pub fn new(program: &Path, kubeconfig: &Path) -> Self {
-        Self { program: program.to_path_buf(), kubeconfig: kubeconfig.to_path_buf() }
+        // It would otherwise be shared with, and stale from, other clusters.
+        let cache = Some(kubeconfig.with_extension("cache"));
+        Self { program: program.to_path_buf(), kubeconfig: kubeconfig.to_path_buf(), cache }
+    }
+
+    /// Our plugin at `program`, for the same cluster with the same rights.
+    pub fn plugin(&self, program: &Path) -> Self {
+        Self { program: program.to_path_buf(), cache: None, ..self.clone() }
     }
 
     /// Runs a command and returns what it printed; that it failed is an answer, not an error.
@@ -47,8 +56,9 @@ impl Kubectl {
     pub async fn run_with_input<S: AsRef<OsStr>>(&self, arguments: &[S], input: &str) -> Result<Output> {
         let mut command = Command::new(&self.program);
         command.arg("--kubeconfig").arg(&self.kubeconfig);
-        // Its cache of the API's resources would otherwise be shared with, and stale from, other clusters.
-        command.arg("--cache-dir").arg(self.kubeconfig.with_extension("cache"));
+        if let Some(cache) = &self.cache {
+            command.arg("--cache-dir").arg(cache);
+        }
         command.args(arguments).env_remove("KUBECONFIG").kill_on_drop(true);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().with_context(|| format!("failed to run \"{}\"", self.program.display()))?;

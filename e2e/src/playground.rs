@@ -62,6 +62,7 @@ struct Fleet {
     folder: Folder,
     progress: Progress,
     kubectl: PathBuf,
+    plugin: PathBuf,
     hub: ControlPlane,
     members: Vec<Member>,
     controllers: Vec<Controller>,
@@ -90,6 +91,7 @@ impl Playground {
         let members = prepare_members(&options, &folder, &assets, &programs, &authority, &controllers)?;
         let fleet = Arc::new(Fleet {
             kubectl: assets.path(Program::Kubectl).to_path_buf(),
+            plugin: programs.plugin.clone(),
             folder,
             progress,
             hub,
@@ -166,6 +168,11 @@ impl Playground {
     /// kubectl as the hub's administrator.
     pub fn kubectl(&self) -> Kubectl {
         self.fleet.hub.kubectl()
+    }
+
+    /// `kubectl clusterrollout` as the hub's administrator.
+    pub fn plugin(&self) -> Kubectl {
+        self.fleet.hub.kubectl().plugin(&self.fleet.plugin)
     }
 
     /// Names of the members, in order.

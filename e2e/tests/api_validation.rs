@@ -54,6 +54,7 @@ const REFUSALS: &[(&str, &str, &str, &[&str])] = &[
     ("no steps", "[{setWeight: 10, pause: 5}, {setWeight: 50}]", "[]", &["canary.steps", "at least 1 item"]),
     ("steps left out", "steps: [{setWeight: 10, pause: 5}, {setWeight: 50}]", "", &["canary.steps", "Required"]),
     ("an empty image", "\"registry.example.com/checkout:v2\"", "\"\"", &["workload.images.app", "at least 1 char"]),
+    ("an approval by chance", "setWeight: 50", "setWeight: 50, approval: Perhaps", &["steps[1].approval", "supported"]),
     ("no images", "{app: \"registry.example.com/checkout:v2\"}", "{}", &["workload.images", "at least 1"]),
     ("neither targets nor selector", "targetClusters: [east, west]", "", &["spec.targetClusters", "clusterSelector"]),
     ("an empty list of targets", "[east, west]", "[]", &["spec.targetClusters", "at least one member"]),
@@ -109,6 +110,31 @@ async fn semantics_01_the_workload_that_a_rollout_is_about_is_immutable() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn semantics_44_an_action_is_immutable_and_an_abort_says_why() {
+    let folder = TestFolder::new("immutable-action").unwrap();
+    let hub = hub(&folder).await;
+    let action = |kind: &str, why: &str| {
+        format!(
+            "apiVersion: rollout.example.com/v1alpha1
+kind: RolloutAction
+metadata: {{name: one}}
+spec: {{rollout: {{name: good, uid: u}}, run: 1, step: 1, revision: r, action: {kind}, who: alice{why}}}
+"
+        )
+    };
+    assert_refused("no reason", &hub.kubectl().apply(&action("Abort", "")).await.unwrap(), &["spec.why", "say why"]);
+    assert_refused("an unknown action", &hub.kubectl().apply(&action("Go", "")).await.unwrap(), &["spec.action"]);
+    assert_accepted(&hub.kubectl().apply(&action("Approve", "")).await.unwrap());
+    let output = hub.kubectl().apply(&action("Abort", ", why: no")).await.unwrap();
+    assert_refused("another action", &output, &["spec", "immutable"]);
+    let table = hub.kubectl().ok(&["get", "ra"]).await.unwrap();
+    for column in ["NAME", "ROLLOUT", "ACTION", "RUN", "STEP", "WHO", "OUTCOME", "AGE"] {
+        assert!(table.lines().next().unwrap().contains(column), "no column {column}:\n{table}");
+    }
+    hub.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn semantics_03_the_source_fragment_is_accepted_with_and_without_a_workload() {
     let folder = TestFolder::new("fragment").unwrap();
     let hub = hub(&folder).await;
@@ -137,7 +163,7 @@ async fn kubectl_explain_tells_what_each_field_means() {
         assert!(steps.contains(words), "no \"{words}\" in:\n{steps}");
     }
     // Every field is documented, not only every type.
-    for resource in ["csro", "mc"] {
+    for resource in ["csro", "mc", "ra"] {
         for part in ["spec", "status"] {
             let path = format!("{resource}.{part}");
             let text = explain(&hub, &path).await;
@@ -153,7 +179,7 @@ async fn hub(folder: &TestFolder) -> ControlPlane {
     let output = hub.kubectl().run(&["apply", "--server-side", "-f", &crds]).await.unwrap();
     assert!(output.success, "the CRDs were refused: {}", output.stderr);
     assert!(!output.stderr.to_lowercase().contains("warning"), "the API server warns: {}", output.stderr);
-    hub.kubectl().await_resources(&["csro", "mc", "roas"]).await.unwrap();
+    hub.kubectl().await_resources(&["csro", "mc", "ra", "roas"]).await.unwrap();
     hub
 }
 

@@ -1,5 +1,6 @@
-//! The hub's objects, in memory: every `ClusterScopeRollout` and `MemberCluster`.
+//! The hub's objects, in memory: every `ClusterScopeRollout`, `MemberCluster` and `RolloutAction`.
 
+pub(crate) mod actions;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -10,6 +11,7 @@ use crds::{ClusterScopeRollout, FINALIZER, MemberCluster};
 use rollout_core::{Desired, Problem, Rollout, Target, validate};
 use tokio::time::Instant;
 
+use actions::Actions;
 pub(crate) use watch::run as follow;
 
 /// A hub that was not heard for this long may have news that would forbid the next step (SEMANTICS 40).
@@ -22,8 +24,10 @@ pub(crate) struct HubCache {
     members: BTreeMap<String, Arc<MemberCluster>>,
     /// uid to name.
     names: BTreeMap<String, String>,
+    actions: Actions,
     rollouts_heard: Heard,
     members_heard: Heard,
+    actions_heard: Heard,
     /// When this replica last began to lead.
     term_began: Option<Instant>,
 }
@@ -38,14 +42,18 @@ struct Heard {
 }
 
 impl HubCache {
-    /// Whether both lists were read completely at least once.
-    pub fn is_complete(&self) -> bool {
-        [self.rollouts_heard, self.members_heard].iter().all(|heard| heard.listed.is_some())
+    fn heard(&self) -> [Heard; 3] {
+        [self.rollouts_heard, self.members_heard, self.actions_heard]
     }
 
-    /// Whether both watches were heard lately, and both lists read since this replica began to lead.
+    /// Whether all lists were read completely at least once.
+    pub fn is_complete(&self) -> bool {
+        self.heard().iter().all(|heard| heard.listed.is_some())
+    }
+
+    /// Whether all watches were heard lately, and all lists read since this replica began to lead.
     pub fn is_fresh(&self, now: Instant) -> bool {
-        [self.rollouts_heard, self.members_heard].iter().all(|heard| {
+        self.heard().iter().all(|heard| {
             heard.at.is_some_and(|at| now.duration_since(at) < FRESH_FOR)
                 && self.term_began.is_none_or(|began| heard.listed.is_some_and(|listed| listed >= began))
         })
@@ -53,7 +61,8 @@ impl HubCache {
 
     /// When it stops being fresh unless something is heard.
     pub fn fresh_until(&self) -> Option<Instant> {
-        Some(self.rollouts_heard.at?.min(self.members_heard.at?) + FRESH_FOR)
+        let oldest: Option<Vec<Instant>> = self.heard().iter().map(|heard| heard.at).collect();
+        Some(oldest?.into_iter().min()? + FRESH_FOR)
     }
 
     pub fn begin_term(&mut self, now: Instant) {
@@ -71,6 +80,11 @@ impl HubCache {
     /// Uids of all rollouts.
     pub fn uids(&self) -> impl Iterator<Item = &String> {
         self.names.keys()
+    }
+
+    /// What people do to runs.
+    pub fn actions(&self) -> &Actions {
+        &self.actions
     }
 
     pub fn members(&self) -> impl Iterator<Item = (&String, &Arc<MemberCluster>)> {
@@ -127,7 +141,7 @@ mod tests {
 
     fn heard_at(listed: Instant, at: Instant) -> HubCache {
         let heard = Heard { listed: Some(listed), at: Some(at) };
-        HubCache { rollouts_heard: heard, members_heard: heard, ..HubCache::default() }
+        HubCache { rollouts_heard: heard, members_heard: heard, actions_heard: heard, ..HubCache::default() }
     }
 
     #[test]
@@ -148,8 +162,9 @@ mod tests {
         cache.begin_term(at(10));
         assert!(!cache.is_fresh(at(10)), "what the watch said before may be old news");
         cache.rollouts_heard.listed = Some(at(11));
-        assert!(!cache.is_fresh(at(11)), "only one of the two lists is new");
         cache.members_heard = Heard { listed: Some(at(11)), at: Some(at(11)) };
+        assert!(!cache.is_fresh(at(11)), "an abort may be on the list that is missing");
+        cache.actions_heard = Heard { listed: Some(at(11)), at: Some(at(11)) };
         assert!(cache.is_fresh(at(12)));
     }
 }

@@ -1,5 +1,7 @@
-//! Writes to the hub what the store has committed: status, finalizer and label, and Events for people.
+//! Writes to the hub what the store has committed: status, finalizer and label, what became of actions, and Events for
+//! people.
 
+mod actions;
 mod events;
 mod members;
 mod rollouts;
@@ -9,13 +11,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use kube::Client;
+use kube::{Client, ResourceExt as _};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use events::run as events;
 
 use crate::bus::{Dirty, Subscription};
+use crate::hub::actions::is_settled;
 use crate::world::World;
 
 /// Changes that come together are written together: ten reports in a row make one patch.
@@ -38,6 +41,8 @@ enum Object {
     Rollout(String),
     /// A member, by name.
     Member(String),
+    /// What a person did to a run, by name.
+    Action(String),
 }
 
 /// Publishes while this replica leads.
@@ -75,6 +80,9 @@ impl Publisher<'_> {
             }
             let objects = self.concerned(dirty, resync, now);
             self.publish(objects).await;
+            if resync {
+                actions::retire(self.world, &self.client).await;
+            }
         }
     }
 
@@ -88,6 +96,11 @@ impl Publisher<'_> {
         // Whether a member is heard shows in every rollout that has it.
         if all || !members.is_empty() {
             objects.extend(hub.uids().cloned().map(Object::Rollout));
+        }
+        let acted: Vec<String> = if all { hub.actions().rollouts().cloned().collect() } else { Vec::new() };
+        for uid in rollouts.iter().chain(&acted) {
+            let open = hub.actions().of(uid).filter(|action| !is_settled(action));
+            objects.extend(open.map(|action| Object::Action(action.name_any())));
         }
         objects.extend(rollouts.into_iter().chain(claimants).map(Object::Rollout));
         let members = if all { hub.members().map(|(name, _)| name.clone()).collect() } else { members };
@@ -104,6 +117,7 @@ impl Publisher<'_> {
                 match &object {
                     Object::Rollout(uid) => rollouts::publish(world, client, uid, facts).await,
                     Object::Member(name) => members::publish(world, client, name).await,
+                    Object::Action(name) => actions::publish(world, client, name).await,
                 }
             };
             let result = match tokio::time::timeout(DEADLINE, write).await {

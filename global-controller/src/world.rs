@@ -211,11 +211,12 @@ impl World {
         members: &BTreeMap<String, MemberFacts>,
         look: impl FnOnce(&Known, Desired<'_>, &Observations<'_>) -> T,
     ) -> T {
-        let (name, wanted, hub_fresh) = {
+        let (name, wanted, actions, hub_fresh) = {
             let hub = self.hub();
             let object = hub.rollout_by_uid(uid);
             let name = object.and_then(|object| object.metadata.name.clone());
-            (name, object.map_or(Wanted::Deleted { generation: 0 }, Wanted::of), hub.is_fresh(Instant::now()))
+            let wanted = object.map_or(Wanted::Deleted { generation: 0 }, Wanted::of);
+            (name, wanted, hub.actions().open(uid), hub.is_fresh(Instant::now()))
         };
         let (stored, assigned, reported, held) = {
             let mirror = self.mirror();
@@ -240,6 +241,7 @@ impl World {
             assignments: &assigned,
             reports: &reported,
             claims: &claims,
+            actions: &actions,
             gates: self.settings().gates,
             hub_fresh,
             judging_since: self.judging_since.load(Ordering::Relaxed),

@@ -22,8 +22,17 @@ pub(super) const NAMESPACE: &str = "rollout-system";
 const TOKEN_LIFE: Duration = Duration::from_hours(10);
 /// Deadline of one `helm template`.
 const HELM_DEADLINE: Duration = Duration::from_mins(1);
-/// Kinds that give rights; the others run what the playground starts as plain processes.
-const RIGHTS: [&str; 6] = ["Namespace", "ServiceAccount", "Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"];
+/// Kinds that give rights or ask for them; the others run what the playground starts as plain processes.
+const RIGHTS: [&str; 8] = [
+    "Namespace",
+    "ServiceAccount",
+    "Role",
+    "ClusterRole",
+    "RoleBinding",
+    "ClusterRoleBinding",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
+];
 
 /// Rights from both charts.
 #[derive(Debug)]

@@ -28,7 +28,7 @@ pub(super) async fn fill_hub(
     controllers: &[Controller],
 ) -> Result<()> {
     let kubectl = hub.kubectl();
-    let definitions = ["clusterscoperollouts", "memberclusters"];
+    let definitions = ["clusterscoperollouts", "memberclusters", "rolloutactions"];
     kubectl.apply_server_side(&format!("{}{}", custom_resources(&definitions)?, charts.hub.manifests)).await?;
     kubectl.await_resources(&definitions).await?;
     let mut objects = String::new();

@@ -1,4 +1,4 @@
-//! Builds the controller and the agent from this workspace.
+//! Builds the controller, the agent and the kubectl plugin from this workspace.
 
 use std::path::{Path, PathBuf};
 
@@ -15,9 +15,10 @@ use crate::repository;
 pub(super) struct Programs {
     pub(super) controller: PathBuf,
     pub(super) agent: PathBuf,
+    pub(super) plugin: PathBuf,
 }
 
-/// Builds both, in the release profile; when nothing changed, cargo only says where they are. The whole workspace is
+/// Builds them, in the release profile; when nothing changed, cargo only says where they are. The whole workspace is
 /// named, as in the Makefile: features are unified over what is named, and another choice would be another build of
 /// half the dependencies.
 pub(super) async fn build(logs: &Path, progress: &Progress) -> Result<Programs> {
@@ -32,7 +33,11 @@ pub(super) async fn build(logs: &Path, progress: &Progress) -> Result<Programs> 
     let took = run_build(&launch, &log, "global-controller and cluster-agent", progress).await?;
     let text = std::fs::read_to_string(&log).with_context(|| format!("failed to read \"{}\"", log.display()))?;
     progress.line(format!("built global-controller and cluster-agent in {}", human(took)));
-    Ok(Programs { controller: executable(&text, "global-controller")?, agent: executable(&text, "cluster-agent")? })
+    Ok(Programs {
+        controller: executable(&text, "global-controller")?,
+        agent: executable(&text, "cluster-agent")?,
+        plugin: executable(&text, "kubectl-clusterrollout")?,
+    })
 }
 
 /// Path of a program in cargo's own account of what it built.

@@ -1,6 +1,7 @@
 //! One decision: a pure function from (state, what is desired, what is observed, now) to the next state and
 //! the commands that bring it about.
 
+mod actions;
 mod advance;
 mod catch_up;
 mod change;
@@ -137,6 +138,7 @@ pub enum EventKind {
 /// commands, and `more` is false. While `more` is true that holds for the last of the decisions.
 pub fn decide(state: &RolloutState, desired: Desired<'_>, observations: &Observations<'_>, now: Millis) -> Decision {
     let mut change = Change::new(state, observations, now);
+    actions::take_up(&mut change, desired);
     match desired {
         Desired::Deleted { .. } => {
             deletion::proceed(&mut change);
@@ -151,6 +153,7 @@ pub fn decide(state: &RolloutState, desired: Desired<'_>, observations: &Observa
             let order = order(rollout, observations.members);
             run::follow(&mut change, rollout, &order);
             watch(&mut change);
+            actions::try_again(&mut change, rollout);
             advance::proceed(&mut change, rollout);
             catch_up::proceed(&mut change, rollout);
             membership::withdraw_leavers(&mut change);
@@ -159,6 +162,7 @@ pub fn decide(state: &RolloutState, desired: Desired<'_>, observations: &Observa
             forward::assign(&mut change, rollout);
         }
     }
+    actions::refuse_approvals(&mut change, desired);
     change.finish(state, desired)
 }
 

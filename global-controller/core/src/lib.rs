@@ -10,6 +10,7 @@
 //! give the same decisions, byte for byte. The driver commits a decision's state and its assignments in one
 //! transaction and only then lets anybody hear of them.
 
+mod actions;
 mod claims;
 mod decide;
 mod lint;
@@ -25,6 +26,7 @@ mod waiting;
 mod waves;
 mod words;
 
+pub use actions::{ActionFacts, Handled, HandledAction};
 pub use claims::{Claim, ClaimTable, Claims, Contender, Target, TargetError, claim_of, targets, wanted_by_older};
 pub use decide::{Command, Decision, Desired, Event, EventKind, MAX_MEMBERS_PER_DECISION, decide};
 pub use lint::{lint, lint_orders};

@@ -52,19 +52,23 @@ fn lint_run(state: &RolloutState, run: &Run, broken: &mut Vec<String>) {
         | Stage::RollingBack
         | Stage::RolledBack
         | Stage::Failed => true,
-        Stage::Pausing(_) => !run.in_last_step(),
+        Stage::Pausing(_) | Stage::AwaitingApproval => !run.in_last_step(),
         Stage::Soaking(_) | Stage::Succeeded => run.in_last_step(),
     };
     require(placed, broken, || format!("{stage:?} in step {} of {}", run.step, run.steps.len()));
     let weights: Vec<Weight> = run.steps.iter().map(|step| step.weight).collect();
     require(weights.is_sorted(), broken, || "weights decrease".to_owned());
     // A deletion takes the assignments away again, wherever the run stands.
-    let settled = matches!(stage, Stage::Pausing(_) | Stage::Soaking(_) | Stage::Succeeded);
+    let settled = matches!(stage, Stage::Pausing(_) | Stage::AwaitingApproval | Stage::Soaking(_) | Stage::Succeeded);
     if settled && !state.header.deleting {
         lint_left_behind(state, run, broken);
     }
-    require(run.is_refused() == state.header.quarantine.contains(&run.revision), broken, || {
-        "too many have failed in a run if and only if its revision is in quarantine".to_owned()
+    let refused = run.is_refused() && !run.gives_way();
+    require(refused == state.header.quarantine.contains(&run.revision), broken, || {
+        "a run was given up, and is not retried, if and only if its revision is in quarantine".to_owned()
+    });
+    require(!run.retry || run.gives_way() || run.stage == Stage::Succeeded || run.goes_forward(), broken, || {
+        format!("a retry of a run that is {stage:?}")
     });
     require(!run.goes_forward() || run.failures <= run.failure_limit || is_manual(run), broken, || {
         format!("{} failed, {} allowed, and the run goes on", run.failures, run.failure_limit)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Claims, Millis};
+use crate::{ActionFacts, Claims, Millis};
 use crds::{GateMode, RolloutAssignment, RolloutAssignmentStatus};
 
 /// Everything outside the state that a decision depends on.
@@ -19,6 +19,8 @@ pub struct Observations<'a> {
     pub reports: &'a BTreeMap<String, RolloutAssignmentStatus>,
     /// Who has claims on what this rollout changes; as new as the state.
     pub claims: &'a Claims,
+    /// What people do to this rollout's runs, as far as its outcome is not on the hub yet, by (created_at, uid).
+    pub actions: &'a [ActionFacts],
     /// What happens at the end of a pause while no metric source is configured.
     pub gates: GateMode,
     /// Whether the hub's watch is alive. While it is silent nothing goes forward.

@@ -1,6 +1,8 @@
 //! A rollout as decisions use it: parsed once, complete, valid.
 
-use crds::{ClusterSelector, FailureTolerance, IntOrPercent, Revision, RollbackMode, RollbackScope, WorkloadPayload};
+use crds::{
+    Approval, ClusterSelector, FailureTolerance, IntOrPercent, Revision, RollbackMode, RollbackScope, WorkloadPayload,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::Millis;
@@ -117,6 +119,9 @@ pub struct Step {
     pub weight: Weight,
     /// Seconds to wait after all members of the step are healthy; 0 goes on at once.
     pub pause_seconds: u32,
+    /// Whether a person has to approve, after the pause, that it goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Approval>,
 }
 
 /// A cumulative share of the members: 1 to 100 percent.

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crds::{IntOrPercent, OnDeadline, Previous, Revision, RolloutAssignmentSpec, WorkloadPayload};
 use serde::{Deserialize, Serialize};
 
+use crate::actions::Handled;
 use crate::{FailureRules, Millis, Step};
 
 /// Version of the records' format. A reader refuses a higher one.
@@ -69,6 +70,9 @@ pub struct Header {
     /// Reason for which the run was last announced to hold, so that each hold is announced once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_for: Option<String>,
+    /// What became of the last actions of people: none is applied twice.
+    #[serde(default, skip_serializing_if = "Handled::is_empty")]
+    pub handled: Handled,
     /// Rollouts that hold members which this one means, as last announced: its runs go on without these members.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub contested_with: BTreeSet<String>,
@@ -124,6 +128,13 @@ pub struct Run {
     /// Whether a person has paused it, as last seen.
     #[serde(default)]
     pub paused: bool,
+    /// The person who has aborted it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aborted_by: Option<String>,
+    /// Whether a person has asked to try again what failed, and that is not done yet. If the run is over and was refused,
+    /// the next one may have the same revision.
+    #[serde(default)]
+    pub retry: bool,
 }
 
 /// Where a run stands within its step.
@@ -134,6 +145,8 @@ pub enum Stage {
     Updating,
     /// All members updated so far were healthy when the pause of the step began.
     Pausing(Clock),
+    /// The pause of the step is over, and a person has to approve that it goes on.
+    AwaitingApproval,
     /// All members of the plan were healthy when the soak began.
     Soaking(Clock),
     /// The run is over: every planned member was healthy at the revision after the soak, had failed within budget, or was
@@ -312,6 +325,7 @@ impl RolloutState {
             deleting: false,
             finalizer_released: false,
             held_for: None,
+            handled: Handled::default(),
             contested_with: BTreeSet::new(),
         };
         Self { header, plan: Plan::default(), members: BTreeMap::new() }
@@ -419,10 +433,25 @@ impl Run {
 
     /// Whether it is on its way through the steps.
     pub fn goes_forward(&self) -> bool {
-        matches!(self.stage, Stage::Updating | Stage::Pausing(_) | Stage::Soaking(_))
+        matches!(self.stage, Stage::Updating | Stage::Pausing(_) | Stage::AwaitingApproval | Stage::Soaking(_))
     }
 
-    /// Whether too many have failed in it, so that its revision is in quarantine.
+    /// Whether the current step waits for a person's approval in the end.
+    pub fn needs_approval(&self) -> bool {
+        self.steps.get(self.step).is_some_and(|step| step.approval.is_some())
+    }
+
+    /// Number of the current step for people, from 1; the implicit last one is counted.
+    pub fn step_number(&self) -> usize {
+        self.step + 1
+    }
+
+    /// Whether it is over and gave the revision up, and a person has asked for another run to it.
+    pub(crate) fn gives_way(&self) -> bool {
+        self.retry && self.is_over() && self.is_refused()
+    }
+
+    /// Whether too many have failed in it or a person aborted it, so that its revision is in quarantine.
     pub fn is_refused(&self) -> bool {
         self.is_rolled_back() || matches!(self.stage, Stage::Finishing | Stage::GivenUp)
     }

@@ -77,6 +77,7 @@ impl View<'_> {
             phase: Some(self.phase()),
             run: run.map_or(0, |run| run.number),
             step: words::count(step),
+            approval: run.and_then(|run| run.steps.get(run.step)?.approval),
             step_summary: run.map_or_else(String::new, |_| format!("{step}/{steps}")),
             weight: run.map_or(0, |run| i32::from(current_weight(run).percent())),
             counts,
@@ -111,15 +112,15 @@ impl View<'_> {
             // Over and still waiting: for members that catch up, or for a deletion that some have not acknowledged.
             (_, Some(Stage::Succeeded)) => Phase::Succeeded,
             (WaitingOn::Paused { .. }, _) => Phase::Paused,
-            (waiting, _) if waiting.holds() => Phase::Holding,
-            (_, Some(Stage::Pausing(_) | Stage::Soaking(_))) => Phase::Verifying,
+            (waiting, _) if waiting.holds() || matches!(waiting, WaitingOn::Approval { .. }) => Phase::Holding,
+            (_, Some(Stage::Pausing(_) | Stage::AwaitingApproval | Stage::Soaking(_))) => Phase::Verifying,
             (_, Some(Stage::Updating | Stage::Finishing | Stage::RollingBack)) => Phase::Progressing,
         }
     }
 
-    /// The run, unless a person wants another revision than it has.
+    /// The run, unless a person wants another revision than it has, or another run.
     fn current_run(&self) -> Option<&Run> {
-        let run = self.state.header.run.as_ref()?;
+        let run = self.state.header.run.as_ref().filter(|run| !run.gives_way())?;
         match self.desired {
             Desired::Present(rollout) => {
                 rollout.payload.as_ref().filter(|payload| payload.revision == run.revision).map(|_| run)

@@ -172,7 +172,7 @@ fn check_steps(steps: &[crds::Step], problems: &mut Problems) -> Vec<Step> {
         );
         before = step.set_weight;
         let pause_seconds = problems.seconds(&format!("{field}[{index}].pause"), step.pause.unwrap_or(0));
-        parsed.extend(weight.ok().map(|weight| Step { weight, pause_seconds }));
+        parsed.extend(weight.ok().map(|weight| Step { weight, pause_seconds, approval: step.approval }));
     }
     parsed
 }

@@ -9,7 +9,7 @@ use crds::{Outcome, Revision};
 
 pub use choose::waiting_on;
 
-use crate::{Millis, Problem, words};
+use crate::{Millis, Problem, Run, words};
 
 /// What a rollout waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,8 +76,8 @@ pub enum WaitingOn {
     },
     /// The hub's watch is silent.
     HubSilent,
-    /// Members took longer than their deadline, and nothing returns by itself; the run holds until they are healthy or the
-    /// payload changes.
+    /// Members took longer than their deadline, and nothing returns by itself; the run holds until they are healthy, the
+    /// payload changes, or a person aborts or retries.
     DeadlinePassed {
         /// They, and what their agents say.
         members: Vec<MemberTrouble>,
@@ -183,6 +183,17 @@ pub enum WaitingOn {
         /// Members updated so far.
         members: usize,
     },
+    /// The pause of a step is over, and a person has to let it go on.
+    Approval {
+        /// Name of the rollout.
+        rollout: String,
+        /// The step, from 1.
+        step: usize,
+        /// All steps, the implicit last one included.
+        steps: usize,
+        /// Members updated so far.
+        members: usize,
+    },
     /// The soak at the end.
     Soak {
         /// Its end.
@@ -208,6 +219,12 @@ pub struct MemberTrouble {
 }
 
 impl WaitingOn {
+    /// What the current step of a run of this rollout waits for when everything but a person lets it go on.
+    pub(crate) fn approval(rollout: &str, run: &Run, members: usize) -> Self {
+        let (step, steps) = (run.step_number(), run.steps.len() + 1);
+        Self::Approval { rollout: rollout.to_owned(), step, steps, members }
+    }
+
     /// A word for programs.
     pub fn reason(&self) -> &'static str {
         match self {
@@ -240,6 +257,7 @@ impl WaitingOn {
             Self::Observation { .. } => "Observation",
             Self::MemberHealth { .. } => "MemberHealth",
             Self::Pause { .. } => "Pause",
+            Self::Approval { .. } => "Approval",
             Self::Soak { .. } => "Soak",
             Self::GateUnconfigured => "GateUnconfigured",
             Self::Decision => "Decision",
@@ -293,6 +311,7 @@ impl WaitingOn {
             | Self::Observation { .. }
             | Self::MemberHealth { .. }
             | Self::Pause { .. }
+            | Self::Approval { .. }
             | Self::Soak { .. }
             | Self::Decision => false,
         }
@@ -302,7 +321,7 @@ impl WaitingOn {
     fn trouble_message(&self) -> Option<String> {
         Some(match self {
             Self::DeadlinePassed { members, deadline_seconds } => format!(
-                "{} not healthy within progressDeadlineSeconds ({}): {}; no further member is touched until then, or until the payload changes",
+                "{} not healthy within progressDeadlineSeconds ({}): {}; no further member is touched until then, until the payload changes, or until a person aborts or retries",
                 words::members(members.len()),
                 words::seconds(*deadline_seconds),
                 troubles(members)
@@ -318,7 +337,7 @@ impl WaitingOn {
                 troubles(members)
             ),
             Self::MemberFailed { members } => format!(
-                "{} unhealthy for 60 s without a break: {}; rollback.mode is Manual, so no further member is touched until then, or until the payload changes",
+                "{} unhealthy for 60 s without a break: {}; rollback.mode is Manual, so no further member is touched until then, until the payload changes, or until a person aborts or retries",
                 words::members(members.len()),
                 troubles(members)
             ),
@@ -384,7 +403,7 @@ impl WaitingOn {
                 words::seconds(left.div_euclid(1000))
             ),
             Self::Quarantined { revision } => format!(
-                "revision {revision} was rolled back and is not rolled out again: set another payload"
+                "revision {revision} was rolled back and is not rolled out again: set another payload, or try it once more: kubectl clusterrollout retry"
             ),
             Self::RollbackFirst { returned, touched } => format!(
                 "the new payload waits until the rollback is over: {returned} of {} back",
@@ -403,12 +422,12 @@ impl WaitingOn {
                 words::list(members)
             ),
             Self::TooManyFailed { failures, allowed, kept, revision } => format!(
-                "{} failed, {allowed} allowed; {} keep revision {revision}, which is not rolled out again: set another payload",
+                "{} failed, {allowed} allowed; {} keep revision {revision}, which is not rolled out again: set another payload, or try it once more: kubectl clusterrollout retry",
                 words::members(*failures),
                 words::members(*kept)
             ),
             Self::CatchUpHeld { failures, allowed, members, pending } => format!(
-                "{} failed, {allowed} allowed: {}; {} not told to run the accepted revision until maxFailures bears it or the payload changes",
+                "{} failed, {allowed} allowed: {}; {} not told to run the accepted revision until maxFailures bears it, the payload changes or a person retries: kubectl clusterrollout retry",
                 words::members(*failures),
                 words::list(members),
                 words::members(*pending)
@@ -431,6 +450,10 @@ impl WaitingOn {
             Self::Pause { until, members } => {
                 format!("{} healthy; the step's pause ends at {}", words::members(*members), words::time(*until))
             }
+            Self::Approval { rollout, step, steps, members } => format!(
+                "{} healthy; step {step} of {steps} goes on when a person approves it: kubectl clusterrollout approve {rollout} --step {step}",
+                words::members(*members)
+            ),
             Self::Soak { until, members } => {
                 format!("{} healthy; the soak ends at {}", words::members(*members), words::time(*until))
             }

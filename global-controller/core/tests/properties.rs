@@ -7,7 +7,7 @@ mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crds::{GateMode, Intent, Outcome};
+use crds::{ActionKind, GateMode, Intent, Outcome};
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::RngSeed;
@@ -56,6 +56,10 @@ enum Happening {
     Wanted(usize),
     /// The other rollouts are gone.
     Released,
+    /// Somebody approves, aborts or retries; the run and the step that they saw are so many before the present ones.
+    Act(ActionKind, i64, i32),
+    /// The hub is told what became of actions.
+    Told,
     /// The clock, in seconds; back, too.
     Pass(i64),
     /// To where the last decision wants to be woken.
@@ -68,9 +72,11 @@ fn name(number: usize) -> String {
 
 /// Non-decreasing weights with pauses, as YAML.
 fn steps() -> impl Strategy<Value = String> {
-    proptest::collection::vec((1..=100, select(vec![0, 0, 30, 300])), 1..5).prop_map(|mut steps| {
-        steps.sort_by_key(|(weight, _)| *weight);
-        let step = |(weight, pause): &(i32, i64)| format!("{{setWeight: {weight}, pause: {pause}}}");
+    let approval = select(vec!["", "", "", ", approval: Required"]);
+    proptest::collection::vec((1..=100, select(vec![0, 0, 30, 300]), approval), 1..5).prop_map(|mut steps| {
+        steps.sort_by_key(|(weight, ..)| *weight);
+        let step =
+            |(weight, pause, approval): &(i32, i64, &str)| format!("{{setWeight: {weight}, pause: {pause}{approval}}}");
         format!("[{}]", steps.iter().map(step).collect::<Vec<_>>().join(", "))
     })
 }
@@ -192,9 +198,23 @@ fn happening(count: usize) -> impl Strategy<Value = Happening> {
         2 => (0..count).prop_map(Claimed),
         1 => (0..count).prop_map(Wanted),
         2 => Just(Released),
+        3 => act(),
+        2 => Just(Told),
         6 => (-20..200_i64).prop_map(Pass),
         6 => Just(Wake),
     ]
+}
+
+fn act() -> impl Strategy<Value = Happening> {
+    let kind = select(vec![
+        ActionKind::Approve,
+        ActionKind::Approve,
+        ActionKind::Approve,
+        ActionKind::Abort,
+        ActionKind::Retry,
+    ]);
+    (kind, select(vec![0, 0, 0, 0, 1]), select(vec![0, 0, 0, 0, 1]))
+        .prop_map(|(kind, runs, steps)| Happening::Act(kind, runs, steps))
 }
 
 /// A world with what must be remembered about it.
@@ -206,11 +226,19 @@ struct Story {
     exempt: BTreeSet<String>,
     /// Reports before the newest.
     older: BTreeMap<String, crds::RolloutAssignmentStatus>,
+    /// When each action was taken up.
+    taken_up: BTreeMap<String, i64>,
 }
 
 impl Story {
     fn new(world: World) -> Self {
-        Self { world, first: BTreeMap::new(), exempt: BTreeSet::new(), older: BTreeMap::new() }
+        Self {
+            world,
+            first: BTreeMap::new(),
+            exempt: BTreeSet::new(),
+            older: BTreeMap::new(),
+            taken_up: BTreeMap::new(),
+        }
     }
 
     fn happen(&mut self, happening: Happening) {
@@ -279,6 +307,14 @@ impl Story {
             }
             Happening::Wanted(_) => {}
             Happening::Released => world.release_of("other"),
+            Happening::Act(kind, runs, steps) if world.state.header.run.is_some() => {
+                world.act_with(kind, |spec| {
+                    spec.run -= runs;
+                    spec.step -= steps;
+                });
+            }
+            Happening::Act(..) => {}
+            Happening::Told => world.publish_outcomes(),
             Happening::Pass(seconds) => world.advance(seconds),
             Happening::Wake => world.now = world.wake_at.unwrap_or(world.now),
         }
@@ -309,6 +345,7 @@ impl Story {
             }
         }
         self.check_returns();
+        self.check_actions();
         let header = &self.world.state.header;
         if header.settled_run == settled {
             assert_eq!(header.accepted_revision, accepted, "accepted without a success");
@@ -373,6 +410,20 @@ impl Story {
         }
     }
 
+    /// Each action is taken up once, and is remembered for as long as the hub has no outcome of it.
+    fn check_actions(&mut self) {
+        let handled = &self.world.state.header.handled;
+        for action in &self.world.actions {
+            let at = handled.get(&action.uid).map(|handled| handled.at);
+            if let Some(at) = at {
+                let first = *self.taken_up.entry(action.uid.clone()).or_insert(at);
+                assert_eq!(first, at, "{action:?} was taken up twice");
+            } else {
+                assert!(!self.taken_up.contains_key(&action.uid), "what became of {action:?} is forgotten");
+            }
+        }
+    }
+
     /// What is recorded as previous state is what the member ran when it was first touched. An agent that finds
     /// the images already there touches nothing, whoever put them there.
     fn check_previous(&mut self) {
@@ -400,6 +451,8 @@ impl Story {
             agent.runs.get_or_insert_with(|| images("v1"));
         }
         world.release_of("other");
+        world.approves = true;
+        world.publish_outcomes();
         world.hub_fresh = true;
         world.gates = GateMode::TimerOnly;
         world.edit(|spec| {
@@ -451,6 +504,7 @@ proptest! {
     #[test]
     fn a_run_with_good_answers_ends_succeeded(spec in spec(9)) {
         let mut world = World::fleet(0, spec.with(|spec| spec.paused = false));
+        world.approves = true;
         for member in (0..9).map(name) {
             world.join(&member, "prod");
         }
@@ -470,6 +524,7 @@ proptest! {
                 spec.rollback = None;
             }
         }));
+        world.approves = true;
         for member in 0..12 {
             world.join(&name(member), "prod");
             world.agents.get_mut(&name(member)).unwrap().cursed = all_bad || bad.contains(&member);
@@ -506,6 +561,7 @@ proptest! {
             spec.tolerance = Some("Strict".to_owned());
             spec.rollback = member_scope.then(|| "{scope: Member}".to_owned());
         }));
+        world.approves = true;
         for member in 0..12 {
             world.join(&name(member), "prod");
             world.agents.get_mut(&name(member)).unwrap().cursed = bad.contains(&member);
@@ -541,6 +597,7 @@ proptest! {
             spec.paused = false;
             spec.rollback = Some("{scope: Member}".to_owned());
         }));
+        world.approves = true;
         for member in 0..12 {
             world.join(&name(member), "prod");
             world.agents.get_mut(&name(member)).unwrap().cursed = bad.contains(&member);

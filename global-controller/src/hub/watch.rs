@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use crds::{ClusterScopeRollout, MemberCluster};
+use crds::{ClusterScopeRollout, MemberCluster, RolloutAction};
 use futures::StreamExt as _;
 use kube::api::{ListParams, WatchEvent, WatchParams};
 use kube::{Api, Client, Resource, ResourceExt};
@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Heard, HubCache, raw_targets};
+use super::{Actions, Heard, HubCache, raw_targets};
 use crate::bus::Change;
 use crate::fault;
 use crate::world::World;
@@ -32,14 +32,16 @@ const PAGE: u32 = 500;
 /// Before the next attempt after a failure: first, and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 
-/// Follows both kinds until told to stop.
+/// Follows all kinds until told to stop.
 pub(crate) async fn run(world: Arc<World>, client: Client, stop: CancellationToken) {
     let rollouts = follow::<ClusterScopeRollout>(&world, Api::all(client.clone()));
-    let members = follow::<MemberCluster>(&world, Api::all(client));
+    let members = follow::<MemberCluster>(&world, Api::all(client.clone()));
+    let actions = follow::<RolloutAction>(&world, Api::all(client));
     tokio::select! {
         () = stop.cancelled() => {}
         () = rollouts => {}
         () = members => {}
+        () = actions => {}
     }
 }
 
@@ -122,6 +124,31 @@ impl Cached for MemberCluster {
 
     fn heard(cache: &mut HubCache) -> &mut Heard {
         &mut cache.members_heard
+    }
+}
+
+impl Cached for RolloutAction {
+    fn replace(cache: &mut HubCache, objects: Vec<Self>) -> Vec<Change> {
+        cache.actions = Actions::default();
+        for object in objects {
+            cache.actions.put(object);
+        }
+        vec![Change::Everything]
+    }
+
+    fn put(cache: &mut HubCache, object: Self) -> Vec<Change> {
+        let uid = object.spec.rollout.uid.clone();
+        cache.actions.put(object);
+        vec![Change::Rollout { uid }]
+    }
+
+    fn remove(cache: &mut HubCache, object: &Self) -> Vec<Change> {
+        cache.actions.remove(&object.name_any());
+        vec![Change::Rollout { uid: object.spec.rollout.uid.clone() }]
+    }
+
+    fn heard(cache: &mut HubCache) -> &mut Heard {
+        &mut cache.actions_heard
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crds::GateMode;
 
-use super::{EventKind, change::Change};
+use super::{EventKind, actions, change::Change};
 use crate::plan::order;
 use crate::waves::{budget, current_weight, flux_limit, wave_end};
 use crate::{Clock, Millis, Rollout, Run, Stage, words};
@@ -47,15 +47,31 @@ fn turn(change: &mut Change<'_>) -> bool {
     let Some(run) = change.active_run() else { return false };
     let last = run.in_last_step();
     let pause_seconds = run.steps.get(run.step).map_or(run.soak_seconds, |step| step.pause_seconds);
-    match run.stage {
+    let stage = run.stage.clone();
+    match stage {
         Stage::Updating if pause_seconds > 0 => start_clock(change, last, pause_seconds, healthy),
-        Stage::Updating => finish_step(change, last, healthy),
+        Stage::Updating => end_pause(change, last, healthy),
         Stage::Pausing(clock) | Stage::Soaking(clock) if is_over(clock, now) && gates == GateMode::TimerOnly => {
-            finish_step(change, last, healthy);
+            end_pause(change, last, healthy);
         }
+        Stage::AwaitingApproval if is_approved(change) => finish_step(change, last, healthy),
         _ => return false,
     }
     true
+}
+
+/// A person may have to let the step go on; one that has done so already has not been too early.
+fn end_pause(change: &mut Change<'_>, last: bool, healthy: usize) {
+    if is_approved(change) {
+        finish_step(change, last, healthy);
+    } else {
+        actions::ask(change);
+    }
+}
+
+fn is_approved(change: &mut Change<'_>) -> bool {
+    let needed = change.active_run().is_some_and(|run| run.needs_approval());
+    !needed || actions::approve_step(change)
 }
 
 fn is_over(clock: Clock, now: Millis) -> bool {
@@ -105,8 +121,9 @@ pub(super) fn begin_step_with(change: &mut Change<'_>, at_least: usize) {
     raise_limits(run, plan.wave_end);
     let may = |limit: usize, what: &str| if limit == 0 { String::new() } else { format!(", {limit} may {what}") };
     let (fail, silent) = (may(run.failure_limit, "fail"), may(run.unreachable_limit, "be unreachable"));
+    let approval = if run.needs_approval() { "; it waits for approval in the end" } else { "" };
     let message = format!(
-        "step {} of {}: {}% are {} of {}, {} new, at most {} in flux{fail}{silent}",
+        "step {} of {}: {}% are {} of {}, {} new, at most {} in flux{fail}{silent}{approval}",
         run.step + 1,
         run.steps.len() + 1,
         weight.percent(),

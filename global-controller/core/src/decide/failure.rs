@@ -51,20 +51,30 @@ fn over_budget(change: &mut Change<'_>) -> Option<String> {
     nobody.then(|| format!("{} failed, and no other was updated", words::members(given_back)))
 }
 
+/// Ends the way forward: the run goes over to `stage`, and its revision into quarantine.
+pub(super) fn give_up(change: &mut Change<'_>, stage: Stage) {
+    let header = &mut change.state.header;
+    let Some(run) = header.run.as_mut() else { return };
+    run.stage = stage;
+    run.retry = false;
+    let revision = run.revision.clone();
+    header.quarantine.retain(|other| *other != revision);
+    header.quarantine.push(revision);
+    let surplus = header.quarantine.len().saturating_sub(state::MAX_QUARANTINED);
+    header.quarantine.drain(..surplus);
+}
+
 /// The revision goes into quarantine, and everybody returns, or with scope `Member` those that fail.
 fn refuse(change: &mut Change<'_>, cause: &str) {
     let Some(run) = change.active_run() else { return };
-    let scope = run.failure_rules.scope;
-    run.stage = match scope {
-        RollbackScope::Fleet => Stage::RollingBack,
-        RollbackScope::Member => Stage::Finishing,
-    };
-    let (number, revision) = (run.number, run.revision.clone());
-    let quarantine = &mut change.state.header.quarantine;
-    quarantine.retain(|other| *other != revision);
-    quarantine.push(revision.clone());
-    let surplus = quarantine.len().saturating_sub(state::MAX_QUARANTINED);
-    quarantine.drain(..surplus);
+    let (number, revision, scope) = (run.number, run.revision.clone(), run.failure_rules.scope);
+    give_up(
+        change,
+        match scope {
+            RollbackScope::Fleet => Stage::RollingBack,
+            RollbackScope::Member => Stage::Finishing,
+        },
+    );
     let (reason, what) = match scope {
         RollbackScope::Fleet => ("RollbackStarted", "every touched member returns to what it ran before"),
         RollbackScope::Member => ("TooManyFailed", "members in flux finish, and those that fail return"),

@@ -56,6 +56,20 @@ pub(super) fn give_back(change: &mut Change<'_>, run: &Run, name: &str, stage: M
     send(change, spec);
 }
 
+/// Writes the order that an updated member has once more, with what stands in it by now: a new fence, and for the agent a
+/// new beginning.
+pub(super) fn repeat(change: &mut Change<'_>, name: &str, standing: Standing) {
+    let Some(assignment) = change.observations.assignments.get(name) else { return };
+    if assignment.spec.intent != Intent::Apply {
+        return;
+    }
+    let mut spec = assignment.spec.clone();
+    spec.fence = Fence::default();
+    standing.write_to(&mut spec);
+    change.record(name).standing = standing;
+    send(change, spec);
+}
+
 fn assignment(
     change: &Change<'_>,
     run: &Run,

@@ -17,7 +17,9 @@ pub(super) fn absorb(change: &mut Change<'_>) {
         let Some(record) = change.state.members.get(&name) else { continue };
         let reachable = change.observations.reachability(&name) == Reachability::Reachable;
         let min_ready_millis = run.failure_rules.min_ready_millis();
-        let ready_millis = if reachable || min_ready_millis == 0 { Some(min_ready_millis) } else { None };
+        // In a rollback nothing comes of it any more, so nobody is woken for it either.
+        let counts = (reachable && run.judges()) || min_ready_millis == 0;
+        let ready_millis = counts.then_some(min_ready_millis);
         let next = next_record(record, (assignment, report), ready_millis, change.now);
         if next == *record || !change.claim(&name) {
             continue;
@@ -44,8 +46,8 @@ pub(super) fn absorb_returns(change: &mut Change<'_>) {
     }
 }
 
-/// `ready_millis` is how long it must be healthy before that counts; none when it is not heard, so that nobody knows how
-/// long it was.
+/// `ready_millis` is how long it must be healthy before that counts; none when it can't come to count: it is not heard, so
+/// that nobody knows how long it was, or the run goes back.
 fn next_record(
     record: &MemberRecord,
     (assignment, report): (&RolloutAssignment, &RolloutAssignmentStatus),

@@ -33,7 +33,10 @@ pub(super) fn follow(change: &mut Change<'_>, rollout: &Rollout, order: &Order) 
 
 fn is_new(change: &Change<'_>, payload: &Payload) -> bool {
     let header = &change.state.header;
-    let other = |run: &Run| run.revision != payload.revision && run.stage != Stage::RollingBack;
+    let other = |run: &Run| {
+        let wanted_anew = run.revision != payload.revision || run.gives_way();
+        wanted_anew && run.stage != Stage::RollingBack
+    };
     header.run.as_ref().is_none_or(other) && !header.quarantine.contains(&payload.revision)
 }
 
@@ -69,6 +72,8 @@ fn start(change: &mut Change<'_>, rollout: &Rollout, payload: &Payload, members:
         caught_up: 0,
         changed_members: false,
         paused: rollout.paused,
+        aborted_by: None,
+        retry: false,
     });
     let message = format!("run {number} brings {total} to revision {}", payload.revision);
     change.announce(EventKind::Normal, "RunStarted", &message);

@@ -2,7 +2,7 @@
 //! as it should be, `Ready` when all is done.
 
 use super::{ConditionFact, View};
-use crate::{Desired, Stage, WaitingOn, words};
+use crate::{Desired, Run, Stage, WaitingOn, words};
 
 pub(super) fn of(view: &View<'_>) -> Vec<ConditionFact> {
     vec![accepted(view), ready(view), reconciling(view), stalled(view), degraded(view), complete(view)]
@@ -52,7 +52,11 @@ fn reconciling(view: &View<'_>) -> ConditionFact {
         Some(waiting) => {
             let idle = matches!(
                 waiting,
-                WaitingOn::NoPayload | WaitingOn::EmptyPlan | WaitingOn::Paused { .. } | WaitingOn::Owed { .. }
+                WaitingOn::NoPayload
+                    | WaitingOn::EmptyPlan
+                    | WaitingOn::Paused { .. }
+                    | WaitingOn::Approval { .. }
+                    | WaitingOn::Owed { .. }
             );
             fact("Reconciling", Some(!idle && !waiting.holds()), waiting.reason(), &waiting.message())
         }
@@ -74,12 +78,12 @@ fn degraded(view: &View<'_>) -> ConditionFact {
     let (number, revision) = (run.number, &run.revision);
     match run.stage {
         Stage::RollingBack => {
-            let text = format!("run {number} to revision {revision} is rolling back");
+            let text = format!("run {number} to revision {revision} is rolling back{}", aborted(run));
             fact("Degraded", Some(true), "RollingBack", &text)
         }
         Stage::RolledBack => {
-            let text = format!("run {number} to revision {revision} was rolled back");
-            fact("Degraded", Some(true), "RolledBack", &text)
+            let text = format!("run {number} to revision {revision} was rolled back{}", aborted(run));
+            fact("Degraded", Some(true), rolled_back(run), &text)
         }
         Stage::Failed => {
             let text = format!("run {number} to revision {revision} was rolled back, and not every member is back");
@@ -114,8 +118,8 @@ fn complete(view: &View<'_>) -> ConditionFact {
         );
     }
     if run.is_rolled_back() {
-        let reason = if run.stage == Stage::Failed { "RollbackIncomplete" } else { "RolledBack" };
-        return fact("Complete", Some(false), reason, &format!("run {} was rolled back", run.number));
+        let reason = if run.stage == Stage::Failed { "RollbackIncomplete" } else { rolled_back(run) };
+        return fact("Complete", Some(false), reason, &format!("run {} was rolled back{}", run.number, aborted(run)));
     }
     let failed = view.state.given_back();
     let pending = view.state.pending();
@@ -143,6 +147,16 @@ fn complete(view: &View<'_>) -> ConditionFact {
     let text =
         format!("run {} changed nothing: {total} ran the images of revision {} already", run.number, run.revision);
     fact("Complete", Some(true), "NothingToDo", &text)
+}
+
+/// How the run ended.
+fn rolled_back(run: &Run) -> &'static str {
+    if run.aborted_by.is_some() { "Aborted" } else { "RolledBack" }
+}
+
+/// ", aborted by alice", or nothing.
+fn aborted(run: &Run) -> String {
+    run.aborted_by.as_ref().map(|who| format!(", aborted by {who}")).unwrap_or_default()
 }
 
 fn fact(kind: &'static str, status: Option<bool>, reason: &str, message: &str) -> ConditionFact {

@@ -37,7 +37,8 @@ pub fn waiting_on(
     if state.header.quarantine.contains(&payload.revision) && !finishes {
         return Some(quarantined(state, &payload.revision, observations, now));
     }
-    let Some(run) = state.header.run.as_ref().filter(|run| run.revision == payload.revision) else {
+    let meant = |run: &&Run| run.revision == payload.revision && !run.gives_way();
+    let Some(run) = state.header.run.as_ref().filter(meant) else {
         return Some(before_start(state, rollout, observations));
     };
     let tally = Tally::of(state, observations, now);
@@ -53,7 +54,8 @@ pub fn waiting_on(
     if state.plan.members.is_empty() {
         return Some(left_out(rollout, observations).unwrap_or(WaitingOn::EmptyPlan));
     }
-    let wait = stopped_by_members(run, &tally).or_else(|| on_the_way(run, tally, observations, now));
+    let name = &state.header.name;
+    let wait = stopped_by_members(run, &tally).or_else(|| on_the_way(name, run, tally, observations, now));
     Some(wait.unwrap_or(WaitingOn::Decision))
 }
 
@@ -196,7 +198,7 @@ fn stopped_by_members(run: &Run, tally: &Tally) -> Option<WaitingOn> {
 }
 
 /// What a run without troubles waits for.
-fn on_the_way(run: &Run, tally: Tally, observations: &Observations<'_>, now: Millis) -> Option<WaitingOn> {
+fn on_the_way(name: &str, run: &Run, tally: Tally, observations: &Observations<'_>, now: Millis) -> Option<WaitingOn> {
     let members = tally.assigned;
     let clock = match run.stage {
         Stage::Pausing(Clock::Running { ends_at }) | Stage::Soaking(Clock::Running { ends_at }) => Some(ends_at),
@@ -212,7 +214,9 @@ fn on_the_way(run: &Run, tally: Tally, observations: &Observations<'_>, now: Mil
     let unreachable =
         (nobody_left && !silent.is_empty()).then_some(WaitingOn::MemberUnreachable { members: silent, allowed });
     let over = clock.is_some() && observations.gates == GateMode::Hold;
-    under_way(run, tally, observations).or(unreachable).or_else(|| over.then_some(WaitingOn::GateUnconfigured))
+    let gate = over.then_some(WaitingOn::GateUnconfigured);
+    let approval = (run.stage == Stage::AwaitingApproval).then(|| WaitingOn::approval(name, run, members));
+    under_way(run, tally, observations).or(unreachable).or(gate).or(approval)
 }
 
 /// Whom a run, or a catch-up after it, waits for.

@@ -26,7 +26,7 @@ fn semantics_35_later_joiners_get_the_accepted_revision_one_wave_at_a_time() {
     assert_eq!(
         world.decide(),
         [
-            "Normal CatchUpStarted: run 1: 2 members joined later and get the accepted revision v2: m05, m06",
+            "Normal CatchUpStarted: run 1: 2 members left to get the accepted revision v2: m05, m06",
             "Observe m05: run 1 v2",
             "Observe m06: run 1 v2",
         ]
@@ -53,7 +53,7 @@ fn semantics_35_over_budget_the_catch_up_holds_and_the_fleet_stays() {
     assert_eq!((world.phase(), world.reason()), (Phase::Succeeded, "CatchUpHeld"));
     assert_eq!(
         world.message(),
-        "1 member failed, 0 allowed: m05; 1 member not told to run the accepted revision until maxFailures bears it or the payload changes"
+        "1 member failed, 0 allowed: m05; 1 member not told to run the accepted revision until maxFailures bears it, the payload changes or a person retries: kubectl clusterrollout retry"
     );
     let run = |world: &World, member: &str| world.agents[member].runs.clone();
     assert_eq!((run(&world, "m05"), run(&world, "m07")), (Some(images("v1")), Some(images("v1"))));

@@ -277,7 +277,7 @@ fn semantics_32_manual_nothing_returns_and_the_run_holds() {
     assert_eq!(
         world.decide(),
         [
-            "Warning MemberFailed: 1 member unhealthy for 60 s without a break: m01 (Progressing: crash loop); rollback.mode is Manual, so no further member is touched until then, or until the payload changes"
+            "Warning MemberFailed: 1 member unhealthy for 60 s without a break: m01 (Progressing: crash loop); rollback.mode is Manual, so no further member is touched until then, until the payload changes, or until a person aborts or retries"
         ]
     );
     assert_eq!((world.summary().status.phase, world.wake_at), (Some(Phase::Holding), None));

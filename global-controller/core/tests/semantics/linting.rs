@@ -95,7 +95,7 @@ fn a_damaged_member_is_found() {
 
 #[test]
 fn a_damaged_rollback_is_found() {
-    let quarantine = "too many have failed in a run if and only if its revision is in quarantine";
+    let quarantine = "a run was given up, and is not retried, if and only if its revision is in quarantine";
     assert_eq!(
         findings(|state| state.header.quarantine.push(state.header.run.as_ref().unwrap().revision.clone())),
         [quarantine]

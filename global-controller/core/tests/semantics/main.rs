@@ -5,6 +5,8 @@
 #[path = "../world/mod.rs"]
 mod world;
 
+mod actions;
+mod approval;
 mod budgets;
 mod catch_up;
 mod claims;

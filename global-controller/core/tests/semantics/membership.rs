@@ -46,7 +46,7 @@ fn semantics_35_none_joins_after_the_last_step_began_and_after_the_success_they_
     assert_eq!(
         world.rest(),
         [
-            "Normal CatchUpStarted: run 1: 1 member joined later and get the accepted revision v2: m09",
+            "Normal CatchUpStarted: run 1: 1 member left to get the accepted revision v2: m09",
             "Observe m09: run 1 v2",
             "Apply m09: run 1 v2 over v1, previous v1",
         ]

@@ -30,7 +30,7 @@ fn semantics_29_with_scope_member_those_in_flux_finish_those_that_fail_return_an
         world.decide(),
         [
             "Warning Failed: run 1: 1 member failed, 0 allowed; 2 members healthy and keep revision bad, which is not rolled out again",
-            "Warning TooManyFailed: 1 member failed, 0 allowed; 2 members keep revision bad, which is not rolled out again: set another payload",
+            "Warning TooManyFailed: 1 member failed, 0 allowed; 2 members keep revision bad, which is not rolled out again: set another payload, or try it once more: kubectl clusterrollout retry",
         ]
     );
     assert_eq!((world.phase(), world.decide()), (Phase::Failed, vec![]));

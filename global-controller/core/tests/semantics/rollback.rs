@@ -54,7 +54,9 @@ fn semantics_29_over_budget_every_touched_member_returns_to_its_own_previous_sta
     }
     assert_eq!(
         world.decide(),
-        ["Warning Quarantined: revision bad was rolled back and is not rolled out again: set another payload"]
+        [
+            "Warning Quarantined: revision bad was rolled back and is not rolled out again: set another payload, or try it once more: kubectl clusterrollout retry"
+        ]
     );
     assert_eq!(world.rest(), [""; 0]);
     let status = world.summary().status;
@@ -134,7 +136,9 @@ fn semantics_29_a_quarantined_revision_is_never_rolled_out_again() {
     world.edit(|spec| spec.image = Some("bad".to_owned()));
     assert_eq!(
         world.finish(),
-        ["Warning Quarantined: revision bad was rolled back and is not rolled out again: set another payload"]
+        [
+            "Warning Quarantined: revision bad was rolled back and is not rolled out again: set another payload, or try it once more: kubectl clusterrollout retry"
+        ]
     );
     assert_eq!((world.phase(), world.reason()), (Phase::Pending, "Quarantined"));
     world.edit(|spec| spec.image = Some("v3".to_owned()));

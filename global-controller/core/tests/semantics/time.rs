@@ -56,7 +56,7 @@ fn semantics_32_manual_a_member_past_its_deadline_holds_the_run_until_it_is_heal
     assert_eq!(
         world.decide(),
         [
-            "Warning DeadlinePassed: 1 member not healthy within progressDeadlineSeconds (30 s): m1 (Progressing: 1 of 2 pods); no further member is touched until then, or until the payload changes"
+            "Warning DeadlinePassed: 1 member not healthy within progressDeadlineSeconds (30 s): m1 (Progressing: 1 of 2 pods); no further member is touched until then, until the payload changes, or until a person aborts or retries"
         ]
     );
     assert_eq!(world.decide(), [""; 0], "announced once");

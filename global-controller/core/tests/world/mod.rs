@@ -5,6 +5,7 @@
 // Each test crate uses its own part of this.
 #![allow(dead_code)]
 
+mod actions;
 mod agent;
 mod check;
 pub mod claims;
@@ -15,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crds::{Fence, GateMode, RolloutAssignment, RolloutAssignmentStatus};
 use rollout_core::{
-    Claims, Command, Decision, Desired, MemberFacts, Millis, Observations, Problem, Reachability, Rollout,
+    ActionFacts, Claims, Command, Decision, Desired, MemberFacts, Millis, Observations, Problem, Reachability, Rollout,
     RolloutState, Summary, WaitingOn, decide, summarize, waiting_on,
 };
 
@@ -41,6 +42,11 @@ pub struct World {
     pub state: RolloutState,
     pub assignments: BTreeMap<String, RolloutAssignment>,
     pub reports: BTreeMap<String, RolloutAssignmentStatus>,
+    /// What people did, as far as the hub has no outcome of it; by creation.
+    pub actions: Vec<ActionFacts>,
+    pub actions_created: usize,
+    /// Whether somebody approves at once what waits for it, while the world comes to rest.
+    pub approves: bool,
     /// Also those of other rollouts.
     pub claims: Claims,
     pub wake_at: Option<Millis>,
@@ -66,6 +72,9 @@ impl World {
             state: RolloutState::new("checkout", "11e8-b0a7"),
             assignments: BTreeMap::new(),
             reports: BTreeMap::new(),
+            actions: Vec::new(),
+            actions_created: 0,
+            approves: false,
             claims: Claims::default(),
             wake_at: None,
             more: false,
@@ -147,6 +156,7 @@ impl World {
             assignments: &self.assignments,
             reports: &self.reports,
             claims: &self.claims,
+            actions: &self.actions,
             gates: self.gates,
             hub_fresh: self.hub_fresh,
             judging_since: self.judging_since,
@@ -222,7 +232,7 @@ impl World {
             let quiet = decision.state == self.state;
             lines.extend(self.render(&decision.commands));
             self.commit(decision);
-            let told = self.obey_all();
+            let told = self.obey_all() || (quiet && self.approves && self.approve_if_asked());
             if quiet && !told {
                 return lines;
             }

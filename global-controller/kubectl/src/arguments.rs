@@ -1,0 +1,174 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Longest wait for the outcome of an action: an hour, after which nobody looks any more.
+const MAX_WAIT_SECONDS: u64 = 3600;
+
+/// Looks at rollouts over a fleet of clusters, and approves, aborts and retries their runs.
+#[derive(Debug, Parser)]
+#[command(name = "kubectl-clusterrollout", bin_name = "kubectl clusterrollout", version)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub connection: Connection,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Where the hub is, and as whom to ask.
+#[derive(Debug, Args)]
+pub(crate) struct Connection {
+    /// Kubeconfig file; default as kubectl has it
+    #[arg(long, global = true, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig; default its current one
+    #[arg(long, global = true)]
+    pub context: Option<String>,
+    /// User to impersonate
+    #[arg(long = "as", global = true, value_name = "USER")]
+    pub as_user: Option<String>,
+    /// Group to impersonate; may be repeated
+    #[arg(long = "as-group", global = true, value_name = "GROUP", requires = "as_user")]
+    pub as_groups: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Lists rollouts, or one
+    Get {
+        /// Name of the rollout
+        name: Option<String>,
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Format,
+    },
+    /// Follows rollouts, or one, until it is interrupted: a line for each change of status
+    Watch {
+        /// Name of the rollout
+        name: Option<String>,
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Format,
+    },
+    /// Says what a rollout waits for and what can be done
+    Explain {
+        /// Name of the rollout
+        name: String,
+    },
+    /// Lets the step go on that waits for approval
+    Approve {
+        /// Name of the rollout
+        name: String,
+        /// Step that is meant, from 1: if the rollout is at another one by now, nothing is approved
+        #[arg(long, value_parser = clap::value_parser!(i32).range(1..=33))]
+        step: Option<i32>,
+        #[command(flatten)]
+        act: Act,
+    },
+    /// Ends the run: every touched member goes back to what it ran before
+    Abort {
+        /// Name of the rollout
+        name: String,
+        #[command(flatten)]
+        act: Reasoned,
+    },
+    /// Tries again what failed: a payload that was rolled back, or the members that failed
+    Retry {
+        /// Name of the rollout
+        name: String,
+        #[command(flatten)]
+        act: Reasoned,
+    },
+    /// Stops new work and the clock of a pause (spec.paused: true)
+    Pause {
+        /// Name of the rollout
+        name: String,
+    },
+    /// Takes a pause by hand back (spec.paused: false)
+    Resume {
+        /// Name of the rollout
+        name: String,
+    },
+}
+
+/// An action whose reason may be left out.
+#[derive(Debug, Args)]
+pub(crate) struct Act {
+    /// Why, for those who look later; at most 1024 characters
+    #[arg(long, default_value = "")]
+    pub why: String,
+    #[command(flatten)]
+    pub waiting: Waiting,
+}
+
+/// An action that needs a reason.
+#[derive(Debug, Args)]
+pub(crate) struct Reasoned {
+    /// Why, for those who look later; 1 to 1024 characters
+    #[arg(long)]
+    pub why: String,
+    #[command(flatten)]
+    pub waiting: Waiting,
+}
+
+/// How long to wait for the outcome, and how to print it.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Waiting {
+    /// Seconds to wait for the outcome; 0 doesn't wait. The exit code is 1 when it is refused, and 3 when there is none
+    /// in time: the action stays and may still be taken up
+    #[arg(long = "wait", value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(0..=MAX_WAIT_SECONDS))]
+    pub seconds: u64,
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Format,
+}
+
+/// How objects are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    #[default]
+    Table,
+    Json,
+    Yaml,
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Arguments, clap::Error> {
+        Arguments::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        <Arguments as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn semantics_44_abort_and_retry_want_a_reason() {
+        for verb in ["abort", "retry"] {
+            let error = parsed(&format!("kubectl-clusterrollout {verb} checkout")).unwrap_err().to_string();
+            assert!(error.contains("--why"), "{error}");
+            assert!(parsed(&format!("kubectl-clusterrollout {verb} checkout --why bad")).is_ok());
+        }
+        assert!(parsed("kubectl-clusterrollout approve checkout --step 1").is_ok());
+    }
+
+    #[test]
+    fn the_hub_can_be_named_after_the_command() {
+        let arguments = parsed("kubectl-clusterrollout get -o json --context prod --as alice --as-group sre").unwrap();
+        assert_eq!(arguments.connection.context.as_deref(), Some("prod"));
+        assert_eq!(arguments.connection.as_groups, ["sre"]);
+        assert!(matches!(arguments.command, Command::Get { name: None, output: Format::Json }));
+    }
+
+    #[test]
+    fn a_wait_is_bounded() {
+        assert!(parsed("kubectl-clusterrollout approve checkout --wait 3600").is_ok());
+        assert!(parsed("kubectl-clusterrollout approve checkout --wait 3601").is_err());
+        assert!(parsed("kubectl-clusterrollout approve checkout --step 0").is_err());
+    }
+}

@@ -1,0 +1,46 @@
+//! `kubectl clusterrollout`: what a rollout waits for, and what people do to its runs.
+
+mod act;
+mod arguments;
+mod explain;
+mod hub;
+mod output;
+mod pause;
+mod watch;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser as _;
+
+use arguments::{Arguments, Command};
+use hub::Hub;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    // kube's client takes the process's provider, and several may be compiled in.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    match run(arguments).await {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> Result<ExitCode> {
+    let hub = Hub::connect(&arguments.connection).await?;
+    match arguments.command {
+        Command::Get { name, output } => output::get(&hub, name.as_deref(), output).await?,
+        Command::Watch { name, output } => watch::run(&hub, name.as_deref(), output).await?,
+        Command::Explain { name } => print!("{}", explain::text(&hub.rollout(&name).await?)),
+        Command::Approve { name, step, act } => return act::approve(&hub, &name, step, &act).await,
+        Command::Abort { name, act } => return act::abort(&hub, &name, &act).await,
+        Command::Retry { name, act } => return act::retry(&hub, &name, &act).await,
+        Command::Pause { name } => pause::set(&hub, &name, true).await?,
+        Command::Resume { name } => pause::set(&hub, &name, false).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
