@@ -1,9 +1,11 @@
-//! The programs of a control plane, built once from Go modules that are committed here.
+//! The programs of control planes and of metrics, built once from Go modules that are committed here.
 //!
 //! A program found in `KUBEBUILDER_ASSETS` (envtest's convention) is taken as it is. The others are built
 //! into a cache folder named by the hash of their module's `go.mod` and `go.sum`, so a changed version is
 //! another folder and a second start reuses what is there. A file lock makes parallel tests build once;
 //! a rename makes a program appear whole or not at all.
+
+mod program;
 
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
@@ -13,6 +15,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use sha2::{Digest as _, Sha256};
 use tokio::time::sleep;
+
+pub use program::Program;
 
 use crate::process::{Launch, Process, find_on_path, tail};
 use crate::progress::{Progress, human};
@@ -24,92 +28,6 @@ const REMINDER: Duration = Duration::from_secs(30);
 /// How often the lock is tried while another process builds.
 const LOCK_POLL: Duration = Duration::from_millis(500);
 
-/// A program that control planes or tests need.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Program {
-    /// The API server's database.
-    Etcd,
-    /// The API server.
-    KubeApiserver,
-    /// The controllers of workloads.
-    KubeControllerManager,
-    /// Binds pods to nodes.
-    KubeScheduler,
-    /// The command line.
-    Kubectl,
-    /// Plays nodes whose pods run without a container.
-    Kwok,
-    /// Renders charts.
-    Helm,
-}
-
-impl Program {
-    /// All programs, the quickest to build first.
-    pub const ALL: [Self; 7] = [
-        Self::Etcd,
-        Self::Kwok,
-        Self::KubeApiserver,
-        Self::KubeControllerManager,
-        Self::KubeScheduler,
-        Self::Kubectl,
-        Self::Helm,
-    ];
-
-    /// File name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Etcd => "etcd",
-            Self::KubeApiserver => "kube-apiserver",
-            Self::KubeControllerManager => "kube-controller-manager",
-            Self::KubeScheduler => "kube-scheduler",
-            Self::Kubectl => "kubectl",
-            Self::Kwok => "kwok",
-            Self::Helm => "helm",
-        }
-    }
-
-    /// Folder of its Go module in `e2e/tools`.
-    fn module(self) -> &'static str {
-        match self {
-            Self::Helm => "helm",
-            _ => "kubernetes",
-        }
-    }
-
-    fn package(self) -> String {
-        match self {
-            Self::Etcd => "go.etcd.io/etcd/server/v3".to_owned(),
-            Self::Kwok => "sigs.k8s.io/kwok/cmd/kwok".to_owned(),
-            Self::Helm => "helm.sh/helm/v4/cmd/helm".to_owned(),
-            kubernetes => format!("k8s.io/kubernetes/cmd/{}", kubernetes.name()),
-        }
-    }
-
-    /// The module that gives the program its version, as `go.mod` names it.
-    fn versioned_by(self) -> &'static str {
-        match self {
-            Self::Etcd => "go.etcd.io/etcd/server/v3",
-            Self::Kwok => "sigs.k8s.io/kwok",
-            Self::Helm => "helm.sh/helm/v4",
-            _ => "k8s.io/kubernetes",
-        }
-    }
-
-    /// Linker flags: small, and with the version set, for otherwise clients see v0.0.0.
-    fn linker_flags(self, version: &str) -> String {
-        let mut flags = "-s -w".to_owned();
-        if self.versioned_by() == "k8s.io/kubernetes" {
-            let mut numbers = version.trim_start_matches('v').split('.');
-            let (major, minor) = (numbers.next().unwrap_or("0"), numbers.next().unwrap_or("0"));
-            for (name, value) in [("gitVersion", version), ("gitMajor", major), ("gitMinor", minor)] {
-                // Writing to a String cannot fail.
-                let _ = write!(flags, " -X k8s.io/component-base/version.{name}={value}");
-            }
-        }
-        flags
-    }
-}
-
 /// Where the programs are.
 #[derive(Clone, Debug)]
 pub struct Assets {
@@ -117,12 +35,12 @@ pub struct Assets {
 }
 
 impl Assets {
-    /// Finds all programs and builds those that are missing.
-    pub async fn ensure(progress: &Progress) -> Result<Self> {
+    /// Finds these programs and builds those that are missing.
+    pub async fn ensure(programs: &[Program], progress: &Progress) -> Result<Self> {
         let given = std::env::var_os("KUBEBUILDER_ASSETS").map(PathBuf::from);
         let cache = cache_folder()?;
         let mut paths = Vec::new();
-        for program in Program::ALL {
+        for &program in programs {
             let path = match given.as_ref().map(|folder| folder.join(program.name())).filter(|path| path.is_file()) {
                 Some(path) => path,
                 None => Module::open(program.module(), &cache)?.ensure(program, progress).await?,
@@ -132,7 +50,7 @@ impl Assets {
         Ok(Self { paths })
     }
 
-    /// Path of a program.
+    /// Path of a program; of one that was not asked for, its name, which is then looked for on the `PATH`.
     pub fn path(&self, program: Program) -> &Path {
         let found = self.paths.iter().find(|(candidate, _)| *candidate == program);
         found.map_or_else(|| Path::new(program.name()), |(_, path)| path.as_path())
@@ -207,7 +125,7 @@ impl Module {
         let what = format!("{} {version}", program.name());
         let unfinished = self.cache.join(format!("{}.unfinished", program.name()));
         let launch = Launch::new(go)
-            .args(["build", "-trimpath", "-ldflags", &program.linker_flags(&version), "-o"])
+            .args(["build", "-trimpath", "-tags", program.tags(), "-ldflags", &program.linker_flags(&version), "-o"])
             .arg(&unfinished)
             .arg(program.package())
             .env("CGO_ENABLED", "0")
@@ -269,13 +187,5 @@ mod tests {
             let module = Module::open(program.module(), cache.path()).unwrap();
             assert!(module.version(program).unwrap().starts_with('v'), "{program:?}");
         }
-    }
-
-    #[test]
-    fn clients_see_the_version_of_kubernetes() {
-        let flags = Program::KubeApiserver.linker_flags("v1.37.2");
-        assert!(flags.contains("version.gitVersion=v1.37.2"), "{flags}");
-        assert!(flags.contains("version.gitMinor=37"), "{flags}");
-        assert_eq!(Program::Etcd.linker_flags("v3.7.0"), "-s -w");
     }
 }

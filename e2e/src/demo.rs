@@ -110,6 +110,9 @@ pub fn look_further(playground: &Playground, screen: &Screen) {
     let member = state.members.first();
     screen.line("To look further:");
     screen.line(&format!("  dashboard   {}", state.dashboard.unwrap_or_default()));
+    if let Some(prometheus) = &state.prometheus {
+        screen.line(&format!("  prometheus  {prometheus}"));
+    }
     screen.line(&format!("  hub         export KUBECONFIG={}", state.hub.kubeconfig.display()));
     screen.line(&format!("              {} describe csro", state.kubectl.display()));
     if let Some(member) = member {

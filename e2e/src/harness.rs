@@ -12,7 +12,7 @@ use kube::Client;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use crate::assets::Assets;
+use crate::assets::{Assets, Program};
 use crate::cluster_client::{self, WorkloadView};
 use crate::control_plane::{ControlPlane, Role, Spec};
 use crate::progress::{Progress, human};
@@ -74,7 +74,7 @@ impl Drop for TestFolder {
 
 /// One cluster in a folder of its own, started and ready.
 pub async fn start_cluster(folder: &Path, name: &str, role: Role) -> Result<ControlPlane> {
-    let assets = Assets::ensure(&Progress::stderr()).await?;
+    let assets = Assets::ensure(&Program::CLUSTERS, &Progress::stderr()).await?;
     let spec = Spec { name: name.to_owned(), dir: folder.join(name), logs: folder.join("logs"), role, durable: false };
     let plane = ControlPlane::prepare(&assets, &spec)?;
     plane.start().await?;

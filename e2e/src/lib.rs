@@ -17,6 +17,7 @@ pub mod playground;
 pub mod ports;
 pub mod process;
 pub mod progress;
+pub mod prometheus;
 pub mod signals;
 
 use std::path::{Path, PathBuf};

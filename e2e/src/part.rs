@@ -70,7 +70,8 @@ impl Part {
     /// What it says at `/metrics`, beside where it says that it is ready.
     pub async fn metrics(&self) -> Result<String> {
         let Ready::Http { url, ca } = &self.ready else { bail!("{} has no metrics", self.name) };
-        let url = url.replace("/readyz", "/metrics");
+        let mut url = reqwest::Url::parse(url).with_context(|| format!("\"{url}\" is no URL"))?;
+        url.set_path("/metrics");
         Ok(http_client(ca.as_deref())?.get(url).send().await?.error_for_status()?.text().await?)
     }
 

@@ -8,12 +8,14 @@ pub mod charts;
 mod controllers;
 mod folder;
 mod members;
+mod metrics;
 mod options;
 mod programs;
 pub mod samples;
 mod socket;
 mod state;
 mod supervise;
+mod traffic;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -29,6 +31,7 @@ use tokio::task::JoinHandle;
 pub use options::Options;
 pub use socket::{Action, ask};
 pub use state::State;
+pub use traffic::Rule;
 
 use crate::assets::{Assets, Program};
 use crate::control_plane::{ControlPlane, Role, Spec};
@@ -37,10 +40,12 @@ use crate::kubectl::Kubectl;
 use crate::part::{Part, http_client};
 use crate::pki::Authority;
 use crate::progress::Progress;
+use crate::prometheus::Prometheus;
 use agents::Agent;
 use charts::Charts;
 use controllers::Controller;
 use folder::Folder;
+use metrics::Metrics;
 
 /// Clusters that start at the same time: more only wait for each other on a small machine.
 const PARALLEL_CLUSTERS: usize = 4;
@@ -66,6 +71,7 @@ struct Fleet {
     hub: ControlPlane,
     members: Vec<Member>,
     controllers: Vec<Controller>,
+    metrics: Option<Metrics>,
     /// Writers of state.json take turns, so that an older picture never overwrites a newer one.
     writing: tokio::sync::Mutex<()>,
 }
@@ -83,11 +89,13 @@ impl Playground {
         crate::install_crypto_provider();
         let folder = Folder::take(&options.dir)?;
         let programs = programs::build(&folder.logs(), &progress).await?;
-        let assets = Assets::ensure(&progress).await?;
+        let assets = Assets::ensure(&options.programs(), &progress).await?;
         let charts = Charts::render(&assets).await?;
         let authority = Authority::new("playground")?;
         let hub = ControlPlane::prepare(&assets, &spec(&folder, "hub", "hub", Role::Hub))?;
-        let controllers = controllers::prepare(&options, &folder, &programs, &authority)?;
+        let metrics = options.prometheus.then(|| Metrics::prepare(&assets, &folder)).transpose()?;
+        let prometheus = metrics.as_ref().map(|metrics| &metrics.prometheus);
+        let controllers = controllers::prepare(&options, &folder, &programs, &authority, prometheus)?;
         let members = prepare_members(&options, &folder, &assets, &programs, &authority, &controllers)?;
         let fleet = Arc::new(Fleet {
             kubectl: assets.path(Program::Kubectl).to_path_buf(),
@@ -97,10 +105,16 @@ impl Playground {
             hub,
             members,
             controllers,
+            metrics,
             writing: tokio::sync::Mutex::new(()),
         });
         let mut playground = Self { fleet, tasks: Vec::new() };
         playground.fleet.start(&options, &charts).await?;
+        if let Some(metrics) = &playground.fleet.metrics {
+            let clients = playground.member_clients().await?;
+            playground.tasks.extend(metrics.start_traffic(clients, &playground.fleet.progress).await?);
+            metrics.await_scrape().await?;
+        }
         playground.fleet.write_state().await?;
         playground.tasks.push(tokio::spawn(supervise::run(Arc::downgrade(&playground.fleet))));
         playground.tasks.push(socket::serve(&playground.fleet)?);
@@ -205,6 +219,16 @@ impl Playground {
         self.fleet.leader().await
     }
 
+    /// The Prometheus, if one was asked for.
+    pub fn prometheus(&self) -> Result<&Prometheus> {
+        Ok(&self.fleet.metrics()?.prometheus)
+    }
+
+    /// Writes `traffic.json`: from now on the simulated traffic follows these rules and no others.
+    pub fn shape_traffic(&self, rules: &[Rule]) -> Result<()> {
+        self.fleet.metrics()?.traffic.write_rules(rules)
+    }
+
     fn end_tasks(&mut self) {
         for task in self.tasks.drain(..) {
             task.abort();
@@ -260,7 +284,8 @@ impl Fleet {
             anyhow::Ok(())
         });
         let members = stream::iter(members).buffer_unordered(PARALLEL_CLUSTERS).try_collect::<Vec<()>>();
-        futures::future::try_join(hub, members).await?;
+        let metrics = self.start_all(self.metrics.iter().map(|metrics| metrics.prometheus.part()));
+        futures::future::try_join3(hub, members, metrics).await?;
         self.start_all(self.controllers.iter().map(|controller| &controller.part)).await?;
         let leader = self.leader().await?;
         self.progress.line(format!(
@@ -283,6 +308,7 @@ impl Fleet {
     async fn stop(&self) {
         self.progress.line("stopping");
         let ours = self.controllers.iter().map(|one| &one.part).chain(self.members.iter().map(|one| &one.agent.part));
+        let ours = ours.chain(self.metrics.iter().map(|metrics| metrics.prometheus.part()));
         stream::iter(ours.map(|part| part.stop())).buffer_unordered(PARALLEL_PARTS).collect::<Vec<()>>().await;
         let planes = self.members.iter().map(|member| &member.plane).chain([&self.hub]);
         stream::iter(planes.map(ControlPlane::stop)).buffer_unordered(PARALLEL_PARTS).collect::<Vec<()>>().await;
@@ -299,7 +325,13 @@ impl Fleet {
 
     fn parts(&self) -> Vec<&Arc<Part>> {
         let members = self.members.iter().flat_map(|one| one.plane.parts().iter().chain([&one.agent.part]));
-        self.hub.parts().iter().chain(members).chain(self.controllers.iter().map(|one| &one.part)).collect()
+        let controllers = self.controllers.iter().map(|one| &one.part);
+        let metrics = self.metrics.iter().map(|metrics| metrics.prometheus.part());
+        self.hub.parts().iter().chain(members).chain(controllers).chain(metrics).collect()
+    }
+
+    fn metrics(&self) -> Result<&Metrics> {
+        self.metrics.as_ref().context("this playground was started without a Prometheus")
     }
 
     fn part(&self, name: &str) -> Result<&Arc<Part>> {

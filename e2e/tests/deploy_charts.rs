@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-use e2e::assets::Assets;
+use e2e::assets::{Assets, Program};
 use e2e::control_plane::Role;
 use e2e::harness::{self, TestFolder};
 use e2e::playground::charts;
@@ -15,7 +15,7 @@ const MEMBER_VALUES: [&str; 4] =
 #[tokio::test(flavor = "multi_thread")]
 async fn every_object_of_both_charts_is_accepted() {
     let folder = TestFolder::new("charts").unwrap();
-    let assets = Assets::ensure(&Progress::stderr()).await.unwrap();
+    let assets = Assets::ensure(&Program::CLUSTERS, &Progress::stderr()).await.unwrap();
     let cluster = harness::start_cluster(folder.path(), "cluster", Role::Hub).await.unwrap();
     for (chart, values) in [("rollout-hub", &[][..]), ("rollout-member", &MEMBER_VALUES[..])] {
         let manifests = charts::template(&assets, chart, values).await.unwrap();
@@ -30,7 +30,7 @@ async fn every_object_of_both_charts_is_accepted() {
 
 #[tokio::test]
 async fn the_member_chart_says_what_it_must_be_told() {
-    let assets = Assets::ensure(&Progress::stderr()).await.unwrap();
+    let assets = Assets::ensure(&Program::CLUSTERS, &Progress::stderr()).await.unwrap();
     let error = charts::template(&assets, "rollout-member", &[]).await.unwrap_err().to_string();
     assert!(error.contains("member") && error.contains("name"), "{error}");
 }

@@ -1,6 +1,8 @@
 //! The configuration: a YAML file, parsed and checked once; every problem is named, not only the first.
 
 mod etcd;
+mod gates;
+mod prometheus;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -12,6 +14,8 @@ use serde::Deserialize;
 
 use crate::logging::LogFormat;
 pub use etcd::Etcd;
+pub use gates::SuccessRate;
+pub use prometheus::{Credentials, Headers, SourceConfig, SourceTls, User};
 
 /// Where the charts install, and so where the epoch's `ConfigMap` is unless told otherwise.
 const DEFAULT_NAMESPACE: &str = "rollout-system";
@@ -42,10 +46,14 @@ pub struct Config {
 }
 
 /// What a change of the file changes without a restart.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
     /// What happens at the end of a pause while no metric source is configured.
     pub gates: GateMode,
+    /// What is checked where a rollout says nothing of its own.
+    pub success_rate: Option<SuccessRate>,
+    /// The Prometheus servers that gates may ask. Who names none means the first.
+    pub sources: Vec<SourceConfig>,
 }
 
 /// The hub.
@@ -160,7 +168,7 @@ impl Config {
 
     /// Parses and checks a text.
     pub fn parse(text: &str, id: Option<&str>, store_argument: Option<&str>) -> Result<Self, Error> {
-        let File { id: own, data_dir, hub, listen, tls, store, gates, log } = crds::yaml::from_str(text)?;
+        let File { id: own, data_dir, hub, listen, tls, store, gates, prometheus, log } = crds::yaml::from_str(text)?;
         let id = id.map(str::to_owned).or(own).unwrap_or_default();
         let replicas: Vec<_> = store.replicas.into_iter().map(Replica::into_config).collect();
         let mut problems = Problems::default();
@@ -176,6 +184,8 @@ impl Config {
         problems.require(!store.cluster.is_empty(), "store.cluster", || "must be a name".to_owned());
         problems.require(!hub.namespace.is_empty(), "hub.namespace", || "must be a namespace".to_owned());
         check_replicas(&replicas, store.join, etcd.is_some(), &mut problems);
+        let sources = prometheus::check(prometheus, &mut problems);
+        let success_rate = gates::check(gates.success_rate, !sources.is_empty(), &mut problems);
         problems.into_result(Self {
             id,
             data_dir,
@@ -184,7 +194,7 @@ impl Config {
             tls_dir: tls.dir,
             store: Store { cluster: store.cluster, replicas, join: store.join, etcd, state: store.state },
             store_argument: store_argument.map(str::to_owned),
-            settings: Settings { gates: gates.when_unconfigured },
+            settings: Settings { gates: gates.when_unconfigured, success_rate, sources },
             log_format: log.format,
         })
     }
@@ -236,7 +246,9 @@ struct File {
     tls: Tls,
     store: StoreSection,
     #[serde(default)]
-    gates: Gates,
+    gates: gates::Section,
+    #[serde(default)]
+    prometheus: prometheus::Section,
     #[serde(default)]
     log: Log,
 }
@@ -273,13 +285,6 @@ impl Replica {
         let Self { id, number, url } = self;
         ReplicaConfig { id, number, url }
     }
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Gates {
-    #[serde(default)]
-    when_unconfigured: GateMode,
 }
 
 #[derive(Default, Deserialize)]

@@ -11,6 +11,7 @@
 //! leader that was cut off can at most repeat what was committed.
 
 mod act;
+pub mod ask_command;
 mod board;
 mod bus;
 mod claims;
@@ -24,6 +25,7 @@ mod keys;
 mod leader;
 mod logging;
 mod loss;
+pub mod measure;
 mod metrics;
 mod mirror;
 mod notices;
@@ -37,7 +39,9 @@ mod store;
 pub mod store_command;
 mod world;
 
-pub use config::{Config, ConfigProblem, Error as ConfigError};
+pub use config::{
+    Config, ConfigProblem, Credentials, Error as ConfigError, Headers, SourceConfig, SourceTls, SuccessRate, User,
+};
 pub use logging::{LogFormat, init as init_logging};
 pub use serve::{Error as ServeError, serve};
 pub use store::Error as StoreError;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
+use global_controller::ask_command;
 use global_controller::store_command::{self, StoreCommand};
 use global_controller::{Config, init_logging, serve};
 use tokio::signal::unix::{SignalKind, signal};
@@ -32,6 +33,8 @@ enum Command {
         #[arg(long)]
         store: Option<String>,
     },
+    /// Puts a query to a Prometheus of the configuration as a gate would, and prints the answer.
+    Ask(ask_command::Arguments),
     /// Backs up, restores or inspects the embedded store.
     #[command(subcommand)]
     Store(StoreCommand),
@@ -41,6 +44,7 @@ enum Command {
 async fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Serve { config, id, store } => run(config, id, store).await,
+        Command::Ask(arguments) => ask_command::run(arguments).await,
         Command::Store(command) => store_command::run(command).await,
     };
     match done {

@@ -8,6 +8,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::measure::Figures;
+
 /// A phase of the loop and how it went.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub(crate) struct PhaseResult {
@@ -35,6 +37,8 @@ pub(crate) struct Metrics {
     pub streams: Gauge,
     /// 1 while this replica leads.
     pub leading: Gauge,
+    /// Questions to Prometheus servers.
+    pub questions: Figures,
 }
 
 /// From 0.5 ms, which a decision takes, to 16 s, which is past every deadline.
@@ -55,6 +59,7 @@ impl Metrics {
             reports: Counter::default(),
             streams: Gauge::default(),
             leading: Gauge::default(),
+            questions: Figures::default(),
             registry: Registry::default(),
         };
         let help = "Time of one pass by phase and result";
@@ -71,6 +76,7 @@ impl Metrics {
         }
         registry.register("streams", "Open assignment streams of agents", metrics.streams.clone());
         registry.register("leading", "1 while this replica leads", metrics.leading.clone());
+        metrics.questions.register(&mut registry);
         Self { registry, ..metrics }
     }
 

@@ -47,14 +47,18 @@ pub(crate) async fn run(world: Arc<World>, path: PathBuf, started_with: Config, 
 }
 
 fn take(world: &World, before: &Config, now: &Config) {
-    let Settings { gates } = now.settings;
+    let Settings { gates, success_rate, sources } = &now.settings;
     if before.settings != now.settings {
-        tracing::info!(?gates, "configuration reloaded");
-        world.set_settings(now.settings);
+        let names: Vec<_> = sources.iter().map(|source| source.name.as_str()).collect();
+        let rate = success_rate.as_ref().map(|rate| rate.minimum.as_str());
+        tracing::info!(?gates, success_rate = rate, sources = names.join(","), "configuration reloaded");
+        world.set_settings(now.settings.clone());
         world.bus.send(Change::Everything);
     }
-    let restart = Config { settings: before.settings, ..now.clone() };
+    let restart = Config { settings: before.settings.clone(), ..now.clone() };
     if restart != *before {
-        tracing::warn!("the configuration changed in fields that need a restart: only gates takes effect at once");
+        tracing::warn!(
+            "the configuration changed in fields that need a restart: only gates and prometheus take effect"
+        );
     }
 }

@@ -14,6 +14,7 @@ use crate::board::Board;
 use crate::config::Config;
 use crate::driver::EpochKeeper;
 use crate::leader::Tools;
+use crate::measure::Secrets;
 use crate::world::World;
 use crate::{fault, http, hub, leader, mirror, notices, presence, publish, quorum, reload, store};
 
@@ -80,7 +81,9 @@ pub async fn serve(config: Config, config_path: PathBuf, stop: CancellationToken
     let listeners = Listeners::bind(&config).await?;
     let (store, raft) = store::open(&config, replicas.clone()).await?;
     let (events, notices) = notices::queue();
-    let world = Arc::new(World::new(config.id.clone(), store.clone(), config.settings, events));
+    let secrets = Secrets::of(client.clone(), &config.hub.namespace);
+    let world = World::new(config.id.clone(), store.clone(), config.settings.clone(), secrets, events);
+    let world = Arc::new(world);
     let board = Board::new(Arc::clone(&world), config.store.cluster.clone());
 
     let mut tasks = JoinSet::new();
@@ -135,7 +138,8 @@ pub(crate) fn load_credentials(config: &Config) -> Result<Credentials, Error> {
     Err(Error::Identity { dir, found: format!("{role:?} '{name}'"), id: config.id.clone() })
 }
 
-async fn hub_client(config: &Config) -> Result<Client, Error> {
+/// A client with this replica's rights on the hub.
+pub(crate) async fn hub_client(config: &Config) -> Result<Client, Error> {
     let unusable = |error: Box<dyn std::error::Error + Send + Sync>| Error::Kubeconfig(error);
     let mut hub = match &config.hub.kubeconfig {
         Some(path) => {

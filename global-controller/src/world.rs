@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use crate::bus::{Bus, Change};
 use crate::config::Settings;
 use crate::hub::{HubCache, Wanted};
+use crate::measure::{Secrets, Sources};
 use crate::metrics::Metrics;
 use crate::mirror::{Mirror, Stored};
 use crate::notices::Queue;
@@ -40,6 +41,8 @@ pub(crate) struct World {
     pub bus: Bus,
     /// Figures about this process.
     pub metrics: Metrics,
+    /// The Prometheus servers that gates may ask.
+    pub sources: Sources,
     /// Whether no leader was known for a while.
     pub cut_off: watch::Sender<bool>,
     /// Events that wait for the hub.
@@ -59,12 +62,14 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub fn new(id: String, store: Store, settings: Settings, events: Queue) -> Self {
+    pub fn new(id: String, store: Store, settings: Settings, secrets: Secrets, events: Queue) -> Self {
+        let metrics = Metrics::new();
         Self {
+            sources: Sources::new(&settings.sources, secrets, metrics.questions.clone()),
             id,
             store,
             bus: Bus::new(),
-            metrics: Metrics::new(),
+            metrics,
             cut_off: watch::Sender::new(false),
             events,
             settings: ArcSwap::from_pointee(settings),
@@ -78,11 +83,12 @@ impl World {
         }
     }
 
-    pub fn settings(&self) -> Settings {
-        **self.settings.load()
+    pub fn settings(&self) -> Arc<Settings> {
+        self.settings.load_full()
     }
 
     pub fn set_settings(&self, settings: Settings) {
+        self.sources.replace(&settings.sources);
         self.settings.store(Arc::new(settings));
     }
 

@@ -1,4 +1,4 @@
-//! Builds the programs of the control planes ahead of time, for `make` and CI, and prints where they are.
+//! Builds the programs of control planes and metrics ahead of time, for `make` and CI, and prints where they are.
 
 use std::process::ExitCode;
 
@@ -12,7 +12,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<ExitCode> {
-    let assets = Assets::ensure(&Progress::stderr()).await?;
+    let assets = Assets::ensure(&Program::ALL, &Progress::stderr()).await?;
     for program in Program::ALL {
         println!("{}", assets.path(program).display());
     }

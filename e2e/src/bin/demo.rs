@@ -21,6 +21,9 @@ struct Arguments {
     /// Number of controllers: 1, 3 or 5.
     #[arg(long, default_value_t = 3)]
     controllers: usize,
+    /// Also run a Prometheus, and simulated traffic that it scrapes.
+    #[arg(long)]
+    prometheus: bool,
     /// Folder for data, logs and state.json; default: .playground in the repository.
     #[arg(long)]
     dir: Option<PathBuf>,
@@ -35,12 +38,13 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<ExitCode> {
-    let Arguments { members, controllers, dir, once } = Arguments::parse();
+    let Arguments { members, controllers, prometheus, dir, once } = Arguments::parse();
     let mut signals = Signals::new()?;
     let screen = Screen::new();
     let lines = screen.clone();
     let progress = Progress::new(move |line| lines.line(line));
-    let options = Options::new(dir.unwrap_or_else(|| repository().join(".playground")), members, controllers);
+    let mut options = Options::new(dir.unwrap_or_else(|| repository().join(".playground")), members, controllers);
+    options.prometheus = prometheus;
     let playground = tokio::select! {
         playground = Playground::up(options, progress.clone()) => playground?,
         () = signals.any() => {

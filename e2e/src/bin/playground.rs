@@ -43,6 +43,9 @@ struct Up {
     /// Nodes of each member.
     #[arg(long, default_value_t = 2)]
     nodes: u32,
+    /// Also run a Prometheus, and simulated traffic that it scrapes; DIR/traffic.json changes that.
+    #[arg(long)]
+    prometheus: bool,
     /// Folder for data, logs and state.json.
     #[arg(long)]
     dir: PathBuf,
@@ -68,13 +71,14 @@ async fn main() -> ExitCode {
 }
 
 async fn run(up: Up) -> Result<()> {
-    let Up { members, names, controllers, no_webhook, nodes, dir } = up;
+    let Up { members, names, controllers, no_webhook, nodes, prometheus, dir } = up;
     let mut options = Options::new(dir, members, controllers);
     if !names.is_empty() {
         options.members = names;
     }
     options.no_webhook = no_webhook;
     options.nodes = nodes;
+    options.prometheus = prometheus;
     let progress = Progress::stdout();
     let mut signals = Signals::new()?;
     // A signal during the start drops the unfinished fleet, which ends its processes.

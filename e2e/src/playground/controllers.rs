@@ -14,6 +14,10 @@ use crate::part::{Part, Ready};
 use crate::pki::{Authority, REPLICA_ORGANIZATION};
 use crate::ports::Port;
 use crate::process::Launch;
+use crate::prometheus::Prometheus;
+
+/// How rollouts name the playground's Prometheus.
+const SOURCE: &str = "central";
 
 /// One replica of the controller.
 #[derive(Debug)]
@@ -35,6 +39,7 @@ pub(super) fn prepare(
     folder: &Folder,
     programs: &Programs,
     authority: &Authority,
+    prometheus: Option<&Prometheus>,
 ) -> Result<Vec<Controller>> {
     let ports: Vec<[Port; 3]> =
         (0..options.controllers).map(|_| Ok([Port::take()?, Port::take()?, Port::take()?])).collect::<Result<_>>()?;
@@ -54,7 +59,8 @@ pub(super) fn prepare(
             "listen": {"agents": listen(agents), "people": listen(people), "operations": listen(operations)},
             "tls": {"dir": dir.join("tls")},
             "store": {"cluster": "playground", "replicas": replicas},
-            "gates": {"whenUnconfigured": options.gates},
+            "gates": gates(options, prometheus),
+            "prometheus": {"sources": sources(prometheus)},
             "log": {"format": "text"},
         });
         let file = dir.join("config.yaml");
@@ -75,6 +81,23 @@ pub(super) fn prepare(
         });
     }
     Ok(controllers)
+}
+
+/// The success rate of the simulated traffic is what a pause checks, where there is any.
+fn gates(options: &Options, prometheus: Option<&Prometheus>) -> serde_json::Value {
+    let mut gates = json!({"whenUnconfigured": options.gates});
+    if prometheus.is_some() {
+        let count = |more: &str| {
+            let labels = r#"cluster="{{cluster}}",namespace="{{namespace}}",workload="{{workload}}""#;
+            format!("sum(increase(http_requests_total{{{labels}{more}}}[{{{{window}}}}]))")
+        };
+        gates["successRate"] = json!({"good": count(",code!~\"5..\""), "total": count("")});
+    }
+    gates
+}
+
+fn sources(prometheus: Option<&Prometheus>) -> Vec<serde_json::Value> {
+    prometheus.map(|prometheus| json!({"name": SOURCE, "address": prometheus.url()})).into_iter().collect()
 }
 
 fn id(number: usize) -> String {

@@ -6,8 +6,18 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 
 /// What an earlier playground may have left in its folder. Nothing else in it is ever removed.
-const OURS: [&str; 7] =
-    ["hub", "members", "controllers", "logs", "state.json", "state.json.unfinished", "playground.sock"];
+const OURS: [&str; 10] = [
+    "hub",
+    "members",
+    "controllers",
+    "prometheus",
+    "logs",
+    "state.json",
+    "state.json.unfinished",
+    "traffic.json",
+    "traffic.json.unfinished",
+    "playground.sock",
+];
 /// Locked while a playground lives; its presence shows that the folder is a playground's.
 const LOCK: &str = "playground.lock";
 

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use anyhow::{Result, bail, ensure};
 use crds::{GateMode, MAX_NAME_BYTES};
 
+use crate::assets::Program;
+
 /// What to bring up.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -19,6 +21,8 @@ pub struct Options {
     pub no_webhook: Vec<String>,
     /// Nodes of each member, at least 1.
     pub nodes: u32,
+    /// Whether a Prometheus runs, and simulated traffic that it scrapes.
+    pub prometheus: bool,
     /// What the controllers do at the end of a pause without a metric source.
     pub gates: GateMode,
     /// Further variables of the controllers' environment.
@@ -34,6 +38,7 @@ impl Options {
             controllers,
             no_webhook: Vec::new(),
             nodes: 2,
+            prometheus: false,
             gates: GateMode::TimerOnly,
             controller_environment: Vec::new(),
         }
@@ -53,11 +58,24 @@ impl Options {
         self
     }
 
+    /// The same with a Prometheus, and simulated traffic that it scrapes.
+    #[must_use]
+    pub fn with_prometheus(mut self) -> Self {
+        self.prometheus = true;
+        self
+    }
+
     /// The same with a further variable in the controllers' environment.
     #[must_use]
     pub fn with_controller_variable(mut self, key: &str, value: &str) -> Self {
         self.controller_environment.push((key.to_owned(), value.to_owned()));
         self
+    }
+
+    /// Programs that it needs.
+    pub(super) fn programs(&self) -> Vec<Program> {
+        let metrics = self.prometheus.then_some(Program::Prometheus);
+        Program::CLUSTERS.into_iter().chain(metrics).collect()
     }
 
     pub(super) fn check(&self) -> Result<()> {

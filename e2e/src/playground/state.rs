@@ -20,10 +20,12 @@ pub struct State {
     pub controllers: Vec<ControllerState>,
     /// URL of the dashboard.
     pub dashboard: Option<String>,
-    /// URL of Prometheus; there is none yet.
+    /// Base URL of Prometheus; null when none was asked for.
     pub prometheus: Option<String>,
     /// URL of Alertmanager; there is none yet.
     pub alertmanager: Option<String>,
+    /// URL of the simulated traffic's counters; null when there is no Prometheus.
+    pub traffic: Option<String>,
     /// Path of a kubectl that fits the clusters.
     pub kubectl: PathBuf,
 }
@@ -90,8 +92,9 @@ impl Fleet {
             members: members.collect(),
             controllers: controllers.collect(),
             dashboard: self.controllers.first().map(|controller| format!("{}/", controller.url)),
-            prometheus: None,
+            prometheus: self.metrics.as_ref().map(|metrics| metrics.prometheus.url().to_owned()),
             alertmanager: None,
+            traffic: self.metrics.as_ref().map(|metrics| metrics.traffic.url()),
             kubectl: self.kubectl.clone(),
         }
     }

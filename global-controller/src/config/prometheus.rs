@@ -1,0 +1,404 @@
+//! The part of the configuration about Prometheus servers: checked, every problem named.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use reqwest::Url;
+use reqwest::header::{self, HeaderName, HeaderValue};
+use serde::Deserialize;
+
+use super::Problems;
+
+/// Each has connections and figures of its own; fleets have a handful of servers.
+const MAX_SOURCES: usize = 32;
+/// A tenant, a few tags of a proxy.
+const MAX_HEADERS: usize = 16;
+/// Longest name: it becomes a label of figures.
+const MAX_NAME_BYTES: usize = 63;
+/// What the client itself writes, or what has a field of its own here and must not be in a plain file.
+const RESERVED_HEADERS: [HeaderName; 8] = [
+    header::AUTHORIZATION,
+    header::PROXY_AUTHORIZATION,
+    header::COOKIE,
+    header::HOST,
+    header::CONNECTION,
+    header::CONTENT_LENGTH,
+    header::CONTENT_TYPE,
+    header::TRANSFER_ENCODING,
+];
+
+/// A Prometheus server, or what speaks its API, that gates may ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceConfig {
+    /// How rollouts name it: a DNS label.
+    pub name: String,
+    /// Base URL, http or https, with or without a path.
+    pub address: String,
+    /// Certificates, for https.
+    pub tls: SourceTls,
+    /// Who we are.
+    pub credentials: Credentials,
+    /// Sent with each question.
+    pub headers: Headers,
+    /// How long one attempt may take, 1 to 60 s.
+    pub timeout: Duration,
+    /// Further attempts after one that got no answer, 0 to 5.
+    pub retries: u32,
+    /// Questions under way at a time, 1 to 64.
+    pub max_concurrent: usize,
+}
+
+/// Files with certificates in PEM; they may change while the controller runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SourceTls {
+    /// Authorities that the server's certificate may be of; none: those of the system.
+    pub authority: Option<PathBuf>,
+    /// Our certificate and its key.
+    pub identity: Option<(PathBuf, PathBuf)>,
+}
+
+/// Where the credentials are; the configuration holds none itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Credentials {
+    /// The server asks for none.
+    None,
+    /// A file with a bearer token.
+    BearerFile(PathBuf),
+    /// User and password.
+    Basic {
+        /// Who.
+        user: User,
+        /// A file with the password.
+        password: PathBuf,
+    },
+    /// A bearer token in a Secret of the controller's own namespace.
+    Secret {
+        /// Name of the Secret.
+        name: String,
+        /// Key in its data.
+        key: String,
+    },
+}
+
+/// The user of basic authentication.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum User {
+    /// By name.
+    Name(String),
+    /// A file with the name.
+    File(PathBuf),
+}
+
+/// Headers by name. Values may be confidential, so they are never printed.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Headers(pub BTreeMap<String, String>);
+
+impl std::fmt::Debug for Headers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+/// `prometheus` as it is written.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Section {
+    #[serde(default)]
+    sources: Vec<SourceSection>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct SourceSection {
+    name: String,
+    address: String,
+    #[serde(default)]
+    tls: Option<TlsSection>,
+    #[serde(default)]
+    bearer_token_file: Option<PathBuf>,
+    #[serde(default)]
+    basic_auth: Option<BasicSection>,
+    #[serde(default)]
+    secret_ref: Option<SecretSection>,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    #[serde(default = "default_timeout")]
+    timeout_seconds: u64,
+    #[serde(default = "default_retries")]
+    retries: u32,
+    #[serde(default = "default_concurrency")]
+    max_concurrent: usize,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TlsSection {
+    #[serde(default, rename = "caFile")]
+    authority: Option<PathBuf>,
+    #[serde(default, rename = "certFile")]
+    certificate: Option<PathBuf>,
+    #[serde(default, rename = "keyFile")]
+    key: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct BasicSection {
+    #[serde(default)]
+    username: Option<String>,
+    #[serde(default)]
+    username_file: Option<PathBuf>,
+    password_file: PathBuf,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct SecretSection {
+    name: String,
+    key: String,
+}
+
+fn default_timeout() -> u64 {
+    10
+}
+
+fn default_retries() -> u32 {
+    2
+}
+
+fn default_concurrency() -> usize {
+    8
+}
+
+/// The servers of the section, in its order.
+pub(super) fn check(section: Section, problems: &mut Problems) -> Vec<SourceConfig> {
+    let Section { sources } = section;
+    problems.require(sources.len() <= MAX_SOURCES, "prometheus.sources", || {
+        format!("{} servers: there can be at most {MAX_SOURCES}", sources.len())
+    });
+    let mut names = BTreeSet::new();
+    for (index, source) in sources.iter().enumerate() {
+        problems.require(names.insert(source.name.clone()), &format!("prometheus.sources[{index}].name"), || {
+            format!("'{}' is used twice", source.name)
+        });
+    }
+    let numbered = sources.into_iter().enumerate();
+    numbered.map(|(index, source)| check_source(source, &format!("prometheus.sources[{index}]"), problems)).collect()
+}
+
+fn check_source(source: SourceSection, at: &str, problems: &mut Problems) -> SourceConfig {
+    let SourceSection {
+        name,
+        address,
+        tls,
+        bearer_token_file,
+        basic_auth,
+        secret_ref,
+        headers,
+        timeout_seconds,
+        retries,
+        max_concurrent,
+    } = source;
+    problems.require(is_dns_label(&name), &format!("{at}.name"), || {
+        format!("'{name}' must be a DNS label: at most {MAX_NAME_BYTES} of a-z, 0-9 and '-'")
+    });
+    let https = check_address(&address, at, problems);
+    problems.require(https || tls.is_none(), &format!("{at}.tls"), || format!("'{address}' is no https address"));
+    check_headers(&headers, at, problems);
+    between(timeout_seconds, 1, 60, &format!("{at}.timeoutSeconds"), problems);
+    between(u64::from(retries), 0, 5, &format!("{at}.retries"), problems);
+    between(max_concurrent as u64, 1, 64, &format!("{at}.maxConcurrent"), problems);
+    SourceConfig {
+        tls: check_tls(tls.unwrap_or_default(), at, problems),
+        credentials: check_credentials(bearer_token_file, basic_auth, secret_ref, at, problems),
+        name,
+        address,
+        headers: Headers(headers),
+        timeout: Duration::from_secs(timeout_seconds),
+        retries,
+        max_concurrent,
+    }
+}
+
+/// Whether it is an https address. An unfit one is not shown whole: it may hold a password.
+fn check_address(address: &str, at: &str, problems: &mut Problems) -> bool {
+    let field = format!("{at}.address");
+    let Ok(url) = Url::parse(address) else {
+        problems.require(false, &field, || "must be a URL such as https://prometheus.example.com:9090".to_owned());
+        return false;
+    };
+    problems.require(matches!(url.scheme(), "http" | "https") && url.has_host(), &field, || {
+        format!("the scheme is '{}': must be http or https", url.scheme())
+    });
+    problems.require(url.username().is_empty() && url.password().is_none(), &field, || {
+        "must not hold a user or password: use basicAuth".to_owned()
+    });
+    problems.require(url.query().is_none() && url.fragment().is_none(), &field, || {
+        "must not have a query or fragment".to_owned()
+    });
+    url.scheme() == "https"
+}
+
+fn check_tls(section: TlsSection, at: &str, problems: &mut Problems) -> SourceTls {
+    let TlsSection { authority, certificate, key } = section;
+    problems.require(certificate.is_some() == key.is_some(), &format!("{at}.tls"), || {
+        "certFile and keyFile go together, or neither".to_owned()
+    });
+    SourceTls { authority, identity: certificate.zip(key) }
+}
+
+fn check_credentials(
+    bearer: Option<PathBuf>,
+    basic: Option<BasicSection>,
+    secret: Option<SecretSection>,
+    at: &str,
+    problems: &mut Problems,
+) -> Credentials {
+    match (bearer, basic, secret) {
+        (None, None, None) => Credentials::None,
+        (Some(file), None, None) => Credentials::BearerFile(file),
+        (None, Some(basic), None) => check_basic(basic, at, problems),
+        (None, None, Some(SecretSection { name, key })) => {
+            problems.require(!name.is_empty() && !key.is_empty(), &format!("{at}.secretRef"), || {
+                "name and key must be set".to_owned()
+            });
+            Credentials::Secret { name, key }
+        }
+        _ => {
+            problems.require(false, at, || "has several of bearerTokenFile, basicAuth and secretRef".to_owned());
+            Credentials::None
+        }
+    }
+}
+
+fn check_basic(section: BasicSection, at: &str, problems: &mut Problems) -> Credentials {
+    let BasicSection { username, username_file, password_file } = section;
+    let user = match (username, username_file) {
+        // A colon ends the name in what is sent.
+        (Some(name), None) if !name.is_empty() && !name.contains(':') => User::Name(name),
+        (None, Some(file)) => User::File(file),
+        _ => {
+            problems.require(false, &format!("{at}.basicAuth"), || {
+                "must have either username, without a colon, or usernameFile".to_owned()
+            });
+            User::Name(String::new())
+        }
+    };
+    Credentials::Basic { user, password: password_file }
+}
+
+fn check_headers(headers: &BTreeMap<String, String>, at: &str, problems: &mut Problems) {
+    let field = format!("{at}.headers");
+    problems.require(headers.len() <= MAX_HEADERS, &field, || {
+        format!("{} headers: there can be at most {MAX_HEADERS}", headers.len())
+    });
+    for (name, value) in headers {
+        let known = HeaderName::try_from(name.as_str());
+        problems.require(known.is_ok(), &field, || format!("'{name}' is no name of a header"));
+        problems.require(known.is_ok_and(|name| !RESERVED_HEADERS.contains(&name)), &field, || {
+            format!("'{name}' can't be set here; credentials have fields of their own")
+        });
+        problems.require(HeaderValue::try_from(value.as_str()).is_ok(), &field, || {
+            format!("the value of '{name}' is none that a header can have")
+        });
+    }
+}
+
+fn between(value: u64, least: u64, most: u64, field: &str, problems: &mut Problems) {
+    problems.require((least..=most).contains(&value), field, || format!("{value}: must be {least} to {most}"));
+}
+
+fn is_dns_label(name: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let ends = !name.starts_with('-') && !name.ends_with('-');
+    !name.is_empty() && name.len() <= MAX_NAME_BYTES && ends && name.bytes().all(inner)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn read(text: &str) -> (Vec<SourceConfig>, String) {
+        let mut problems = Problems::default();
+        let sources = check(crds::yaml::from_str(text).unwrap(), &mut problems);
+        (sources, problems.0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+    }
+
+    #[test]
+    fn what_is_left_out_has_a_default() {
+        let (sources, problems) = read("{sources: [{name: central, address: 'http://prometheus:9090/base'}]}");
+        assert_eq!(problems, "");
+        let expected = SourceConfig {
+            name: "central".into(),
+            address: "http://prometheus:9090/base".into(),
+            tls: SourceTls::default(),
+            credentials: Credentials::None,
+            headers: Headers::default(),
+            timeout: Duration::from_secs(10),
+            retries: 2,
+            max_concurrent: 8,
+        };
+        assert_eq!(sources, [expected]);
+    }
+
+    #[test]
+    fn every_way_to_say_who_we_are_is_taken() {
+        let with = |more: &str| {
+            let (sources, problems) = read(&format!("{{sources: [{{name: a, address: 'https://a', {more}}}]}}"));
+            assert_eq!(problems, "");
+            sources.into_iter().next().unwrap()
+        };
+        assert_eq!(with("bearerTokenFile: /t").credentials, Credentials::BearerFile("/t".into()));
+        let secret = Credentials::Secret { name: "s".into(), key: "k".into() };
+        assert_eq!(with("secretRef: {name: s, key: k}").credentials, secret);
+        let basic = |user| Credentials::Basic { user, password: "/p".into() };
+        assert_eq!(with("basicAuth: {username: me, passwordFile: /p}").credentials, basic(User::Name("me".into())));
+        assert_eq!(with("basicAuth: {usernameFile: /u, passwordFile: /p}").credentials, basic(User::File("/u".into())));
+        let tls = with("tls: {caFile: /ca, certFile: /c, keyFile: /k}").tls;
+        assert_eq!(tls.authority, Some("/ca".into()));
+        assert_eq!(tls.identity, Some(("/c".into(), "/k".into())));
+    }
+
+    #[test]
+    fn all_problems_are_named_with_their_fields() {
+        let (_, problems) = read(
+            "sources:
+- {name: A, address: 'ftp://a', timeoutSeconds: 61, retries: 6, maxConcurrent: 0}
+- {name: b, address: nowhere, bearerTokenFile: /t, secretRef: {name: s, key: k}}
+- {name: b, address: 'http://a?x=1', tls: {certFile: /c}, basicAuth: {passwordFile: /p}}
+- {name: c, address: 'https://a', headers: {Authorization: x, 'a b': c, fine: \"a\\nb\"}, secretRef: {name: '', key: k}}
+",
+        );
+        for words in [
+            "prometheus.sources[0].name: 'A' must be a DNS label",
+            "prometheus.sources[0].address: the scheme is 'ftp'",
+            "prometheus.sources[0].timeoutSeconds: 61: must be 1 to 60",
+            "prometheus.sources[0].retries: 6: must be 0 to 5",
+            "prometheus.sources[0].maxConcurrent: 0: must be 1 to 64",
+            "prometheus.sources[1].address: must be a URL",
+            "prometheus.sources[1]: has several of",
+            "prometheus.sources[2].name: 'b' is used twice",
+            "prometheus.sources[2].address: must not have a query",
+            "prometheus.sources[2].tls: 'http://a?x=1' is no https address",
+            "prometheus.sources[2].tls: certFile and keyFile go together",
+            "prometheus.sources[2].basicAuth: must have either username",
+            "prometheus.sources[3].headers: 'Authorization' can't be set here",
+            "prometheus.sources[3].headers: 'a b' is no name",
+            "prometheus.sources[3].headers: the value of 'fine'",
+            "prometheus.sources[3].secretRef: name and key must be set",
+        ] {
+            assert!(problems.contains(words), "no '{words}' in {problems}");
+        }
+    }
+
+    #[test]
+    fn semantics_46_an_address_carries_no_credentials_and_nothing_prints_them() {
+        let (sources, problems) =
+            read("{sources: [{name: a, address: 'https://me:hunter2@a', headers: {X-Key: hunter2}}]}");
+        assert!(problems.contains("must not hold a user or password"), "{problems}");
+        assert!(!problems.contains("hunter2"), "{problems}");
+        assert!(!format!("{:?}", sources[0].headers).contains("hunter2"));
+    }
+}

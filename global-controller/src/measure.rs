@@ -1,0 +1,24 @@
+//! Asking Prometheus servers, for gates. What an answer means is not decided here.
+//!
+//! ```text
+//! Sources::ask(source, query, at, deadline)
+//!   └─ Source: a place among those under way ─▶ attempt ─▶ attempt … ─▶ Answer
+//!                breaker ──┘        └─ credentials, TLS: read again when they change
+//! ```
+//!
+//! The moment to which a question refers is an argument, so that all members of one round are asked about the same one
+//! however long the round takes. An answer is plain data; every failure is one of a few typed reasons, none of which is
+//! ever a number.
+
+mod answer;
+mod breaker;
+mod connection;
+mod credentials;
+mod figures;
+mod source;
+mod sources;
+
+pub use answer::{Answer, Failure, Labels};
+pub use credentials::{SECRET_LABEL, Secrets};
+pub use figures::Figures;
+pub use sources::Sources;
