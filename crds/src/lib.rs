@@ -10,6 +10,7 @@
 #![allow(clippy::duplicated_attributes)]
 
 mod action;
+mod analysis;
 mod assignment;
 mod crd;
 mod deadline;
@@ -25,6 +26,9 @@ mod time;
 pub mod yaml;
 
 pub use action::{ActedRollout, ActionKind, ActionOutcome, RolloutAction, RolloutActionSpec, RolloutActionStatus};
+pub use analysis::{
+    Analysis, Confidence, Metric, OnNoData, ParsePercentageError, Percentage, PrometheusRef, SuccessRate,
+};
 pub use assignment::{
     AssignedRollout, AssignedWorkload, Fence, Intent, Outcome, Previous, RolloutAssignment, RolloutAssignmentSpec,
     RolloutAssignmentStatus, WorkloadObservation,
@@ -42,6 +46,7 @@ pub use rollout::{
 };
 pub use selector::{ClusterSelector, SelectorOperator, SelectorRequirement};
 pub use status::{
-    ClusterScopeRolloutStatus, ClusterStatus, Counts, GateMode, GateStatus, Phase, WaitingOn as WaitingOnStatus,
+    ClusterScopeRolloutStatus, ClusterStatus, Counts, GateMode, GateStatus, Phase, Verdict,
+    WaitingOn as WaitingOnStatus,
 };
 pub use time::{millis_from_time, time_from_millis};

@@ -4,7 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{ClusterScopeRolloutStatus, ClusterSelector, IntOrPercent, WorkloadPayload};
+use crate::{Analysis, ClusterScopeRolloutStatus, ClusterSelector, IntOrPercent, WorkloadPayload};
 
 /// What to roll out, to which members, in which steps.
 #[derive(Clone, Debug, PartialEq, Eq, CustomResource, Serialize, Deserialize, KubeSchema)]
@@ -48,6 +48,10 @@ pub struct ClusterScopeRolloutSpec {
     pub workload: Option<WorkloadPayload>,
     /// How the change spreads.
     pub rollout_strategy: RolloutStrategy,
+    /// What is measured during each pause and the soak, and what it must show. Without it the gate of the controller's
+    /// configuration applies: at least 99.5% of requests succeed. A change of it begins the current pause anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub analysis: Option<Analysis>,
     /// What is done about members that fail.
     #[serde(default)]
     pub rollback: Rollback,

@@ -166,15 +166,45 @@ pub struct WaitingOn {
     pub until: Option<Time>,
 }
 
-/// Whether metrics were checked before steps advanced.
+/// Which metrics are checked before steps advance, and how the latest measurements look.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GateStatus {
-    /// What the controller does at the end of a pause when no metric source is configured.
-    pub mode: GateMode,
-    /// The same for people.
+    /// What the controller does at the end of a pause when no metric source is configured; absent when metrics are
+    /// checked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<GateMode>,
+    /// How the gate of the current pause stands; absent between pauses, while it is open, and when no metric is checked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
+    /// The same for people: what is measured, where it is worst, and what it must be.
     #[schemars(length(max = 512))]
     pub message: String,
+}
+
+/// What a measurement, or a gate as a whole, shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Verdict {
+    /// On evidence: as it must be.
+    Pass,
+    /// On evidence: not as it must be.
+    Fail,
+    /// Not enough to tell, or an answer that can't be right: an error, several series, an infinity.
+    Inconclusive,
+    /// Nothing to measure: no series, no number, too few requests.
+    NoData,
+}
+
+impl Verdict {
+    /// As it is written in the status.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pass => "Pass",
+            Self::Fail => "Fail",
+            Self::Inconclusive => "Inconclusive",
+            Self::NoData => "NoData",
+        }
+    }
 }
 
 /// What the controller does at the end of a pause when no metric source is configured

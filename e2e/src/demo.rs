@@ -95,6 +95,11 @@ async fn sum_up(
     for change in view::summary(last, scenario) {
         screen.line(&change);
     }
+    let path = "jsonpath={.status.waitingOn.message}";
+    let why = playground.kubectl().run(&["get", "csro", &scenario.name, "-o", path]).await?;
+    if !why.stdout.trim().is_empty() {
+        screen.line(&format!("It says: {}", why.stdout.trim()));
+    }
     let table = playground.kubectl().run(&["get", "csro", &scenario.name]).await?;
     screen.line("");
     screen.line("$ kubectl get csro");

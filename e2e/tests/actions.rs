@@ -126,7 +126,8 @@ async fn who_may_not_is_refused(playground: &Playground) {
 
 /// An approval of the step, in somebody's name.
 async fn action(playground: &Playground, who: &str) -> String {
-    let found = playground.kubectl().ok(&["get", "csro", ROLLOUT, "-o", "jsonpath={.metadata.uid} {.status.revision}"]);
+    let kubectl = playground.kubectl();
+    let found = kubectl.ok(&["get", "csro", ROLLOUT, "-o", "jsonpath={.metadata.uid} {.status.revision}"]);
     let found = found.await.unwrap();
     let (uid, revision) = found.split_once(' ').unwrap();
     format!(

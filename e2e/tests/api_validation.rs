@@ -125,7 +125,7 @@ spec: {{rollout: {{name: good, uid: u}}, run: 1, step: 1, revision: r, action: {
     assert_refused("no reason", &hub.kubectl().apply(&action("Abort", "")).await.unwrap(), &["spec.why", "say why"]);
     assert_refused("an unknown action", &hub.kubectl().apply(&action("Go", "")).await.unwrap(), &["spec.action"]);
     assert_accepted(&hub.kubectl().apply(&action("Approve", "")).await.unwrap());
-    let output = hub.kubectl().apply(&action("Abort", ", why: no")).await.unwrap();
+    let output = hub.kubectl().apply(&action("Abort", ", why: orders fail")).await.unwrap();
     assert_refused("another action", &output, &["spec", "immutable"]);
     let table = hub.kubectl().ok(&["get", "ra"]).await.unwrap();
     for column in ["NAME", "ROLLOUT", "ACTION", "RUN", "STEP", "WHO", "OUTCOME", "AGE"] {

@@ -8,13 +8,12 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use crds::GateMode;
 use federated_store::{ReplicaConfig, StateEngine};
+use rollout_core::GateSettings;
 use serde::Deserialize;
 
 use crate::logging::LogFormat;
 pub use etcd::Etcd;
-pub use gates::SuccessRate;
 pub use prometheus::{Credentials, Headers, SourceConfig, SourceTls, User};
 
 /// Where the charts install, and so where the epoch's `ConfigMap` is unless told otherwise.
@@ -48,10 +47,8 @@ pub struct Config {
 /// What a change of the file changes without a restart.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
-    /// What happens at the end of a pause while no metric source is configured.
-    pub gates: GateMode,
-    /// What is checked where a rollout says nothing of its own.
-    pub success_rate: Option<SuccessRate>,
+    /// What decisions about metrics take of it.
+    pub gates: GateSettings,
     /// The Prometheus servers that gates may ask. Who names none means the first.
     pub sources: Vec<SourceConfig>,
 }
@@ -185,7 +182,8 @@ impl Config {
         problems.require(!hub.namespace.is_empty(), "hub.namespace", || "must be a namespace".to_owned());
         check_replicas(&replicas, store.join, etcd.is_some(), &mut problems);
         let sources = prometheus::check(prometheus, &mut problems);
-        let success_rate = gates::check(gates.success_rate, !sources.is_empty(), &mut problems);
+        let names = sources.iter().map(|source| source.name.clone()).collect();
+        let gates = gates::check(gates, names, &mut problems);
         problems.into_result(Self {
             id,
             data_dir,
@@ -194,7 +192,7 @@ impl Config {
             tls_dir: tls.dir,
             store: Store { cluster: store.cluster, replicas, join: store.join, etcd, state: store.state },
             store_argument: store_argument.map(str::to_owned),
-            settings: Settings { gates: gates.when_unconfigured, success_rate, sources },
+            settings: Settings { gates, sources },
             log_format: log.format,
         })
     }
@@ -325,7 +323,7 @@ store:
     #[test]
     fn what_is_left_out_has_the_safe_default() {
         let config = Config::parse(GOOD, None, None).unwrap();
-        assert_eq!(config.settings.gates, GateMode::Hold);
+        assert_eq!(config.settings.gates.when_unconfigured, crds::GateMode::Hold);
         assert_eq!(config.log_format, LogFormat::Json);
         assert_eq!(config.hub, in_cluster());
     }

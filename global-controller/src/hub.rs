@@ -12,6 +12,9 @@ use rollout_core::{Desired, Problem, Rollout, Target, validate};
 use tokio::time::Instant;
 
 use actions::Actions;
+
+use crate::measure::promql;
+
 pub(crate) use watch::run as follow;
 
 /// A hub that was not heard for this long may have news that would forbid the next step (SEMANTICS 40).
@@ -110,7 +113,11 @@ impl Wanted {
         if object.metadata.deletion_timestamp.is_some() {
             return Self::Deleted { generation };
         }
-        match validate(object) {
+        let checked = validate(object).and_then(|rollout| match promql::problems(&rollout) {
+            problems if problems.is_empty() => Ok(rollout),
+            problems => Err(problems),
+        });
+        match checked {
             Ok(rollout) => Self::Present(Box::new(rollout)),
             Err(problems) => Self::Invalid { problems, generation },
         }

@@ -10,9 +10,10 @@
 //! | `clusters/<member>/info` | `AgentInfo` |
 //! | `clusters/<member>/reach` | `ReachRecord` |
 //! | `claims/<member>/<kind>/<namespace>/<name>` | `Claim`: who may touch that object there |
+//! | `samples/<uid>/<metric>/<member>` | `Sample` of a metric; `-` in the place of a member: measured once for all |
 //! | `decisions/<uid>/<number>` | `DecisionRecord`, the number in 12 digits so that keys sort |
 
-use rollout_core::Target;
+use rollout_core::{SampleKey, Target};
 
 /// The epoch.
 pub(crate) const EPOCH: &str = "meta/epoch";
@@ -20,6 +21,9 @@ pub(crate) const EPOCH: &str = "meta/epoch";
 pub(crate) const ASSIGNMENTS: &str = "assignments/";
 /// All decisions.
 pub(crate) const DECISIONS: &str = "decisions/";
+
+/// In the place of a member's name, which it can't be.
+const NO_MEMBER: &str = "-";
 
 /// A key, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +37,7 @@ pub(crate) enum Key<'a> {
     Info { member: &'a str },
     Reach { member: &'a str },
     Claim { member: &'a str, target: Target },
+    Sample { uid: &'a str, key: SampleKey },
     Decision { uid: &'a str },
 }
 
@@ -52,6 +57,10 @@ impl<'a> Key<'a> {
             ["claims", member, kind, namespace, name] => {
                 let (kind, namespace, name) = ((*kind).to_owned(), (*namespace).to_owned(), (*name).to_owned());
                 Self::Claim { member, target: Target { kind, namespace, name } }
+            }
+            ["samples", uid, metric, member] => {
+                let member = (*member != NO_MEMBER).then(|| (*member).to_owned());
+                Self::Sample { uid, key: SampleKey { metric: (*metric).to_owned(), member } }
             }
             ["decisions", uid, _] => Self::Decision { uid },
             _ => return None,
@@ -95,6 +104,14 @@ pub(crate) fn claim(member: &str, target: &Target) -> String {
     format!("claims/{member}/{target}")
 }
 
+pub(crate) fn samples_of(uid: &str) -> String {
+    format!("samples/{uid}/")
+}
+
+pub(crate) fn sample(uid: &str, SampleKey { metric, member }: &SampleKey) -> String {
+    format!("samples/{uid}/{metric}/{}", member.as_deref().unwrap_or(NO_MEMBER))
+}
+
 pub(crate) fn decisions_of(uid: &str) -> String {
     format!("{DECISIONS}{uid}/")
 }
@@ -112,6 +129,10 @@ mod tests {
         Target { kind: part("Deployment.apps"), namespace: part("shop"), name: part("checkout") }
     }
 
+    fn of_metric(member: Option<&str>) -> SampleKey {
+        SampleKey { metric: "success-rate".to_owned(), member: member.map(str::to_owned) }
+    }
+
     #[test]
     fn a_key_is_taken_apart_as_it_was_made() {
         let cases = [
@@ -124,6 +145,8 @@ mod tests {
             (info("m"), Key::Info { member: "m" }),
             (reach("m"), Key::Reach { member: "m" }),
             (claim("m", &checkout()), Key::Claim { member: "m", target: checkout() }),
+            (sample("u", &of_metric(Some("m"))), Key::Sample { uid: "u", key: of_metric(Some("m")) }),
+            (sample("u", &of_metric(None)), Key::Sample { uid: "u", key: of_metric(None) }),
             (decision("u", 7), Key::Decision { uid: "u" }),
         ];
         for (text, key) in cases {

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::bus::Change;
 use crate::driver::EpochKeeper;
 use crate::world::World;
-use crate::{act, driver, presence, publish};
+use crate::{act, driver, measure, presence, publish};
 
 /// Before tasks that ended by themselves are started again, so that a lasting fault doesn't spin.
 const RESTART_PAUSE: Duration = Duration::from_millis(500);
@@ -77,5 +77,6 @@ fn start(tasks: &mut JoinSet<()>, world: &Arc<World>, tools: &Tools, fence: Fenc
     tasks.spawn(presence::judge(Arc::clone(world), fence, term.clone()));
     tasks.spawn(driver::run(Arc::clone(world), tools.epoch.clone(), fence, term.clone()));
     tasks.spawn(act::webhook::run(Arc::clone(world), tools.agents.clone(), term.clone()));
+    tasks.spawn(measure::measure(Arc::clone(world), fence, term.clone()));
     tasks.spawn(publish::run(Arc::clone(world), tools.hub.clone(), term.clone()));
 }

@@ -39,9 +39,7 @@ mod store;
 pub mod store_command;
 mod world;
 
-pub use config::{
-    Config, ConfigProblem, Credentials, Error as ConfigError, Headers, SourceConfig, SourceTls, SuccessRate, User,
-};
+pub use config::{Config, ConfigProblem, Credentials, Error as ConfigError, Headers, SourceConfig, SourceTls, User};
 pub use logging::{LogFormat, init as init_logging};
 pub use serve::{Error as ServeError, serve};
 pub use store::Error as StoreError;

@@ -15,10 +15,13 @@ mod breaker;
 mod connection;
 mod credentials;
 mod figures;
+pub(crate) mod promql;
+mod rounds;
 mod source;
 mod sources;
 
 pub use answer::{Answer, Failure, Labels};
 pub use credentials::{SECRET_LABEL, Secrets};
 pub use figures::Figures;
+pub(crate) use rounds::run as measure;
 pub use sources::Sources;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crds::{AgentInfo, Report, RolloutAssignment, RolloutAssignmentSpec, RolloutAssignmentStatus};
 use federated_store::Change as StoreChange;
 use kube::api::ObjectMeta;
-use rollout_core::{Plan, RolloutState, STATE_VERSION};
+use rollout_core::{Plan, RolloutState, STATE_VERSION, Samples};
 
 pub(crate) use claims::ClaimIndex;
 pub(crate) use follow::run as follow;
@@ -60,6 +60,8 @@ pub(crate) struct Mirror {
     reported: BTreeMap<String, BTreeMap<String, RolloutAssignmentStatus>>,
     members: BTreeMap<String, StoredMember>,
     claims: ClaimIndex,
+    /// Rollout's uid to what was measured.
+    samples: BTreeMap<String, Samples>,
 }
 
 impl Mirror {
@@ -123,6 +125,11 @@ impl Mirror {
         &self.claims
     }
 
+    /// What was measured of a rollout.
+    pub fn samples(&self, uid: &str) -> Option<&Samples> {
+        self.samples.get(uid)
+    }
+
     /// Takes up a change of one key; answers who has to look.
     pub fn apply(&mut self, change: &StoreChange, revision: u64) -> Vec<Change> {
         let StoreChange { key, value } = change;
@@ -165,6 +172,18 @@ impl Mirror {
                 let claim = value.and_then(|value| read(key, value));
                 self.claims.set(member, &target, claim, revision);
                 vec![Change::Claims { target }]
+            }
+            Some(Key::Sample { uid, key: series }) => {
+                let sample = value.and_then(|value| read(key, value));
+                let samples = self.samples.entry(uid.to_owned()).or_default();
+                match sample {
+                    Some(sample) => drop(samples.insert(series, sample)),
+                    None => drop(samples.remove(&series)),
+                }
+                if samples.is_empty() {
+                    self.samples.remove(uid);
+                }
+                rollout(uid)
             }
             // Decisions are read from the store when a person asks; keys of a newer release are not ours.
             Some(Key::Decision { .. }) | None => Vec::new(),

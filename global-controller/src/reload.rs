@@ -47,11 +47,11 @@ pub(crate) async fn run(world: Arc<World>, path: PathBuf, started_with: Config, 
 }
 
 fn take(world: &World, before: &Config, now: &Config) {
-    let Settings { gates, success_rate, sources } = &now.settings;
+    let Settings { gates, sources } = &now.settings;
     if before.settings != now.settings {
         let names: Vec<_> = sources.iter().map(|source| source.name.as_str()).collect();
-        let rate = success_rate.as_ref().map(|rate| rate.minimum.as_str());
-        tracing::info!(?gates, success_rate = rate, sources = names.join(","), "configuration reloaded");
+        let (mode, minimum) = (gates.when_unconfigured, gates.success_rate.minimum);
+        tracing::info!(?mode, %minimum, sources = names.join(","), "configuration reloaded");
         world.set_settings(now.settings.clone());
         world.bus.send(Change::Everything);
     }

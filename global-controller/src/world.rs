@@ -224,7 +224,7 @@ impl World {
             let wanted = object.map_or(Wanted::Deleted { generation: 0 }, Wanted::of);
             (name, wanted, hub.actions().open(uid), hub.is_fresh(Instant::now()))
         };
-        let (stored, assigned, reported, held) = {
+        let (stored, assigned, reported, held, samples) = {
             let mirror = self.mirror();
             let stored = mirror.rollout(uid).cloned();
             (
@@ -232,6 +232,7 @@ impl World {
                 mirror.assigned(uid).cloned().unwrap_or_default(),
                 mirror.reported(uid).cloned().unwrap_or_default(),
                 claims::held(&mirror, uid, &wanted),
+                mirror.samples(uid).cloned().unwrap_or_default(),
             )
         };
         let known = match stored {
@@ -248,7 +249,8 @@ impl World {
             reports: &reported,
             claims: &claims,
             actions: &actions,
-            gates: self.settings().gates,
+            samples: &samples,
+            gates: &self.settings().gates,
             hub_fresh,
             judging_since: self.judging_since.load(Ordering::Relaxed),
         };

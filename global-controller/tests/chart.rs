@@ -47,7 +47,7 @@ fn secrets_rule(objects: &[Value]) -> Option<Value> {
 async fn by_default_there_is_no_source_and_no_secret_can_be_read() {
     let objects = render(&[]).await;
     let settings = config(&objects).settings;
-    assert!(settings.sources.is_empty() && settings.success_rate.is_none());
+    assert_eq!((settings.sources.len(), settings.gates), (0, rollout_core::GateSettings::default()));
     assert_eq!(secrets_rule(&objects), None);
 }
 
@@ -58,8 +58,9 @@ async fn sources_and_the_default_gate_reach_the_controller_as_they_are_written()
     std::fs::write(&file, VALUES).unwrap();
     let objects = render(&["--values", file.to_str().unwrap()]).await;
     let settings = config(&objects).settings;
-    let rate = settings.success_rate.unwrap();
-    assert!(rate.good.contains(r#"cluster="{{cluster}}""#) && rate.minimum == "99.5%", "{rate:?}");
+    let rate = settings.gates.success_rate;
+    assert!(rate.good.as_str().contains(r#"cluster="{{cluster}}""#), "{rate:?}");
+    assert_eq!(rate.minimum.to_string(), "99.5%");
     let names: Vec<_> = settings.sources.iter().map(|source| source.name.as_str()).collect();
     assert_eq!(names, ["central", "second"]);
     assert_eq!(settings.sources[0].credentials, Credentials::Secret { name: "token".into(), key: "token".into() });

@@ -1,4 +1,4 @@
-//! Brings a fleet up, rolls a good image out over it and then a bad one, shows it live, and sums up.
+//! Brings a fleet up, rolls a good image out over it and then two bad ones, shows it live, and sums up.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,7 +12,8 @@ use e2e::progress::Progress;
 use e2e::repository;
 use e2e::signals::Signals;
 
-/// Rollouts over real clusters, on this machine: a good one, and a bad one that goes back by itself.
+/// Rollouts over real clusters, on this machine: a good one, and bad ones that go back by themselves: one that never
+/// becomes ready, and one of which Prometheus says that it fails requests.
 #[derive(Parser)]
 struct Arguments {
     /// Number of members.
@@ -21,13 +22,10 @@ struct Arguments {
     /// Number of controllers: 1, 3 or 5.
     #[arg(long, default_value_t = 3)]
     controllers: usize,
-    /// Also run a Prometheus, and simulated traffic that it scrapes.
-    #[arg(long)]
-    prometheus: bool,
     /// Folder for data, logs and state.json; default: .playground in the repository.
     #[arg(long)]
     dir: Option<PathBuf>,
-    /// End after the rollouts, with exit code 0 only if both ended on every member as they should.
+    /// End after the rollouts, with exit code 0 only if all ended on every member as they should.
     #[arg(long, env = "ONCE", value_parser = FalseyValueParser::new())]
     once: bool,
 }
@@ -38,13 +36,13 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<ExitCode> {
-    let Arguments { members, controllers, prometheus, dir, once } = Arguments::parse();
+    let Arguments { members, controllers, dir, once } = Arguments::parse();
     let mut signals = Signals::new()?;
     let screen = Screen::new();
     let lines = screen.clone();
     let progress = Progress::new(move |line| lines.line(line));
-    let mut options = Options::new(dir.unwrap_or_else(|| repository().join(".playground")), members, controllers);
-    options.prometheus = prometheus;
+    let dir = dir.unwrap_or_else(|| repository().join(".playground"));
+    let options = Options::new(dir, members, controllers).with_prometheus();
     let playground = tokio::select! {
         playground = Playground::up(options, progress.clone()) => playground?,
         () = signals.any() => {
@@ -73,7 +71,7 @@ async fn run() -> Result<ExitCode> {
 /// Plays one after the other, each on what the one before has left; whether all ended as they should.
 async fn play_all(playground: &Playground, screen: &Screen) -> Result<bool> {
     let mut as_expected = true;
-    for scenario in [Scenario::good(), Scenario::bad()] {
+    for scenario in [Scenario::good(), Scenario::bad(), Scenario::lossy()] {
         as_expected &= play(playground, &scenario, screen).await?.as_expected;
     }
     Ok(as_expected)

@@ -62,6 +62,22 @@ impl Scenario {
             ..Self::good()
         }
     }
+
+    /// After the good one: an image whose pods are ready, and of whose requests some fail.
+    pub fn lossy() -> Self {
+        let image = samples::image("checkout", "v3-e2");
+        Self {
+            explanation:
+                "A bad rollout that looks well: all pods of checkout:v3-e2 are ready, but 2 % of its requests \
+                          fail. Prometheus is asked at the end of the first pause, and the member goes back to \
+                          checkout:v2 by itself."
+                    .to_owned(),
+            manifest: manifest(&image, ""),
+            phase: Phase::RolledBack,
+            brings: image,
+            ..Self::good()
+        }
+    }
 }
 
 /// The rollout of an image; `strategy` are further lines of its strategy.
@@ -83,7 +99,7 @@ spec:
 {strategy}    canary:
       steps:
       - setWeight: 10    # first 10 % of the clusters, at least one
-        pause: 15        # seconds
+        pause: 15        # seconds, at whose end 99.5 % of the requests must have succeeded
       - setWeight: 50    # then up to 50 %
 ",
         samples::NAMESPACE
@@ -100,6 +116,7 @@ mod tests {
         let parse =
             |scenario: &Scenario| crds::yaml::from_str::<crds::ClusterScopeRollout>(&scenario.manifest).unwrap();
         let (good, bad) = (parse(&Scenario::good()), parse(&Scenario::bad()));
+        assert_eq!(good.metadata.name, parse(&Scenario::lossy()).metadata.name);
         assert_eq!(good.spec.rollout_strategy.progress_deadline_seconds, 600);
         assert_eq!(bad.spec.rollout_strategy.progress_deadline_seconds, 15);
         assert_eq!(good.metadata.name, bad.metadata.name, "the bad one is a change of the good one");

@@ -10,6 +10,7 @@ mod deletion;
 mod failure;
 mod finish;
 mod forward;
+mod gate;
 mod membership;
 mod order;
 mod reports;
@@ -171,6 +172,7 @@ fn watch(change: &mut Change<'_>) {
     reports::absorb(change);
     silence::heed(change);
     failure::judge(change);
+    gate::judge(change);
     rollback::proceed(change);
     finish::proceed(change);
 }

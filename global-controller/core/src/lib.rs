@@ -13,6 +13,7 @@
 mod actions;
 mod claims;
 mod decide;
+mod gates;
 mod lint;
 mod observations;
 mod plan;
@@ -29,6 +30,11 @@ mod words;
 pub use actions::{ActionFacts, Handled, HandledAction};
 pub use claims::{Claim, ClaimTable, Claims, Contender, Target, TargetError, claim_of, targets, wanted_by_older};
 pub use decide::{Command, Decision, Desired, Event, EventKind, MAX_MEMBERS_PER_DECISION, decide};
+pub use gates::{
+    Analysis, Answer, Ask, Asked, Condition, DefaultRate, Gate, GateDefaults, GateId, GateSettings, MAX_METRICS,
+    Measurement, Metric, MissingSource, Pace, RateRule, Rule, SUCCESS_RATE, Sample, SampleKey, Samples, Template,
+    TemplateError, measurements_due,
+};
 pub use lint::{lint, lint_orders};
 pub use observations::{MemberFacts, Observations, Reachability};
 pub use plan::{Order, order};

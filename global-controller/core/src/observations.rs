@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::{ActionFacts, Claims, Millis};
-use crds::{GateMode, RolloutAssignment, RolloutAssignmentStatus};
+use crate::{ActionFacts, Claims, GateSettings, Millis, Samples};
+use crds::{RolloutAssignment, RolloutAssignmentStatus};
 
 /// Everything outside the state that a decision depends on.
 ///
@@ -21,8 +21,10 @@ pub struct Observations<'a> {
     pub claims: &'a Claims,
     /// What people do to this rollout's runs, as far as its outcome is not on the hub yet, by (created_at, uid).
     pub actions: &'a [ActionFacts],
-    /// What happens at the end of a pause while no metric source is configured.
-    pub gates: GateMode,
+    /// What was measured, each series of this rollout with its latest gate.
+    pub samples: &'a Samples,
+    /// What the configuration says about gates.
+    pub gates: &'a GateSettings,
     /// Whether the hub's watch is alive. While it is silent nothing goes forward.
     pub hub_fresh: bool,
     /// When this leader began to decide; 0 for who only looks. What fell due before, while nobody may have been able

@@ -5,7 +5,7 @@ use crds::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::Millis;
+use crate::{Analysis, Millis};
 
 /// What a person asked for. Made only by [`crate::validate`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub struct Rollout {
     pub max_concurrency: IntOrPercent,
     /// What counts as failure, how many are borne, and what is done about them.
     pub failures: FailureRules,
+    /// What is measured during pauses and soak; none: what the configuration says.
+    pub analysis: Option<Analysis>,
     /// Whether a person has paused it.
     pub paused: bool,
 }

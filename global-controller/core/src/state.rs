@@ -10,7 +10,8 @@ use crds::{IntOrPercent, OnDeadline, Previous, Revision, RolloutAssignmentSpec, 
 use serde::{Deserialize, Serialize};
 
 use crate::actions::Handled;
-use crate::{FailureRules, Millis, Step};
+use crate::gates::OpenGate;
+use crate::{FailureRules, Gate, GateDefaults, Millis, Step, words};
 
 /// Version of the records' format. A reader refuses a higher one.
 pub const STATE_VERSION: u32 = 1;
@@ -135,6 +136,21 @@ pub struct Run {
     /// the next one may have the same revision.
     #[serde(default)]
     pub retry: bool,
+    /// What it has taken from the configuration for its gates, and keeps; none while no metric source is configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate_defaults: Option<GateDefaults>,
+    /// What is measured during pauses and soak, as last seen; none while no metric source is configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<Gate>,
+    /// When the present pause or soak began, or began anew because the gate changed.
+    #[serde(default)]
+    pub gate_began_at: Millis,
+    /// When the clock of the pause ended whose step waits for approval.
+    #[serde(default)]
+    pub gate_ended_at: Millis,
+    /// Why it was refused, for people; empty while it is not.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub refused_because: String,
 }
 
 /// Where a run stands within its step.
@@ -346,6 +362,11 @@ impl RolloutState {
         self.header.finalizer_released && self.members.is_empty()
     }
 
+    /// Whether metrics are measured at present: a pause or the soak is on, and it has a gate.
+    pub fn is_measured(&self) -> bool {
+        self.header.run.as_ref().is_some_and(|run| OpenGate::of(run).is_some())
+    }
+
     /// Whether a member runs, or may run, something else than it did before this rollout.
     pub(crate) fn is_touched(&self, record: &MemberRecord) -> bool {
         let unsettled = record.run > self.header.settled_run || record.stage.owes_return() || record.is_unproven();
@@ -454,6 +475,21 @@ impl Run {
     /// Whether too many have failed in it or a person aborted it, so that its revision is in quarantine.
     pub fn is_refused(&self) -> bool {
         self.is_rolled_back() || matches!(self.stage, Stage::Finishing | Stage::GivenUp)
+    }
+
+    /// Why it was refused, for people; empty while it is not.
+    pub(crate) fn refusal(&self) -> String {
+        if let Some(who) = &self.aborted_by {
+            return format!("aborted by {who}");
+        }
+        if self.is_refused() && self.failures > self.failure_limit {
+            return format!("{} failed, {} allowed", words::members(self.failures), self.failure_limit);
+        }
+        match self.refused_because.as_str() {
+            // As an older release left it.
+            "" if self.is_refused() => "too many members failed".to_owned(),
+            because => because.to_owned(),
+        }
     }
 
     /// Whether members that were told to apply, or are told yet, can still fail.

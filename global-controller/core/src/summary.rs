@@ -5,6 +5,7 @@ mod conditions;
 
 use crds::{ClusterScopeRolloutStatus, Counts, GateMode, GateStatus, Phase, WaitingOnStatus, time_from_millis};
 
+use crate::gates::Judgement;
 use crate::plan::order;
 use crate::returns::Returns;
 use crate::tally::Tally;
@@ -48,6 +49,7 @@ pub fn summarize(state: &RolloutState, desired: Desired<'_>, observations: &Obse
         tally: Tally::of(state, observations, now),
         returns: Returns::of(state, observations, now),
         waiting: waiting_on(state, desired, observations, now),
+        now,
     };
     Summary { status: view.status(), conditions: conditions::of(&view) }
 }
@@ -60,6 +62,7 @@ struct View<'a> {
     tally: Tally,
     returns: Returns,
     waiting: Option<WaitingOn>,
+    now: Millis,
 }
 
 impl View<'_> {
@@ -178,7 +181,21 @@ impl View<'_> {
     fn gate(&self) -> Option<GateStatus> {
         let Desired::Present(rollout) = self.desired else { return None };
         let gated = rollout.soak_seconds > 0 || rollout.steps.iter().any(|step| step.pause_seconds > 0);
-        let mode = self.observations.gates;
+        if self.observations.gates.sources.is_empty()
+            && self.state.header.run.as_ref().is_none_or(|run| run.gate.is_none())
+        {
+            return gated.then(|| self.unmeasured());
+        }
+        let judged = Judgement::of(self.state, self.observations, self.now);
+        let message = judged
+            .as_ref()
+            .map_or_else(|| "metrics are measured in the next pause".to_owned(), |judged| judged.text.clone());
+        let verdict = judged.and_then(|judged| judged.verdict);
+        gated.then(|| GateStatus { mode: None, verdict, message: words::bounded(&message, 512) })
+    }
+
+    fn unmeasured(&self) -> GateStatus {
+        let mode = self.observations.gates.when_unconfigured;
         let message = match mode {
             GateMode::TimerOnly => {
                 "no metric was checked: no metric source is configured, and gates.whenUnconfigured is TimerOnly, so a pause is a timer only"
@@ -187,6 +204,6 @@ impl View<'_> {
                 "no metric was checked: no metric source is configured, and gates.whenUnconfigured is Hold, so the run holds at the end of a pause"
             }
         };
-        gated.then(|| GateStatus { mode, message: message.to_owned() })
+        GateStatus { mode: Some(mode), verdict: None, message: message.to_owned() }
     }
 }

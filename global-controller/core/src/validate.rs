@@ -3,6 +3,8 @@
 //! The API server checks the same by the schema. This repeats it for objects that were stored before a
 //! schema change.
 
+mod analysis;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crds::{
@@ -74,6 +76,7 @@ pub fn validate(object: &ClusterScopeRollout) -> Result<Rollout, Vec<Problem>> {
     if let Some(workload) = &spec.workload {
         check_workload(workload, &mut problems);
     }
+    let analysis = spec.analysis.as_ref().map(|analysis| analysis::check(analysis, &mut problems));
     problems.into_result(Rollout {
         name,
         uid,
@@ -98,6 +101,7 @@ pub fn validate(object: &ClusterScopeRollout) -> Result<Rollout, Vec<Problem>> {
             scope: spec.rollback.scope,
             return_concurrency: spec.rollback.max_concurrency,
         },
+        analysis,
         paused: spec.paused,
     })
 }

@@ -5,11 +5,11 @@ mod choose;
 
 use std::collections::BTreeMap;
 
-use crds::{Outcome, Revision};
+use crds::{Outcome, Revision, Verdict};
 
 pub use choose::waiting_on;
 
-use crate::{Millis, Problem, Run, words};
+use crate::{Millis, MissingSource, Problem, Run, words};
 
 /// What a rollout waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +42,8 @@ pub enum WaitingOn {
     Quarantined {
         /// Its hash.
         revision: Revision,
+        /// Why it was, where that is known yet; may be empty.
+        because: String,
     },
     /// The run was rolled back, and members have not returned within their deadline.
     RollbackIncomplete {
@@ -127,17 +129,13 @@ pub enum WaitingOn {
     Finishing {
         /// They and those that return, and what their agents say.
         members: Vec<MemberTrouble>,
-        /// Failures so far.
-        failures: usize,
-        /// `maxFailures`, as a number of members.
-        allowed: usize,
+        /// Why no further member is touched.
+        because: String,
     },
-    /// The run ended with too many failures, and the healthy members keep the revision.
+    /// The run ended with too many failures, or a failed gate, and the healthy members keep the revision.
     TooManyFailed {
-        /// Failures of the run.
-        failures: usize,
-        /// `maxFailures`, as a number of members.
-        allowed: usize,
+        /// Why it ended.
+        because: String,
         /// Members that run the revision.
         kept: usize,
         /// The revision.
@@ -201,6 +199,21 @@ pub enum WaitingOn {
         /// Members, all updated.
         members: usize,
     },
+    /// The rollout is to be measured by a source that the controller's configuration doesn't have.
+    SourceMissing {
+        /// Which, and which there are.
+        source: MissingSource,
+    },
+    /// Metrics: they have failed and nothing returns by itself, or a pause or soak is over and they don't let the run go
+    /// on yet.
+    Gate {
+        /// What they show; none while too little was measured.
+        verdict: Option<Verdict>,
+        /// On what it rests, for people.
+        text: String,
+        /// Whether it has taken too long.
+        holds: bool,
+    },
     /// A pause or soak is over, but no metric source is configured, and that means hold.
     GateUnconfigured,
     /// The controller itself: the next decision goes on.
@@ -259,6 +272,11 @@ impl WaitingOn {
             Self::Pause { .. } => "Pause",
             Self::Approval { .. } => "Approval",
             Self::Soak { .. } => "Soak",
+            Self::SourceMissing { .. } => "SourceMissing",
+            Self::Gate { verdict: None | Some(Verdict::Pass), .. } => "Measurement",
+            Self::Gate { verdict: Some(Verdict::Fail), .. } => "GateFailed",
+            Self::Gate { verdict: Some(Verdict::Inconclusive), .. } => "GateInconclusive",
+            Self::Gate { verdict: Some(Verdict::NoData), .. } => "GateNoData",
             Self::GateUnconfigured => "GateUnconfigured",
             Self::Decision => "Decision",
         }
@@ -295,7 +313,9 @@ impl WaitingOn {
             | Self::StrictTolerance { .. }
             | Self::TooManyFailed { .. }
             | Self::CatchUpHeld { .. }
+            | Self::SourceMissing { .. }
             | Self::GateUnconfigured => true,
+            Self::Gate { holds, .. } => *holds,
             Self::Withdrawal { .. }
             | Self::NoPayload
             | Self::EmptyPlan
@@ -364,11 +384,9 @@ impl WaitingOn {
                 words::members(members.len()),
                 troubles(members)
             ),
-            Self::Finishing { members, failures, allowed } => format!(
-                "{} failed, {allowed} allowed: no further member is touched; to finish or to return: {}",
-                words::members(*failures),
-                troubles(members)
-            ),
+            Self::Finishing { members, because } => {
+                format!("{because}: no further member is touched; to finish or to return: {}", troubles(members))
+            }
             Self::MemberUnhealthy { members } => {
                 format!("{} no longer healthy: {}", words::members(members.len()), troubles(members))
             }
@@ -402,8 +420,9 @@ impl WaitingOn {
                 "paused, with {} of the step's pause left: set spec.paused to false to go on",
                 words::seconds(left.div_euclid(1000))
             ),
-            Self::Quarantined { revision } => format!(
-                "revision {revision} was rolled back and is not rolled out again: set another payload, or try it once more: kubectl clusterrollout retry"
+            Self::Quarantined { revision, because } => format!(
+                "revision {revision} was rolled back{} and is not rolled out again: set another payload, or try it once more: kubectl clusterrollout retry",
+                if because.is_empty() { String::new() } else { format!(" ({because})") }
             ),
             Self::RollbackFirst { returned, touched } => format!(
                 "the new payload waits until the rollback is over: {returned} of {} back",
@@ -421,9 +440,8 @@ impl WaitingOn {
                 words::members(members.len()),
                 words::list(members)
             ),
-            Self::TooManyFailed { failures, allowed, kept, revision } => format!(
-                "{} failed, {allowed} allowed; {} keep revision {revision}, which is not rolled out again: set another payload, or try it once more: kubectl clusterrollout retry",
-                words::members(*failures),
+            Self::TooManyFailed { because, kept, revision } => format!(
+                "{because}; {} keep revision {revision}, which is not rolled out again: set another payload, or try it once more: kubectl clusterrollout retry",
                 words::members(*kept)
             ),
             Self::CatchUpHeld { failures, allowed, members, pending } => format!(
@@ -457,8 +475,38 @@ impl WaitingOn {
             Self::Soak { until, members } => {
                 format!("{} healthy; the soak ends at {}", words::members(*members), words::time(*until))
             }
+            Self::SourceMissing { source } => missing_source(source),
+            Self::Gate { verdict, text, .. } => gate(*verdict, text),
             Self::GateUnconfigured => "the pause is over, but no metric source is configured, so nothing is known: configure one, or set gates.whenUnconfigured: TimerOnly in the controller's configuration".to_owned(),
             _ => "the controller decides next".to_owned(),
+        }
+    }
+}
+
+fn missing_source(MissingSource { name, known }: &MissingSource) -> String {
+    match (name.as_str(), known.is_empty()) {
+        ("", _) => "analysis needs a Prometheus, and the controller's configuration has none: add it to prometheus.sources there".to_owned(),
+        (name, true) => format!(
+            "analysis.prometheus.source: \"{name}\": the controller's configuration has no prometheus.sources: add it there"
+        ),
+        (name, false) => format!(
+            "analysis.prometheus.source: \"{name}\" is not in the controller's configuration: use {}, or add it to prometheus.sources there",
+            words::list(known)
+        ),
+    }
+}
+
+fn gate(verdict: Option<Verdict>, text: &str) -> String {
+    match verdict {
+        None | Some(Verdict::Pass) => format!("the pause is over, and measuring goes on: {text}"),
+        Some(Verdict::Fail) => format!(
+            "the metric gate has failed: {text}; rollback.mode is Manual, so no further member is touched until the payload or analysis changes, or a person acts: kubectl clusterrollout retry, or abort"
+        ),
+        Some(Verdict::Inconclusive) => {
+            format!("the pause is over, and what was measured is not enough to tell: {text}; measuring goes on")
+        }
+        Some(Verdict::NoData) => {
+            format!("the pause is over, and there was nothing to measure: {text}; measuring goes on")
         }
     }
 }

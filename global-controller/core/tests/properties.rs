@@ -11,8 +11,9 @@ use crds::{ActionKind, GateMode, Intent, Outcome};
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::RngSeed;
-use rollout_core::{MemberStage, Reachability, Stage, Touched, WaitingOn};
+use rollout_core::{Answer, MemberStage, Reachability, Stage, Touched, WaitingOn};
 
+use world::measures::{configured, of_thousand, one, silence};
 use world::{Spec, World, images};
 
 /// Something that happens to the world; members by number.
@@ -50,6 +51,13 @@ enum Happening {
     MinReady(Option<i64>),
     Targets(Vec<usize>),
     Gates(GateMode),
+    /// Whether the configuration has a Prometheus.
+    Configured(bool),
+    Analysis(Option<String>),
+    /// What Prometheus says from now on of a member, or with none of what is measured once for all.
+    Prometheus(Option<usize>, Vec<Answer>),
+    /// All measurements that are due are taken.
+    Measure,
     /// Another rollout takes the claim on a member, if it is free.
     Claimed(usize),
     /// An older rollout is about to take it; that holds for nobody who has started.
@@ -111,6 +119,34 @@ fn tolerance() -> impl Strategy<Value = Option<String>> {
 /// v2 to v4, and two of which no pod ever becomes ready.
 fn image(number: u8) -> String {
     if number > 4 { format!("bad{number}") } else { format!("v{number}") }
+}
+
+/// What is measured: the default gate, other paces, a further metric once for all, and sources that are not there.
+fn analysis() -> impl Strategy<Value = Option<String>> {
+    select(vec![
+        None,
+        None,
+        Some("{interval: 10}"),
+        Some("{interval: 10, failureLimit: 1, onNoData: Rollback}"),
+        Some("{interval: 20, maxPause: 120, successRate: {confidence: '95%'}}"),
+        Some("{interval: 15, metrics: [{name: errors, query: 'sum(errors)', condition: 'value < 1'}]}"),
+        Some("{prometheus: {source: absent}}"),
+    ])
+    .prop_map(|analysis| analysis.map(str::to_owned))
+}
+
+/// Well, bad, nothing, no answer. Each fits a success rate; to a single query it is the wrong number of answers.
+fn said_by_prometheus() -> impl Strategy<Value = Vec<Answer>> {
+    select(vec![
+        of_thousand(1000.0),
+        of_thousand(1000.0),
+        of_thousand(1000.0),
+        of_thousand(500.0),
+        silence(),
+        vec![Answer::Failed("timeout".to_owned()); 2],
+        one(0.0),
+        one(2.0),
+    ])
 }
 
 fn soak() -> impl Strategy<Value = Option<i64>> {
@@ -195,6 +231,10 @@ fn happening(count: usize) -> impl Strategy<Value = Happening> {
         1 => select(vec![None, Some(3)]).prop_map(MinReady),
         1 => proptest::collection::btree_set(member, 0..4).prop_map(|some| Targets(some.into_iter().collect())),
         1 => select(vec![GateMode::Hold, GateMode::TimerOnly]).prop_map(Gates),
+        1 => proptest::bool::weighted(0.8).prop_map(Configured),
+        1 => analysis().prop_map(Analysis),
+        2 => (proptest::option::weighted(0.8, 0..count), said_by_prometheus()).prop_map(|(of, answers)| Prometheus(of, answers)),
+        8 => Just(Measure),
         2 => (0..count).prop_map(Claimed),
         1 => (0..count).prop_map(Wanted),
         2 => Just(Released),
@@ -300,7 +340,16 @@ impl Story {
             Happening::MaxUnreachable(limit) => world.edit(|spec| spec.max_unreachable = limit),
             Happening::MinReady(seconds) => world.edit(|spec| spec.min_ready_seconds = seconds),
             Happening::Targets(targets) => world.edit(|spec| spec.targets = targets.into_iter().map(name).collect()),
-            Happening::Gates(gates) => world.gates = gates,
+            Happening::Gates(mode) => world.gates.when_unconfigured = mode,
+            Happening::Configured(yes) => world.gates.sources = if yes { configured().sources } else { Vec::new() },
+            Happening::Analysis(analysis) => world.edit(|spec| spec.analysis = analysis),
+            Happening::Prometheus(member, answers) => {
+                let member = member.map(name);
+                for metric in ["success-rate", "errors"] {
+                    world.says(metric, member.as_deref(), answers.clone());
+                }
+            }
+            Happening::Measure => drop(world.measure()),
             Happening::Claimed(member) => world.claim_for("other", &name(member)),
             Happening::Wanted(member) if world.state.header.runs_started == 0 => {
                 world.wanted_by("other", &name(member));
@@ -316,7 +365,10 @@ impl Story {
             Happening::Act(..) => {}
             Happening::Told => world.publish_outcomes(),
             Happening::Pass(seconds) => world.advance(seconds),
-            Happening::Wake => world.now = world.wake_at.unwrap_or(world.now),
+            Happening::Wake => {
+                let next = world.wake_at.into_iter().chain(world.due().next_at).min();
+                world.now = world.now.max(next.unwrap_or(world.now));
+            }
         }
     }
 
@@ -454,8 +506,11 @@ impl Story {
         world.approves = true;
         world.publish_outcomes();
         world.hub_fresh = true;
-        world.gates = GateMode::TimerOnly;
+        world.gates.when_unconfigured = GateMode::TimerOnly;
+        world.gates.sources = configured().sources;
+        world.said.clear();
         world.edit(|spec| {
+            spec.analysis = spec.analysis.take().filter(|analysis| !analysis.contains("absent"));
             spec.paused = false;
             spec.image.get_or_insert_with(|| "v2".to_owned());
             if spec.steps.contains("101") {

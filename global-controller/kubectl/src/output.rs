@@ -47,7 +47,7 @@ async fn all(hub: &Hub) -> Result<Vec<ClusterScopeRollout>> {
 /// Prints something for programs.
 pub(crate) fn print<T: Serialize + ?Sized>(value: &T, format: Format) -> Result<()> {
     match format {
-        Format::Yaml => print!("---\n{}", crds::yaml::to_string(value).context("failed to write YAML")?),
+        Format::Yaml => print!("---\n{}", crds::yaml::to_string(&value).context("failed to write YAML")?),
         Format::Json | Format::Table => {
             println!("{}", serde_json::to_string_pretty(value).context("failed to write JSON")?);
         }

@@ -1,87 +1,73 @@
 //! The part of the configuration about gates: what is checked where a rollout says nothing of its own.
 
-use crds::GateMode;
+use std::str::FromStr;
+
+use crds::{GateMode, Percentage};
+use rollout_core::{DefaultRate, GateSettings, Template};
 use serde::Deserialize;
 
 use super::Problems;
+use crate::measure::promql;
 
-/// What a pause checks unless the rollout says otherwise.
-const DEFAULT_MINIMUM: &str = "99.5%";
-/// Fewer requests than this say nothing about a ratio of 99.5 %.
-const DEFAULT_MIN_REQUESTS: u64 = 100;
-/// A query is a line or two.
-const MAX_QUERY_BYTES: usize = 4096;
-
-/// The default gate: the part of the requests that succeeds, as two queries of the first source.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SuccessRate {
-    /// Least part that must succeed, in percent above 0 and up to 100, as in `99.5%`.
-    pub minimum: String,
-    /// Query for the number of requests that succeeded, with `{{…}}` to be filled in.
-    pub good: String,
-    /// Query for the number of all requests, likewise.
-    pub total: String,
-    /// With fewer requests in all, nothing is said.
-    pub min_requests: u64,
-}
+/// Most requests that may be asked for before a rate counts.
+const MAX_MIN_REQUESTS: u32 = 1_000_000_000;
 
 /// `gates` as it is written.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Section {
     #[serde(default)]
-    pub(super) when_unconfigured: GateMode,
+    when_unconfigured: GateMode,
     #[serde(default)]
-    pub(super) success_rate: Option<SuccessRateSection>,
+    success_rate: Rate,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct SuccessRateSection {
-    #[serde(default = "default_minimum")]
-    minimum: String,
-    good: String,
-    total: String,
-    #[serde(default = "default_min_requests")]
-    min_requests: u64,
+struct Rate {
+    minimum: Option<String>,
+    good: Option<String>,
+    total: Option<String>,
+    min_requests: Option<u32>,
 }
 
-fn default_minimum() -> String {
-    DEFAULT_MINIMUM.to_owned()
-}
-
-fn default_min_requests() -> u64 {
-    DEFAULT_MIN_REQUESTS
-}
-
-/// The default gate, if there is one. It needs a source to ask.
-pub(super) fn check(
-    section: Option<SuccessRateSection>,
-    has_source: bool,
-    problems: &mut Problems,
-) -> Option<SuccessRate> {
-    let SuccessRateSection { minimum, good, total, min_requests } = section?;
-    problems.require(has_source, "gates.successRate", || "needs one of prometheus.sources to ask".to_owned());
-    problems.require(is_percentage(&minimum), "gates.successRate.minimum", || {
-        format!("'{minimum}' must be above 0% and at most 100%, as in {DEFAULT_MINIMUM}")
+/// What decisions take of it. What is not given is as [`GateSettings::default`] says.
+pub(super) fn check(section: Section, sources: Vec<String>, problems: &mut Problems) -> GateSettings {
+    let Section { when_unconfigured, success_rate: Rate { minimum, good, total, min_requests } } = section;
+    let default = DefaultRate::default();
+    problems.require(good.is_some() == total.is_some(), "gates.successRate", || {
+        "must have good and total together, or neither".to_owned()
     });
-    problems.require(min_requests > 0, "gates.successRate.minRequests", || "0: must be 1 or more".to_owned());
-    for (field, query) in [("good", &good), ("total", &total)] {
-        let sound = !query.trim().is_empty() && query.len() <= MAX_QUERY_BYTES;
-        problems.require(sound, &format!("gates.successRate.{field}"), || {
-            format!("{} bytes: must be a query of 1 to {MAX_QUERY_BYTES}", query.len())
-        });
-    }
-    Some(SuccessRate { minimum, good, total, min_requests })
+    let min_requests = min_requests.unwrap_or(default.min_requests);
+    problems.require((1..=MAX_MIN_REQUESTS).contains(&min_requests), "gates.successRate.minRequests", || {
+        format!("{min_requests}: must be 1 to {MAX_MIN_REQUESTS}")
+    });
+    let success_rate = DefaultRate {
+        minimum: parse::<Percentage>("minimum", minimum.as_deref(), problems).unwrap_or(default.minimum),
+        good: query("good", good.as_deref(), problems).unwrap_or(default.good),
+        total: query("total", total.as_deref(), problems).unwrap_or(default.total),
+        min_requests,
+    };
+    GateSettings { when_unconfigured, sources, success_rate }
 }
 
-/// Digits, perhaps a point and up to three more, and a percent sign.
-fn is_percentage(text: &str) -> bool {
-    let Some(number) = text.strip_suffix('%') else { return false };
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
-    let digits = |part: &str| (1..=3).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
-    let value: f64 = number.parse().unwrap_or(0.0);
-    digits(whole) && digits(fraction) && value > 0.0 && value <= 100.0
+fn query(name: &str, text: Option<&str>, problems: &mut Problems) -> Option<Template> {
+    let query = parse::<Template>(name, text, problems)?;
+    let problem = promql::problem(name, &query);
+    problems.require(problem.is_none(), &format!("gates.successRate.{name}"), || {
+        problem.map(|problem| format!("'{}' {}", problem.value, problem.message)).unwrap_or_default()
+    });
+    Some(query)
+}
+
+fn parse<T>(name: &str, text: Option<&str>, problems: &mut Problems) -> Option<T>
+where
+    T: FromStr<Err: std::fmt::Display>,
+{
+    let parsed = text?.parse::<T>();
+    let why = parsed.as_ref().err().map(ToString::to_string);
+    problems.require(why.is_none(), &format!("gates.successRate.{name}"), || why.unwrap_or_default());
+    parsed.ok()
 }
 
 #[cfg(test)]
@@ -89,42 +75,43 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn read(text: &str, has_source: bool) -> (Option<SuccessRate>, String) {
+    fn read(text: &str) -> (GateSettings, String) {
         let mut problems = Problems::default();
         let section: Section = crds::yaml::from_str(text).unwrap();
-        let rate = check(section.success_rate, has_source, &mut problems);
-        (rate, problems.0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+        let settings = check(section, vec!["central".to_owned()], &mut problems);
+        (settings, problems.0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
     }
 
     #[test]
     fn the_default_gate_is_995_in_1000_of_100_requests() {
-        let (rate, problems) = read("{successRate: {good: g, total: t}}", true);
+        let (settings, problems) = read("{}");
         assert_eq!(problems, "");
-        let expected = SuccessRate { minimum: "99.5%".into(), good: "g".into(), total: "t".into(), min_requests: 100 };
-        assert_eq!(rate, Some(expected));
-        assert_eq!(read("{whenUnconfigured: TimerOnly}", true).0, None);
+        let DefaultRate { minimum, min_requests, good, total } = settings.success_rate;
+        assert_eq!((minimum.to_string().as_str(), min_requests), ("99.5%", 100));
+        assert!(good.names_member() && total.names_member());
+        assert_eq!((promql::problem("good", &good), promql::problem("total", &total)), (None, None));
+    }
+
+    #[test]
+    fn what_is_given_replaces_the_default() {
+        let (settings, problems) = read("{successRate: {minimum: '99%', good: a, total: b, minRequests: 7}}");
+        assert_eq!(problems, "");
+        let DefaultRate { minimum, min_requests, good, total } = settings.success_rate;
+        assert_eq!((minimum.to_string().as_str(), min_requests), ("99%", 7));
+        assert_eq!((good.as_str(), total.as_str()), ("a", "b"));
     }
 
     #[test]
     fn all_problems_are_named() {
-        let (_, problems) = read("{successRate: {minimum: '99.5', good: ' ', total: t, minRequests: 0}}", false);
+        let (_, problems) = read("{successRate: {minimum: '99.5', good: 'sum(', minRequests: 0}}");
         for words in [
-            "gates.successRate: needs one of",
-            "minimum: '99.5' must be above",
-            "minRequests: 0",
-            "gates.successRate.good: 1 bytes",
+            "gates.successRate: must have good and total together",
+            "gates.successRate.minimum: \"99.5\" is not a percentage",
+            "gates.successRate.minRequests: 0: must be 1 to",
+            "gates.successRate.good: 'sum(' must be PromQL",
         ] {
             assert!(problems.contains(words), "no '{words}' in {problems}");
         }
-    }
-
-    #[test]
-    fn a_minimum_is_a_percentage_with_at_most_three_decimals() {
-        for good in ["99.5%", "100%", "0.001%", "99.999%"] {
-            assert!(is_percentage(good), "{good}");
-        }
-        for bad in ["0%", "100.1%", "99.5", "%", ".5%", "99.%", "1e1%", "-1%", "99.9999%", " 99%", "NaN%"] {
-            assert!(!is_percentage(bad), "{bad}");
-        }
+        assert!(read("{successRate: {good: 'x{{clutser}}', total: y}}").1.contains("{{clutser}} is no placeholder"));
     }
 }

@@ -216,12 +216,24 @@ impl Commit<'_> {
         if !spent {
             return Ok(Outcome::Nothing);
         }
-        loop {
-            let page = self.world.store.range(&keys::decisions_of(self.uid), None, REMOVED_AT_ONCE).await?;
-            let mut then: Vec<Op> = page.items.into_iter().map(|item| Op::Delete { key: item.key }).collect();
-            if !page.more {
-                then.extend([keys::plan(self.uid), keys::header(self.uid)].map(|key| Op::Delete { key }));
+        for prefix in [keys::samples_of(self.uid), keys::decisions_of(self.uid)] {
+            let outcome = self.remove_all(&prefix).await?;
+            if outcome == Outcome::Fenced {
+                return Ok(outcome);
             }
+        }
+        let then = [keys::plan(self.uid), keys::header(self.uid)].map(|key| Op::Delete { key });
+        self.write(Vec::new(), then.into()).await
+    }
+
+    /// Removes everything below a prefix.
+    async fn remove_all(&self, prefix: &str) -> Result<Outcome, Error> {
+        loop {
+            let page = self.world.store.range(prefix, None, REMOVED_AT_ONCE).await?;
+            if page.items.is_empty() {
+                return Ok(Outcome::Nothing);
+            }
+            let then = page.items.into_iter().map(|item| Op::Delete { key: item.key }).collect();
             let outcome = self.write(Vec::new(), then).await?;
             if !page.more || outcome != Outcome::Committed {
                 return Ok(outcome);

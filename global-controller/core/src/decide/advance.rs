@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crds::GateMode;
 
 use super::{EventKind, actions, change::Change};
+use crate::gates::{Judgement, missing_source};
 use crate::plan::order;
 use crate::waves::{budget, current_weight, flux_limit, wave_end};
 use crate::{Clock, Millis, Rollout, Run, Stage, words};
@@ -26,7 +27,8 @@ fn has_joiners(change: &Change<'_>, rollout: &Rollout) -> bool {
 }
 
 fn may_proceed(change: &mut Change<'_>, rollout: &Rollout) -> bool {
-    let blocked = change.more || rollout.paused || !change.observations.hub_fresh;
+    let measurable = missing_source(rollout, change.observations.gates).is_none();
+    let blocked = change.more || rollout.paused || !measurable || !change.observations.hub_fresh;
     let wanted = rollout.payload.as_ref().map(|payload| &payload.revision);
     !blocked && change.active_run().is_some_and(|run| Some(&run.revision) == wanted)
 }
@@ -43,7 +45,9 @@ fn turn(change: &mut Change<'_>) -> bool {
     if change.active_run().is_none_or(|run| silent > run.unreachable_limit) {
         return false;
     }
-    let (now, gates) = (change.now, change.observations.gates);
+    let now = change.now;
+    let gate = Judgement::of(&change.state, change.observations, now);
+    let mode = change.observations.gates.when_unconfigured;
     let Some(run) = change.active_run() else { return false };
     let last = run.in_last_step();
     let pause_seconds = run.steps.get(run.step).map_or(run.soak_seconds, |step| step.pause_seconds);
@@ -51,10 +55,17 @@ fn turn(change: &mut Change<'_>) -> bool {
     match stage {
         Stage::Updating if pause_seconds > 0 => start_clock(change, last, pause_seconds, healthy),
         Stage::Updating => end_pause(change, last, healthy),
-        Stage::Pausing(clock) | Stage::Soaking(clock) if is_over(clock, now) && gates == GateMode::TimerOnly => {
-            end_pause(change, last, healthy);
+        Stage::Pausing(clock) | Stage::Soaking(clock) if is_over(clock, now) => match gate {
+            Some(gate) if gate.passes() => {
+                change.announce(EventKind::Normal, "GatePassed", &gate.text);
+                end_pause(change, last, healthy);
+            }
+            None if mode == GateMode::TimerOnly => end_pause(change, last, healthy),
+            _ => return false,
+        },
+        Stage::AwaitingApproval if gate.is_none_or(|gate| gate.passes()) && is_approved(change) => {
+            finish_step(change, last, healthy);
         }
-        Stage::AwaitingApproval if is_approved(change) => finish_step(change, last, healthy),
         _ => return false,
     }
     true
@@ -64,9 +75,14 @@ fn turn(change: &mut Change<'_>) -> bool {
 fn end_pause(change: &mut Change<'_>, last: bool, healthy: usize) {
     if is_approved(change) {
         finish_step(change, last, healthy);
-    } else {
-        actions::ask(change);
+        return;
     }
+    if let Some(run) = change.active_run()
+        && let Stage::Pausing(Clock::Running { ends_at }) = run.stage
+    {
+        run.gate_ended_at = ends_at;
+    }
+    actions::ask(change);
 }
 
 fn is_approved(change: &mut Change<'_>) -> bool {
@@ -78,12 +94,14 @@ fn is_over(clock: Clock, now: Millis) -> bool {
     matches!(clock, Clock::Running { ends_at } if ends_at <= now)
 }
 
-fn start_clock(change: &mut Change<'_>, last: bool, pause_seconds: u32, healthy: usize) {
+pub(super) fn start_clock(change: &mut Change<'_>, last: bool, pause_seconds: u32, healthy: usize) {
     let ends_at = change.now + i64::from(pause_seconds) * 1000;
     let clock = Clock::Running { ends_at };
     let stage = if last { Stage::Soaking(clock) } else { Stage::Pausing(clock) };
+    let now = change.now;
     if let Some(run) = change.active_run() {
         run.stage = stage;
+        run.gate_began_at = now;
     }
     let (reason, word) = if last { ("SoakStarted", "soak") } else { ("PauseStarted", "pause") };
     let message = format!(

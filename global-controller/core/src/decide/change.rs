@@ -3,10 +3,13 @@
 use std::collections::BTreeSet;
 
 use super::{Command, Decision, Desired, Event, EventKind, MAX_MEMBERS_PER_DECISION};
+use crate::gates::Judgement;
 use crate::returns::Returns;
 use crate::tally::Tally;
 use crate::words::{MAX_MESSAGE_CHARS, bounded};
-use crate::{Clock, MemberRecord, MemberStage, Millis, Observations, RolloutState, Run, Stage, Touched, waiting_on};
+use crate::{
+    Clock, MemberRecord, MemberStage, Millis, Observations, RolloutState, Run, Stage, Target, Touched, waiting_on,
+};
 
 /// Operations that a member takes: its record, and its assignment or, when it is forgotten, assignment and report.
 const MEMBER_OPERATIONS: usize = 3;
@@ -54,6 +57,12 @@ impl<'a> Change<'a> {
             self.claims += 1;
             self.commands.push(command);
         }
+    }
+
+    /// Whether this claim is released already: several reasons may ask for it, and no key may be written twice.
+    pub fn releases(&self, member: &str, target: &Target) -> bool {
+        let is = |command: &Command| matches!(command, Command::Release { member: of, target: on } if of == member && on == target);
+        self.commands.iter().any(is)
     }
 
     /// Whether the transaction bears so many members and claims more; notes that there is more if it doesn't.
@@ -159,5 +168,6 @@ fn wake_at(state: &RolloutState, desired: Desired<'_>, observations: &Observatio
     } else {
         None
     };
-    clock.into_iter().chain(deadline).filter(|at| *at > now).min()
+    let gate = Judgement::of(state, observations, now).map(|gate| gate.patience_ends_at);
+    clock.into_iter().chain(deadline).chain(gate).filter(|at| *at > now).min()
 }

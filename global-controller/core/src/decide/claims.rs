@@ -6,6 +6,7 @@ use crds::Intent;
 
 use super::{Command, EventKind, change::Change};
 use crate::claims::{Footing, Target, claim_of};
+use crate::gates::missing_source;
 use crate::plan::Order;
 use crate::{MemberStage, Rollout, WaitingOn};
 
@@ -53,7 +54,8 @@ pub(super) fn take(change: &mut Change<'_>, rollout: &Rollout, order: &Order) ->
 /// Whether nothing but claims is in the way of the first run.
 fn may_start(change: &Change<'_>, rollout: &Rollout, order: &Order) -> bool {
     let there = order.missing.is_empty() && !order.members.is_empty();
-    there && rollout.payload.is_some() && change.observations.hub_fresh
+    let measurable = missing_source(rollout, change.observations.gates).is_none();
+    there && measurable && rollout.payload.is_some() && change.observations.hub_fresh
 }
 
 /// A run goes on without those that another rollout holds; people are told once of each such rollout.
@@ -100,10 +102,12 @@ pub(super) fn release_deleted(change: &mut Change<'_>) {
 fn release(change: &mut Change<'_>, keeps: impl Fn(&String, &Target) -> bool) {
     let claims = change.observations.claims;
     let uid = change.state.header.uid.clone();
-    let mut gone = claims.of(&uid).filter(|(member, target)| !keeps(member, target));
+    let goes = |member: &String, target: &Target| !keeps(member, target) && !change.releases(member, target);
+    let mut gone = claims.of(&uid).filter(|(member, target)| goes(member, target));
     let released = gone.by_ref().take(MAX_CLAIMS_PER_DECISION).collect::<Vec<_>>();
+    let more = gone.next().is_some();
     for (member, target) in released {
         change.command_claim(Command::Release { member: member.clone(), target: target.clone() });
     }
-    change.more |= gone.next().is_some();
+    change.more |= more;
 }

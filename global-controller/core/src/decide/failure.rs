@@ -21,11 +21,11 @@ pub(super) fn judge(change: &mut Change<'_>) {
         fail(change, &run, &member, "was unhealthy for 60 s without a break");
     }
     if let Some(cause) = over_budget(change) {
-        refuse(change, &cause);
+        refuse(change, "TooManyFailed", &cause);
     }
 }
 
-fn fail(change: &mut Change<'_>, run: &Run, member: &MemberTrouble, how: &str) {
+pub(super) fn fail(change: &mut Change<'_>, run: &Run, member: &MemberTrouble, how: &str) {
     if !change.claim(&member.name) {
         return;
     }
@@ -65,8 +65,9 @@ pub(super) fn give_up(change: &mut Change<'_>, stage: Stage) {
 }
 
 /// The revision goes into quarantine, and everybody returns, or with scope `Member` those that fail.
-fn refuse(change: &mut Change<'_>, cause: &str) {
+pub(super) fn refuse(change: &mut Change<'_>, reason: &'static str, cause: &str) {
     let Some(run) = change.active_run() else { return };
+    run.refused_because = words::bounded(cause, words::MAX_MESSAGE_CHARS / 2);
     let (number, revision, scope) = (run.number, run.revision.clone(), run.failure_rules.scope);
     give_up(
         change,
@@ -77,7 +78,7 @@ fn refuse(change: &mut Change<'_>, cause: &str) {
     );
     let (reason, what) = match scope {
         RollbackScope::Fleet => ("RollbackStarted", "every touched member returns to what it ran before"),
-        RollbackScope::Member => ("TooManyFailed", "members in flux finish, and those that fail return"),
+        RollbackScope::Member => (reason, "members in flux finish, and those that fail return"),
     };
     let message = format!("run {number}: {cause}: {what}, and revision {revision} is not rolled out again");
     change.announce(EventKind::Warning, reason, &message);

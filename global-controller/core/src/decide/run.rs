@@ -7,11 +7,12 @@ use super::{
     EventKind,
     advance::{begin_step, begin_step_with},
     change::Change,
-    claims,
+    claims, gate,
 };
+use crate::gates::missing_source;
 use crate::plan::{Joiners, Order, replan};
 use crate::waves::{budget, current_weight, flux_limit};
-use crate::{Clock, MemberStage, Payload, Plan, Rollout, Run, Stage, Step, words};
+use crate::{Clock, Gate, MemberStage, Payload, Plan, Rollout, Run, Stage, Step, words};
 
 /// Starts a run if the payload is new and nothing is in the way; else fits the run to the specification. A rollback comes
 /// first, and a payload that was rolled back never again.
@@ -20,12 +21,14 @@ pub(super) fn follow(change: &mut Change<'_>, rollout: &Rollout, order: &Order) 
     if let Some(payload) = rollout.payload.as_ref().filter(|payload| is_new(change, payload)) {
         // With more claims to take, those that are missing would be left out.
         let claimed = !members.is_empty() && !change.more;
-        if order.missing.is_empty() && claimed && change.observations.hub_fresh {
+        let measurable = missing_source(rollout, change.observations.gates).is_none();
+        if order.missing.is_empty() && claimed && measurable && change.observations.hub_fresh {
             return start(change, rollout, payload, members);
         }
     }
     follow_membership(change, rollout, &members);
     follow_limits(change, rollout);
+    gate::follow(change, rollout);
     follow_pause(change, rollout.paused);
     hold_clock(change, rollout.paused);
     follow_steps(change, rollout);
@@ -50,6 +53,8 @@ fn start(change: &mut Change<'_>, rollout: &Rollout, payload: &Payload, members:
         change.announce(EventKind::Normal, "Superseded", &message);
     }
     let total = words::members(members.len());
+    let gate_defaults = change.observations.gates.defaults();
+    let gate = gate_defaults.as_ref().map(|defaults| Gate::of(rollout.analysis.as_ref(), defaults));
     change.state.plan = Plan { members, wave_end: 0 };
     change.state.header.runs_started = number;
     change.state.header.run = Some(Run {
@@ -74,6 +79,11 @@ fn start(change: &mut Change<'_>, rollout: &Rollout, payload: &Payload, members:
         paused: rollout.paused,
         aborted_by: None,
         retry: false,
+        gate_defaults,
+        gate,
+        gate_began_at: 0,
+        gate_ended_at: 0,
+        refused_because: String::new(),
     });
     let message = format!("run {number} brings {total} to revision {}", payload.revision);
     change.announce(EventKind::Normal, "RunStarted", &message);

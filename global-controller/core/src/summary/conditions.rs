@@ -78,20 +78,22 @@ fn degraded(view: &View<'_>) -> ConditionFact {
     let (number, revision) = (run.number, &run.revision);
     match run.stage {
         Stage::RollingBack => {
-            let text = format!("run {number} to revision {revision} is rolling back{}", aborted(run));
+            let text = format!("run {number} to revision {revision} is rolling back: {}", run.refusal());
             fact("Degraded", Some(true), "RollingBack", &text)
         }
         Stage::RolledBack => {
-            let text = format!("run {number} to revision {revision} was rolled back{}", aborted(run));
+            let text = format!("run {number} to revision {revision} was rolled back: {}", run.refusal());
             fact("Degraded", Some(true), rolled_back(run), &text)
         }
         Stage::Failed => {
-            let text = format!("run {number} to revision {revision} was rolled back, and not every member is back");
+            let text = format!(
+                "run {number} to revision {revision} was rolled back, and not every member is back: {}",
+                run.refusal()
+            );
             fact("Degraded", Some(true), "RollbackIncomplete", &text)
         }
         Stage::Finishing | Stage::GivenUp => {
-            let text =
-                format!("run {number} to revision {revision}: {} failed, {} allowed", run.failures, run.failure_limit);
+            let text = format!("run {number} to revision {revision}: {}", run.refusal());
             fact("Degraded", Some(true), "TooManyFailed", &text)
         }
         _ if run.failures > 0 => {

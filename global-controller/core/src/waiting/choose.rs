@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use crds::{GateMode, Revision};
+use crds::{GateMode, Revision, Verdict};
 
 use super::{MemberTrouble, WaitingOn};
 use crate::claims::Footing;
+use crate::gates::{Judgement, missing_source};
 use crate::plan::order;
 use crate::returns::Returns;
 use crate::tally::Tally;
@@ -54,8 +55,12 @@ pub fn waiting_on(
     if state.plan.members.is_empty() {
         return Some(left_out(rollout, observations).unwrap_or(WaitingOn::EmptyPlan));
     }
+    if let Some(source) = missing_source(rollout, observations.gates) {
+        return Some(WaitingOn::SourceMissing { source });
+    }
+    let gate = Judgement::of(state, observations, now);
     let name = &state.header.name;
-    let wait = stopped_by_members(run, &tally).or_else(|| on_the_way(name, run, tally, observations, now));
+    let wait = stopped_by_members(run, &tally).or_else(|| on_the_way((name, run), tally, (observations, gate), now));
     Some(wait.unwrap_or(WaitingOn::Decision))
 }
 
@@ -122,7 +127,7 @@ fn catch_up(
 fn finishing(run: &Run, tally: Tally) -> WaitingOn {
     let Tally { applying, unhealthy, refused, missing, overdue, sick, returning, .. } = tally;
     let members = [overdue, sick, refused, missing, unhealthy, applying, returning].into_iter().flatten().collect();
-    WaitingOn::Finishing { members, failures: run.failures, allowed: run.failure_limit }
+    WaitingOn::Finishing { members, because: run.refusal() }
 }
 
 fn quarantined(state: &RolloutState, revision: &Revision, observations: &Observations<'_>, now: Millis) -> WaitingOn {
@@ -135,10 +140,11 @@ fn quarantined(state: &RolloutState, revision: &Revision, observations: &Observa
     let given_up = state.header.run.as_ref().filter(|run| run.stage == Stage::GivenUp && run.revision == *revision);
     if let Some(run) = given_up {
         let kept = state.plan.members.iter().filter(|name| state.stage_of(name).is_assigned()).count();
-        let (failures, allowed) = (run.failures, run.failure_limit);
-        return WaitingOn::TooManyFailed { failures, allowed, kept, revision: revision.clone() };
+        return WaitingOn::TooManyFailed { because: run.refusal(), kept, revision: revision.clone() };
     }
-    WaitingOn::Quarantined { revision: revision.clone() }
+    let refused = state.header.run.as_ref().filter(|run| run.revision == *revision);
+    let because = refused.map(Run::refusal).unwrap_or_default();
+    WaitingOn::Quarantined { revision: revision.clone(), because }
 }
 
 fn before_start(state: &RolloutState, rollout: &Rollout, observations: &Observations<'_>) -> WaitingOn {
@@ -153,6 +159,8 @@ fn before_start(state: &RolloutState, rollout: &Rollout, observations: &Observat
         WaitingOn::EmptyPlan
     } else if conflicted {
         WaitingOn::Conflicted { holders }
+    } else if let Some(source) = missing_source(rollout, observations.gates) {
+        WaitingOn::SourceMissing { source }
     } else if observations.hub_fresh {
         WaitingOn::Decision
     } else {
@@ -198,7 +206,15 @@ fn stopped_by_members(run: &Run, tally: &Tally) -> Option<WaitingOn> {
 }
 
 /// What a run without troubles waits for.
-fn on_the_way(name: &str, run: &Run, tally: Tally, observations: &Observations<'_>, now: Millis) -> Option<WaitingOn> {
+fn on_the_way(
+    (name, run): (&str, &Run),
+    tally: Tally,
+    (observations, gate): (&Observations<'_>, Option<Judgement>),
+    now: Millis,
+) -> Option<WaitingOn> {
+    if let Some(failed) = gate.as_ref().filter(|gate| gate.failure().is_some()) {
+        return Some(gate_wait(failed, now));
+    }
     let members = tally.assigned;
     let clock = match run.stage {
         Stage::Pausing(Clock::Running { ends_at }) | Stage::Soaking(Clock::Running { ends_at }) => Some(ends_at),
@@ -213,10 +229,20 @@ fn on_the_way(name: &str, run: &Run, tally: Tally, observations: &Observations<'
     let nobody_left = tally.evident == 0 || silent.len() > allowed;
     let unreachable =
         (nobody_left && !silent.is_empty()).then_some(WaitingOn::MemberUnreachable { members: silent, allowed });
-    let over = clock.is_some() && observations.gates == GateMode::Hold;
-    let gate = over.then_some(WaitingOn::GateUnconfigured);
-    let approval = (run.stage == Stage::AwaitingApproval).then(|| WaitingOn::approval(name, run, members));
-    under_way(run, tally, observations).or(unreachable).or(gate).or(approval)
+    let unconfigured = gate.is_none() && observations.gates.when_unconfigured == GateMode::Hold;
+    let unmeasured = (clock.is_some() && unconfigured).then_some(WaitingOn::GateUnconfigured);
+    let awaits = run.stage == Stage::AwaitingApproval;
+    let measured = gate.filter(|gate| !(awaits && gate.passes())).map(|gate| gate_wait(&gate, now));
+    let approval = awaits.then(|| WaitingOn::approval(name, run, members));
+    under_way(run, tally, observations).or(unreachable).or(measured).or(unmeasured).or(approval)
+}
+
+/// What an open gate waits for whose clock has ended, or that has failed.
+fn gate_wait(gate: &Judgement, now: Millis) -> WaitingOn {
+    let unsettled = matches!(gate.verdict, Some(Verdict::Inconclusive | Verdict::NoData));
+    let failed = gate.failure().is_some();
+    let holds = failed || (unsettled && now >= gate.patience_ends_at);
+    WaitingOn::Gate { verdict: gate.verdict, text: gate.text.clone(), holds }
 }
 
 /// Whom a run, or a catch-up after it, waits for.

@@ -252,7 +252,10 @@ fn semantics_32_a_retry_while_nobody_has_failed_is_refused() {
         let mut world = one_updated(rollback);
         let retry = world.act(ActionKind::Retry);
         assert_eq!(world.orders(), [""; 0]);
-        assert_eq!(world.outcome_of(&retry), "Refused: no member has failed in run 1: nothing is to be retried");
+        assert_eq!(
+            world.outcome_of(&retry),
+            "Refused: neither a member nor the gate has failed in run 1: nothing is to be retried"
+        );
     }
 }
 

@@ -51,7 +51,7 @@ fn semantics_09_an_approval_lets_the_step_go_on_once() {
 #[test]
 fn semantics_09_without_a_pause_approval_follows_health() {
     let mut world = World::of(&["m1", "m2"], "[{setWeight: 50, approval: Required}]");
-    world.gates = GateMode::Hold;
+    world.gates.when_unconfigured = GateMode::Hold;
     world.rest();
     assert_eq!(world.reason(), "Approval");
     world.act(ActionKind::Approve);

@@ -247,3 +247,13 @@ fn semantics_07_a_younger_one_that_holds_claims_and_has_not_started_is_no_obstac
     let others = [(&older, false), (&younger, false)];
     assert_eq!(wanted(&others, &held_by(&claim_of(&younger), "m2")), ["m1 older", "m2 older"]);
 }
+
+#[test]
+fn semantics_07_a_claim_is_released_once_also_when_the_member_leaves_before_the_start() {
+    let mut world = World::new(Spec::new(&["m1", "m9"], "[{setWeight: 50}]"), &["m1"]);
+    let mut started = World::of(&["m1"], "[{setWeight: 50}]");
+    started.decide();
+    world.claims = started.claims;
+    world.delete_member("m1");
+    assert_eq!(world.decide_claims(), claims("Release", &["m1"]));
+}

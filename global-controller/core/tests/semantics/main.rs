@@ -19,6 +19,7 @@ mod hub;
 mod limits;
 mod linting;
 mod membership;
+mod metrics;
 mod outage;
 mod own_deadline;
 mod pausing;

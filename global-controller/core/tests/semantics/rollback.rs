@@ -55,7 +55,7 @@ fn semantics_29_over_budget_every_touched_member_returns_to_its_own_previous_sta
     assert_eq!(
         world.decide(),
         [
-            "Warning Quarantined: revision bad was rolled back and is not rolled out again: set another payload, or try it once more: kubectl clusterrollout retry"
+            "Warning Quarantined: revision bad was rolled back (2 members failed, 0 allowed) and is not rolled out again: set another payload, or try it once more: kubectl clusterrollout retry"
         ]
     );
     assert_eq!(world.rest(), [""; 0]);

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use crds::{Intent, RolloutAssignmentSpec};
 use rollout_core::{
-    Command, Decision, Desired, MAX_CLUSTERS_IN_STATUS, MAX_MEMBERS_PER_DECISION, MemberStage, Millis, Observations,
-    RolloutState, Summary, decide, lint, lint_orders, summarize, waiting_on,
+    Clock, Command, Decision, Desired, GateId, MAX_CLUSTERS_IN_STATUS, MAX_MEMBERS_PER_DECISION, MemberStage, Millis,
+    Observations, RolloutState, SampleKey, Stage, Summary, decide, lint, lint_orders, summarize, waiting_on,
 };
 
 use super::{World, claims};
@@ -23,6 +23,7 @@ impl World {
         self.check_limits(decision);
         let broken = lint_orders(decision, &self.observations());
         assert!(broken.is_empty(), "{broken:#?} after {:#?}", self.render(&decision.commands));
+        self.check_gates(decision);
         self.check_repetition(decision);
         self.check_words(decision);
     }
@@ -85,6 +86,38 @@ impl World {
             let stage = state.stage_of(member);
             let untold = matches!(stage, MemberStage::Planned | MemberStage::Withdrawing) || stage.is_given_back();
             assert!(untold, "{member} is {stage:?} beyond its wave");
+        }
+    }
+
+    /// No step advances without its gate: of everybody who is updated, healthy and heard, all that counts in it passed
+    /// at its end (DESIGN, guarantee 5).
+    fn check_gates(&self, decision: &Decision) {
+        let Some((before, after)) = self.state.header.run.as_ref().zip(decision.state.header.run.as_ref()) else {
+            return;
+        };
+        let (Stage::Pausing(clock) | Stage::Soaking(clock)) = before.stage else { return };
+        let advanced = after.goes_forward() && after.step > before.step || after.stage == Stage::Succeeded;
+        let as_before = before.number == after.number
+            && (&before.steps, before.soak_seconds, &before.gate) == (&after.steps, after.soak_seconds, &after.gate);
+        if !(advanced && as_before && before.gate.is_some()) {
+            return;
+        }
+        let ends_at = match clock {
+            Clock::Running { ends_at } => ends_at,
+            // It runs on in this very decision.
+            Clock::Stopped { .. } => self.now,
+        };
+        let gate = GateId { run: before.number, step: before.step, began_at: before.gate_began_at };
+        let heard = |member: &String| {
+            matches!(self.state.stage_of(member), MemberStage::Healthy { .. })
+                && self.observations().reachability(member) == rollout_core::Reachability::Reachable
+        };
+        let counts = |key: &SampleKey| key.member.as_ref().is_none_or(heard);
+        let samples: Vec<_> = self.samples.iter().filter(|(key, one)| one.gate == gate && counts(key)).collect();
+        assert!(!samples.is_empty(), "advanced without any measurement");
+        for (key, sample) in samples {
+            let passed = sample.verdict == crds::Verdict::Pass && sample.at >= ends_at;
+            assert!(passed, "advanced although {key} is {sample:?}");
         }
     }
 

@@ -9,6 +9,7 @@ mod actions;
 mod agent;
 mod check;
 pub mod claims;
+pub mod measures;
 mod render;
 mod spec;
 
@@ -16,8 +17,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crds::{Fence, GateMode, RolloutAssignment, RolloutAssignmentStatus};
 use rollout_core::{
-    ActionFacts, Claims, Command, Decision, Desired, MemberFacts, Millis, Observations, Problem, Reachability, Rollout,
-    RolloutState, Summary, WaitingOn, decide, summarize, waiting_on,
+    ActionFacts, Answer, Claims, Command, Decision, Desired, GateSettings, MemberFacts, Millis, Observations, Problem,
+    Reachability, Rollout, RolloutState, SampleKey, Samples, Summary, WaitingOn, decide, summarize, waiting_on,
 };
 
 pub use agent::{Agent, images};
@@ -35,7 +36,11 @@ pub struct World {
     pub deleted: bool,
     pub members: BTreeMap<String, MemberFacts>,
     pub agents: BTreeMap<String, Agent>,
-    pub gates: GateMode,
+    pub gates: GateSettings,
+    /// What was measured.
+    pub samples: Samples,
+    /// What Prometheus says of a series; of others that all is well.
+    pub said: BTreeMap<SampleKey, Vec<Answer>>,
     pub hub_fresh: bool,
     pub judging_since: Millis,
     pub now: Millis,
@@ -65,7 +70,9 @@ impl World {
             deleted: false,
             members: BTreeMap::new(),
             agents: BTreeMap::new(),
-            gates: GateMode::TimerOnly,
+            gates: measures::unconfigured(GateMode::TimerOnly),
+            samples: Samples::new(),
+            said: BTreeMap::new(),
             hub_fresh: true,
             judging_since: 0,
             now: START,
@@ -157,7 +164,8 @@ impl World {
             reports: &self.reports,
             claims: &self.claims,
             actions: &self.actions,
-            gates: self.gates,
+            samples: &self.samples,
+            gates: &self.gates,
             hub_fresh: self.hub_fresh,
             judging_since: self.judging_since,
         }
@@ -245,8 +253,10 @@ impl World {
         let mut lines = Vec::new();
         for _ in 0..MAX_DECISIONS_TO_REST {
             lines.extend(self.rest());
-            let Some(at) = self.wake_at else { return lines };
+            let next = self.wake_at.into_iter().chain(self.due().next_at).min();
+            let Some(at) = next else { return lines };
             self.now = self.now.max(at);
+            self.measure();
         }
         panic!("no end after {MAX_DECISIONS_TO_REST} waits, waiting for {:?}", self.waiting_on());
     }

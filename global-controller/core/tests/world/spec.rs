@@ -28,6 +28,8 @@ pub struct Spec {
     pub min_ready_seconds: Option<i64>,
     /// As YAML, for example `{mode: Manual}`.
     pub rollback: Option<String>,
+    /// As YAML, for example `{interval: 10}`.
+    pub analysis: Option<String>,
     pub paused: bool,
     pub generation: i64,
 }
@@ -48,6 +50,7 @@ impl Spec {
             max_unreachable: None,
             min_ready_seconds: None,
             rollback: None,
+            analysis: None,
             paused: false,
             generation: 1,
         }
@@ -89,6 +92,7 @@ spec:
             |tag| format!("{{kind: Deployment, namespace: shop, name: checkout, images: {{app: 'shop:{tag}'}}}}");
         line("  workload", self.image.as_ref().map(workload));
         line("  rollback", self.rollback.clone());
+        line("  analysis", self.analysis.clone());
         line("  rolloutStrategy", Some(String::new()));
         line("    maxConcurrency", self.max_concurrency.clone());
         line("    progressDeadlineSeconds", self.deadline_seconds.map(|seconds| seconds.to_string()));

@@ -4,7 +4,7 @@
 use crds::RollbackMode;
 
 use super::{Judged, Refusal, Verdict, by, check_present, check_revision, fitting_run};
-use crate::decide::{EventKind, change::Change, order};
+use crate::decide::{EventKind, change::Change, gate, order};
 use crate::{ActionFacts, Desired, MemberRecord, MemberStage, Payload, Rollout, Run, Silence, Stage, words};
 
 pub(super) fn judge(change: &mut Change<'_>, desired: Desired<'_>, action: &ActionFacts) -> Judged {
@@ -64,8 +64,14 @@ fn lift(change: &mut Change<'_>, payload: &Payload) -> String {
 
 fn in_run(change: &Change<'_>, run: &Run) -> Result<String, Refusal> {
     let failed = failed_and_held(change, run);
+    if failed.is_empty() && gate::has_failed(change) {
+        return Ok("the pause begins anew, and so does measuring".to_owned());
+    }
     if failed.is_empty() {
-        return Err(Refusal(format!("no member has failed in run {}: nothing is to be retried", run.number)));
+        return Err(Refusal(format!(
+            "neither a member nor the gate has failed in run {}: nothing is to be retried",
+            run.number
+        )));
     }
     Ok(format!("{} given the whole deadline again: {}", words::members(failed.len()), words::list(&failed)))
 }
@@ -120,6 +126,9 @@ fn failed_and_held(change: &Change<'_>, run: &Run) -> Vec<String> {
 
 /// Gives them the same order under a new fence, and all their time.
 fn start_again(change: &mut Change<'_>, run: &Run) {
+    if gate::has_failed(change) {
+        gate::restart(change, "GateRestarted", "the pause begins anew, and so does measuring");
+    }
     let since = change.now;
     for name in failed_and_held(change, run) {
         if !change.claim(&name) {

@@ -1,0 +1,131 @@
+//! Metric gates on a real Prometheus that scrapes simulated traffic: who passes, who goes back, and who holds.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod common;
+
+use common::{V2, apply, checkouts, members_with, rollout, until, until_described, until_phase, until_waiting, up};
+use crds::{Phase, Verdict};
+use e2e::harness::TestFolder;
+use e2e::playground::{Options, Playground, Rule};
+
+const CANARY: &str = "prod-us-east";
+const MEMBERS: [&str; 3] = [CANARY, "prod-us-west", "prod-mars"];
+/// Two in a hundred of its requests fail.
+const LOSSY: &str = "registry.example.com/checkout:v3-e2";
+
+/// The image over all three, the canary first. `analysis` is flow YAML.
+fn checkout(image: &str, analysis: &str) -> String {
+    let targets = format!("targetClusters: [{}]\n  analysis: {analysis}", MEMBERS.join(", "));
+    let strategy = "{maxConcurrency: 2, canary: {steps: [{setWeight: 10, pause: 15}], soakSeconds: 10}}";
+    rollout("checkout", &targets, image, strategy)
+}
+
+fn image(tag: &str) -> String {
+    format!("registry.example.com/checkout:{tag}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn semantics_23_to_29_a_pause_passes_on_evidence_alone() {
+    let folder = TestFolder::new("gates").unwrap();
+    let playground = up(Options::new(folder.path(), 3, 3).named(&MEMBERS).with_prometheus()).await;
+    what_cannot_be_measured_is_said_before_anything_is_touched(&playground).await;
+    a_good_image_passes(&playground).await;
+    a_lossy_image_goes_back_by_itself(&playground).await;
+    without_traffic_it_holds(&playground).await;
+    a_prometheus_that_is_away_neither_passes_nor_fails(&playground).await;
+    a_leader_that_dies_in_a_pause_takes_no_measurement_with_it(&playground).await;
+    playground.stop().await;
+}
+
+async fn what_cannot_be_measured_is_said_before_anything_is_touched(playground: &Playground) {
+    let before = checkouts(playground).await;
+    let broken = "{metrics: [{name: lag, query: 'sum(lag{cluster=\"{{cluster}}\"}', condition: value < 1}]}";
+    apply(playground, &checkout(V2, broken)).await;
+    let invalid = until_waiting(playground, "checkout", "Invalid").await.waiting_on.unwrap().message;
+    assert!(invalid.contains("spec.analysis.metrics[0].query") && invalid.contains("must be PromQL"), "{invalid}");
+    apply(playground, &checkout(V2, "{prometheus: {source: elsewhere}}")).await;
+    let missing = until_waiting(playground, "checkout", "SourceMissing").await;
+    assert_eq!(missing.phase, Some(Phase::Pending));
+    assert!(missing.waiting_on.unwrap().message.contains("use central"));
+    // What a schema can say the API server refuses.
+    let out_of_range = "{interval: 1, successRate: {minimum: 101%}}";
+    let against_the_rules = "{successRate: {good: x}, metrics: [{name: success-rate, query: x, condition: value > 1}]}";
+    let refusals: [(&str, [&str; 2]); 2] = [
+        (out_of_range, ["spec.analysis.interval", "spec.analysis.successRate.minimum"]),
+        (against_the_rules, ["good and total together", "choose another"]),
+    ];
+    for (analysis, words) in refusals {
+        let refused = playground.kubectl().apply(&checkout(V2, analysis)).await.unwrap();
+        let told = words.iter().all(|words| refused.stderr.contains(words));
+        assert!(!refused.success && told, "no {words:?} in {}", refused.stderr);
+    }
+    assert_eq!(checkouts(playground).await, before);
+}
+
+async fn a_good_image_passes(playground: &Playground) {
+    let wider = "{interval: 5, metrics: [{name: answers, query: 'sum(up)', condition: value >= 1}], successRate: {}}";
+    apply(playground, &checkout(V2, wider)).await;
+    until_phase(playground, "checkout", Phase::Verifying).await;
+    let done = until_phase(playground, "checkout", Phase::Succeeded).await;
+    assert_eq!((done.counts.healthy, done.counts.failed), (3, 0));
+    let words = ["GatePassed", "success-rate on prod-us-east: 100% of ", "requests succeed, minimum 99.5%"];
+    until_described(playground, "checkout", &words).await;
+}
+
+async fn a_lossy_image_goes_back_by_itself(playground: &Playground) {
+    let before = checkouts(playground).await;
+    apply(playground, &checkout(LOSSY, "{interval: 5}")).await;
+    let status = until_phase(playground, "checkout", Phase::RolledBack).await;
+    assert_eq!((status.counts.returned, status.counts.not_started), (1, 2));
+    assert_eq!(status.quarantined_revisions, [status.revision.unwrap()]);
+    let after = checkouts(playground).await;
+    for ((member, old_image, old), (_, image, new)) in before.iter().zip(&after) {
+        let changes = if member == CANARY { 2 } else { 0 };
+        assert_eq!((image, *new), (old_image, old + changes), "{member}");
+    }
+    let words =
+        ["RollbackStarted", "success-rate on prod-us-east: 9", "requests succeed, minimum 99.5%", "Quarantined"];
+    until_described(playground, "checkout", &words).await;
+}
+
+async fn without_traffic_it_holds(playground: &Playground) {
+    let silent = Rule { member: Some(CANARY.into()), down: Some(true), ..Rule::default() };
+    playground.shape_traffic(&[silent]).unwrap();
+    apply(playground, &checkout(&image("v4"), "{interval: 5}")).await;
+    let held = until_waiting(playground, "checkout", "GateNoData").await;
+    assert_eq!((held.phase, held.step, held.counts.assigned), (Some(Phase::Holding), 1, 1));
+    assert_eq!(held.gate.unwrap().verdict, Some(Verdict::NoData));
+    // Too few requests are no evidence either.
+    let quiet = Rule { member: Some(CANARY.into()), requests_per_second: Some(1.0), ..Rule::default() };
+    playground.shape_traffic(&[quiet]).unwrap();
+    let few = |status: &crds::ClusterScopeRolloutStatus| {
+        status.waiting_on.as_ref().is_some_and(|on| on.message.contains("fewer than minRequests (100)"))
+    };
+    until(playground, "checkout", "to hear too few requests", few).await;
+    playground.shape_traffic(&[]).unwrap();
+    let done = until_phase(playground, "checkout", Phase::Succeeded).await;
+    assert_eq!((done.counts.healthy, done.counts.failed), (3, 0));
+}
+
+async fn a_prometheus_that_is_away_neither_passes_nor_fails(playground: &Playground) {
+    apply(playground, &checkout(&image("v5"), "{interval: 5, onNoData: Rollback}")).await;
+    until_phase(playground, "checkout", Phase::Verifying).await;
+    playground.stop_part("prometheus").await.unwrap();
+    let held = until_waiting(playground, "checkout", "GateInconclusive").await;
+    assert_eq!((held.phase, held.step, held.counts.assigned), (Some(Phase::Holding), 1, 1));
+    assert_eq!(members_with(playground, &image("v5")).await, [CANARY]);
+    playground.start_part("prometheus").await.unwrap();
+    let done = until_phase(playground, "checkout", Phase::Succeeded).await;
+    assert_eq!(done.counts.healthy, 3);
+}
+
+async fn a_leader_that_dies_in_a_pause_takes_no_measurement_with_it(playground: &Playground) {
+    apply(playground, &checkout(&image("v6"), "{interval: 5}")).await;
+    until_phase(playground, "checkout", Phase::Verifying).await;
+    let leader = playground.leader().await.unwrap().id.unwrap();
+    playground.kill_part(&leader).await.unwrap();
+    let done = until_phase(playground, "checkout", Phase::Succeeded).await;
+    assert_eq!((done.counts.healthy, done.counts.failed), (3, 0));
+    playground.start_part(&leader).await.unwrap();
+}

@@ -1,0 +1,60 @@
+//! Metric gates: what is measured follows the specification, and a gate that fails ends the run.
+
+use super::{EventKind, advance, change::Change, failure};
+use crate::gates::Judgement;
+use crate::tally::trouble;
+use crate::{Gate, Rollout, Stage};
+use crds::{RollbackMode, RollbackScope};
+
+/// What is to be measured changed: the present pause or soak begins anew, in full. The configuration's part is kept from
+/// the start of the run, or from when there first was one (SEMANTICS 1, 26).
+pub(super) fn follow(change: &mut Change<'_>, rollout: &Rollout) {
+    let configured = change.observations.gates.defaults();
+    let Some(run) = change.active_run() else { return };
+    run.gate_defaults = run.gate_defaults.take().or(configured);
+    let wanted = run.gate_defaults.as_ref().map(|defaults| Gate::of(rollout.analysis.as_ref(), defaults));
+    if run.gate == wanted {
+        return;
+    }
+    run.gate = wanted;
+    restart(change, "GateChanged", "what is measured has changed: the pause begins anew");
+}
+
+/// Begins the present pause or soak anew, in full, with no measurement taken.
+pub(super) fn restart(change: &mut Change<'_>, reason: &'static str, message: &str) {
+    let healthy = change.tally().evident;
+    let Some(run) = change.active_run() else { return };
+    let last = run.in_last_step();
+    let pause_seconds = run.steps.get(run.step).map_or(run.soak_seconds, |step| step.pause_seconds);
+    let waits = matches!(run.stage, Stage::Pausing(_) | Stage::AwaitingApproval | Stage::Soaking(_));
+    if waits && pause_seconds > 0 {
+        change.announce(EventKind::Normal, reason, message);
+        advance::start_clock(change, last, pause_seconds, healthy);
+    }
+}
+
+/// Whether the open gate has failed.
+pub(super) fn has_failed(change: &Change<'_>) -> bool {
+    let judged = Judgement::of(&change.state, change.observations, change.now);
+    judged.is_some_and(|judged| judged.failure().is_some())
+}
+
+/// Ends the run when its gate has failed. With scope `Member` those whose own measurements failed return (SEMANTICS 29).
+pub(super) fn judge(change: &mut Change<'_>) {
+    let Some(run) = change.active_run().cloned() else { return };
+    if run.failure_rules.mode == RollbackMode::Manual {
+        return;
+    }
+    let judged = Judgement::of(&change.state, change.observations, change.now);
+    let Some((judged, cause)) = judged.as_ref().and_then(|judged| Some((judged, judged.failure()?))) else { return };
+    if run.failure_rules.scope == RollbackScope::Member {
+        for name in &judged.failed_members {
+            let report = change.observations.answer(name).map(|(_, report)| report);
+            let member = trouble(name, report);
+            failure::fail(change, &run, &member, "failed its metric gate");
+        }
+    }
+    if !change.more {
+        failure::refuse(change, "GateFailed", cause);
+    }
+}

@@ -1,0 +1,300 @@
+//! Metric gates: what is measured while a pause or the soak runs, and what the measurements show.
+//!
+//! ```text
+//! analysis + configuration ──▶ Gate (kept in the run) ──measurements_due──▶ Ask ──▶ Prometheus ──▶ Answer
+//!                                        ▲                                                          │ Metric::measure
+//!                                     decide ◀── Observations.samples ◀── store ◀── Sample ◀────────┘
+//! ```
+//!
+//! Only evidence passes or fails: silence, errors and what can't be a number do neither (SEMANTICS 27).
+
+mod condition;
+mod due;
+mod judge;
+mod measure;
+mod sample;
+mod template;
+mod wilson;
+
+use crds::{Confidence, GateMode, OnNoData, Percentage};
+use serde::{Deserialize, Serialize};
+
+use crate::{Clock, Millis, Rollout, Run, Stage};
+
+pub use condition::Condition;
+pub use due::{Ask, Asked, measurements_due};
+pub(crate) use judge::Judgement;
+pub use measure::{Answer, Measurement};
+pub use sample::{GateId, Sample, SampleKey, Samples};
+pub use template::{Template, TemplateError};
+
+/// Name of the metric that `analysis.successRate`, or the configuration, makes.
+pub const SUCCESS_RATE: &str = "success-rate";
+/// Names of all metrics have at most so many characters, and there are at most so many beside the success rate.
+pub const MAX_METRICS: usize = 16;
+
+/// What the controller's configuration says about gates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GateSettings {
+    /// What happens at the end of a pause while no source is configured.
+    pub when_unconfigured: GateMode,
+    /// Names of the configured Prometheus servers; the first is asked where a rollout names none.
+    pub sources: Vec<String>,
+    /// The gate of rollouts without one of their own.
+    pub success_rate: DefaultRate,
+}
+
+/// The success rate where a rollout doesn't say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DefaultRate {
+    /// The least share of requests that must succeed.
+    pub minimum: Percentage,
+    /// Counts requests that succeeded.
+    pub good: Template,
+    /// Counts all requests.
+    pub total: Template,
+    /// Fewer requests are no evidence.
+    pub min_requests: u32,
+}
+
+/// What a run takes from the configuration when it starts, and keeps (SEMANTICS 26).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GateDefaults {
+    /// The source where the rollout names none.
+    pub source: String,
+    /// The success rate where the rollout doesn't say.
+    pub success_rate: DefaultRate,
+}
+
+/// As a controller says that says nothing: no source, and the names of metrics that many services use.
+impl Default for GateSettings {
+    fn default() -> Self {
+        Self { when_unconfigured: GateMode::Hold, sources: Vec::new(), success_rate: DefaultRate::default() }
+    }
+}
+
+impl Default for DefaultRate {
+    fn default() -> Self {
+        let good = r#"sum(increase(http_requests_total{cluster="{{cluster}}",code!~"5.."}[{{window}}])) or vector(0)"#;
+        let total = r#"sum(increase(http_requests_total{cluster="{{cluster}}"}[{{window}}]))"#;
+        Self {
+            minimum: Percentage::DEFAULT_MINIMUM,
+            good: Template::known(good),
+            total: Template::known(total),
+            min_requests: 100,
+        }
+    }
+}
+
+impl GateSettings {
+    /// What a run keeps; none while no source is configured.
+    pub(crate) fn defaults(&self) -> Option<GateDefaults> {
+        let source = self.sources.first()?.clone();
+        Some(GateDefaults { source, success_rate: self.success_rate.clone() })
+    }
+}
+
+/// `analysis` as decisions use it: parsed once, complete, valid. Made only by [`crate::validate`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Analysis {
+    /// Name of a configured source; none: the first.
+    pub source: Option<String>,
+    /// What differs from the configured success rate; none: not asked for.
+    pub success_rate: Option<RateRule>,
+    /// Further metrics.
+    pub metrics: Vec<Metric>,
+    /// When and how often.
+    pub pace: Pace,
+}
+
+/// What a rollout says about its success rate; none: as the configuration says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RateRule {
+    /// The least share.
+    pub minimum: Option<Percentage>,
+    /// Queries for good and total.
+    pub queries: Option<(Template, Template)>,
+    /// Fewer requests are no evidence.
+    pub min_requests: Option<u32>,
+    /// How sure it must be; none: the measured share is taken for the truth.
+    pub confidence: Option<Confidence>,
+}
+
+/// When and how often is measured, and what follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Pace {
+    /// Seconds between two measurements, at least 5.
+    pub interval_seconds: u32,
+    /// Measurements of each series that may fail.
+    pub failure_limit: u32,
+    /// Measurements of each series that must have passed or failed; at least 1.
+    pub min_samples: u32,
+    /// What happens when there is nothing to measure at the end.
+    pub on_no_data: OnNoData,
+    /// Seconds from the beginning for which too little evidence is no reason to say that the run holds.
+    pub max_pause_seconds: u32,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            interval_seconds: 30,
+            failure_limit: 0,
+            min_samples: 1,
+            on_no_data: OnNoData::Hold,
+            max_pause_seconds: 0,
+        }
+    }
+}
+
+/// All that is measured in a run, and what it must show.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Gate {
+    /// Name of the configured source.
+    pub source: String,
+    /// At least one.
+    pub metrics: Vec<Metric>,
+    /// When and how often.
+    pub pace: Pace,
+}
+
+/// One metric and what it must show.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Metric {
+    /// Unique in its gate.
+    pub name: String,
+    /// What is asked, and what the answer must be.
+    pub rule: Rule,
+}
+
+/// What is asked, and what the answer must be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "kind")]
+pub enum Rule {
+    /// A share of requests.
+    SuccessRate {
+        /// Counts requests that succeeded.
+        good: Template,
+        /// Counts all requests.
+        total: Template,
+        /// The least share.
+        minimum: Percentage,
+        /// Fewer requests are no evidence.
+        min_requests: u32,
+        /// How sure it must be.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        confidence: Option<Confidence>,
+    },
+    /// Values that meet a condition.
+    Values {
+        /// What is asked.
+        query: Template,
+        /// What the answer must be.
+        condition: Condition,
+    },
+}
+
+impl Metric {
+    /// Whether it is measured for each member.
+    pub fn is_per_member(&self) -> bool {
+        match &self.rule {
+            Rule::SuccessRate { good, total, .. } => good.names_member() || total.names_member(),
+            Rule::Values { query, .. } => query.names_member(),
+        }
+    }
+}
+
+impl Gate {
+    /// The gate of a rollout, with what the run has kept of the configuration.
+    pub(crate) fn of(analysis: Option<&Analysis>, defaults: &GateDefaults) -> Self {
+        let rate = |rule: Option<&RateRule>| {
+            let DefaultRate { minimum, good, total, min_requests } = defaults.success_rate.clone();
+            let (good, total) = rule.and_then(|rule| rule.queries.clone()).unwrap_or((good, total));
+            let rule = Rule::SuccessRate {
+                good,
+                total,
+                minimum: rule.and_then(|rule| rule.minimum).unwrap_or(minimum),
+                min_requests: rule.and_then(|rule| rule.min_requests).unwrap_or(min_requests),
+                confidence: rule.and_then(|rule| rule.confidence),
+            };
+            Metric { name: SUCCESS_RATE.to_owned(), rule }
+        };
+        let Some(analysis) = analysis else {
+            let pace = Pace::default();
+            return Self { source: defaults.source.clone(), metrics: vec![rate(None)], pace };
+        };
+        let wants_rate = analysis.success_rate.is_some() || analysis.metrics.is_empty();
+        let own = wants_rate.then(|| rate(analysis.success_rate.as_ref()));
+        Self {
+            source: analysis.source.clone().unwrap_or_else(|| defaults.source.clone()),
+            metrics: own.into_iter().chain(analysis.metrics.iter().cloned()).collect(),
+            pace: analysis.pace,
+        }
+    }
+
+    /// Measurements of each series that a pause of so many seconds needs (SEMANTICS 23).
+    pub(crate) fn needed(&self, pause_seconds: u32) -> u32 {
+        self.pace.min_samples.max(pause_seconds / self.pace.interval_seconds.max(1))
+    }
+}
+
+/// A gate at work: the pause or soak of a run, while metrics are measured in it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OpenGate<'a> {
+    pub gate: &'a Gate,
+    pub id: GateId,
+    /// Seconds of the pause or soak.
+    pub pause_seconds: u32,
+    /// When its clock ends; none while a person has paused the rollout.
+    pub ends_at: Option<Millis>,
+}
+
+impl<'a> OpenGate<'a> {
+    /// That of a run; none between pauses, and where no metric is measured.
+    pub fn of(run: &'a Run) -> Option<Self> {
+        let gate = run.gate.as_ref()?;
+        let pause_seconds = run.steps.get(run.step).map_or(run.soak_seconds, |step| step.pause_seconds);
+        let ends_at = match run.stage {
+            Stage::Pausing(Clock::Running { ends_at }) | Stage::Soaking(Clock::Running { ends_at }) => Some(ends_at),
+            Stage::Pausing(Clock::Stopped { .. }) | Stage::Soaking(Clock::Stopped { .. }) => None,
+            // Measuring goes on, and an approval counts only while all passes; without a pause there is no gate.
+            Stage::AwaitingApproval if pause_seconds > 0 => Some(run.gate_ended_at),
+            _ => return None,
+        };
+        let id = GateId { run: run.number, step: run.step, began_at: run.gate_began_at };
+        Some(Self { gate, id, pause_seconds, ends_at })
+    }
+
+    /// Whether its clock has ended.
+    pub fn is_over(&self, now: Millis) -> bool {
+        self.ends_at.is_some_and(|ends_at| ends_at <= now)
+    }
+
+    /// Until when too little evidence is no reason to say that the run holds.
+    pub fn patience_ends_at(&self) -> Millis {
+        self.id.began_at + i64::from(self.gate.pace.max_pause_seconds) * 1000
+    }
+}
+
+/// A source that a rollout needs and the configuration doesn't have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MissingSource {
+    /// Its name; empty where the rollout names none and there is none at all.
+    pub name: String,
+    /// Names that are configured.
+    pub known: Vec<String>,
+}
+
+/// The source that a rollout needs and the configuration doesn't have. Without `analysis` it needs none: what happens
+/// then is `gates.whenUnconfigured`.
+pub(crate) fn missing_source(rollout: &Rollout, settings: &GateSettings) -> Option<MissingSource> {
+    let named = rollout.analysis.as_ref()?.source.clone();
+    let known = settings.sources.clone();
+    let is_there = named.as_ref().map_or(!known.is_empty(), |name| known.contains(name));
+    (!is_there).then(|| MissingSource { name: named.unwrap_or_default(), known })
+}

@@ -1,0 +1,143 @@
+//! What all measurements of an open gate show together.
+
+use crds::{OnNoData, Verdict};
+
+use super::due::{counts, series, updated};
+use super::{OpenGate, Sample, SampleKey};
+use crate::{Millis, Observations, RolloutState};
+
+/// A sample that is older than so many intervals passes nothing.
+const STALE_INTERVALS: i64 = 3;
+
+/// How a gate stands. Decisions, reasons for waiting and the status are all read from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Judgement {
+    /// `Pass` and `Fail` are final: the step may advance, or the gate has failed. Without a verdict measuring goes on.
+    pub verdict: Option<Verdict>,
+    /// What it rests on, for people.
+    pub text: String,
+    /// Members whose own measurements have failed the gate.
+    pub failed_members: Vec<String>,
+    /// Whether the clock has ended, so that the gate alone keeps the run.
+    pub is_over: bool,
+    /// Until when too little evidence is no reason to say that the run holds.
+    pub patience_ends_at: Millis,
+}
+
+/// One series and its sample, if one counts.
+struct Measured<'a> {
+    key: SampleKey,
+    sample: Option<&'a Sample>,
+}
+
+impl Judgement {
+    /// How the gate of the present pause or soak stands; none where none is open.
+    pub fn of(state: &RolloutState, observations: &Observations<'_>, now: Millis) -> Option<Self> {
+        let run = state.header.run.as_ref()?;
+        let open = OpenGate::of(run)?;
+        let updated = updated(state, observations);
+        let all: Vec<Measured<'_>> = series(&open, &updated)
+            .map(|(metric, member)| {
+                let key = SampleKey { metric: metric.name.clone(), member: member.map(|(name, _)| name.to_owned()) };
+                let sample = observations.samples.get(&key).filter(|sample| counts(sample, run, &open));
+                Measured { key, sample }
+            })
+            .collect();
+        let is_over = open.is_over(now);
+        let (verdict, text) = judge(&open, &all, (is_over, now));
+        let failed_members = if verdict == Some(Verdict::Fail) { failed_members(&open, &all) } else { Vec::new() };
+        Some(Self { verdict, text, failed_members, is_over, patience_ends_at: open.patience_ends_at() })
+    }
+
+    /// Whether the step may advance.
+    pub fn passes(&self) -> bool {
+        self.is_over && self.verdict == Some(Verdict::Pass)
+    }
+
+    /// Why the run must be taken back, if it must.
+    pub fn failure(&self) -> Option<&str> {
+        (self.verdict == Some(Verdict::Fail)).then_some(self.text.as_str())
+    }
+}
+
+/// The verdict on all series, and the series that decides it. Before the end there is none but a failure.
+fn judge(open: &OpenGate<'_>, all: &[Measured<'_>], (is_over, now): (bool, Millis)) -> (Option<Verdict>, String) {
+    let limit = open.gate.pace.failure_limit;
+    if let Some(one) = all.iter().find(|one| one.failures() > limit) {
+        let again = if limit > 0 { format!(", {} times, {limit} allowed", one.failures()) } else { String::new() };
+        return (Some(Verdict::Fail), format!("{}{again}", one.worded()));
+    }
+    if all.is_empty() {
+        return (is_over.then_some(Verdict::NoData), "no updated member is healthy and heard".to_owned());
+    }
+    let no_data = |one: &&Measured<'_>| is_over && one.is_final(open) && one.verdict() == Some(Verdict::NoData);
+    if open.gate.pace.on_no_data == OnNoData::Rollback
+        && let Some(one) = all.iter().find(no_data)
+    {
+        return (Some(Verdict::Fail), format!("{}, and onNoData is Rollback", one.worded()));
+    }
+    for verdict in [Verdict::Fail, Verdict::Inconclusive, Verdict::NoData] {
+        if let Some(one) = all.iter().find(|one| one.verdict() == Some(verdict)) {
+            // A failure within the limit is not the gate's.
+            let gate = if verdict == Verdict::Fail { Verdict::Inconclusive } else { verdict };
+            return ((is_over && one.is_final(open)).then_some(gate), one.worded());
+        }
+    }
+    let needed = open.gate.needed(open.pause_seconds);
+    let unmeasured = all.iter().find(|one| !one.is_final(open) || one.is_stale(open, now) || one.evidence() < needed);
+    let text = unmeasured.map_or_else(|| summary(all), |one| one.progress(needed));
+    ((is_over && unmeasured.is_none()).then_some(Verdict::Pass), text)
+}
+
+/// Members with series of their own that failed, or had nothing to measure where that counts as failure.
+fn failed_members(open: &OpenGate<'_>, all: &[Measured<'_>]) -> Vec<String> {
+    let limit = open.gate.pace.failure_limit;
+    let failed = all.iter().filter(|one| one.failures() > limit);
+    let mut members: Vec<String> = failed.filter_map(|one| one.key.member.clone()).collect();
+    members.sort();
+    members.dedup();
+    members
+}
+
+/// That all have passed, and where it is least.
+fn summary(all: &[Measured<'_>]) -> String {
+    let least = all.first().map(Measured::worded).unwrap_or_default();
+    match all.len() {
+        1 => least,
+        count => format!("{least}; {} more pass", count - 1),
+    }
+}
+
+impl Measured<'_> {
+    fn verdict(&self) -> Option<Verdict> {
+        self.sample.map(|sample| sample.verdict)
+    }
+
+    fn failures(&self) -> u32 {
+        self.sample.map_or(0, |sample| sample.failed)
+    }
+
+    fn evidence(&self) -> u32 {
+        self.sample.map_or(0, Sample::evidence)
+    }
+
+    /// Whether the latest measurement was taken at the end of the pause or after it.
+    fn is_final(&self, open: &OpenGate<'_>) -> bool {
+        self.sample.is_some_and(|sample| open.ends_at.is_some_and(|ends_at| sample.at >= ends_at))
+    }
+
+    /// Whether measurements have failed to come for so long that the latest no longer tells how it goes.
+    fn is_stale(&self, open: &OpenGate<'_>, now: Millis) -> bool {
+        let interval = i64::from(open.gate.pace.interval_seconds) * 1000;
+        self.sample.is_none_or(|sample| sample.at + STALE_INTERVALS * interval < now)
+    }
+
+    fn worded(&self) -> String {
+        let found = self.sample.map_or("not measured yet", |sample| sample.found.as_str());
+        format!("{}: {found}", self.key)
+    }
+
+    fn progress(&self, needed: u32) -> String {
+        format!("{} ({} of {} measurements)", self.worded(), self.evidence().min(needed), needed)
+    }
+}

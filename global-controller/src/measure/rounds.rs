@@ -1,0 +1,199 @@
+//! Takes the measurements that open gates ask for, and writes down what they show. The leader's job.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use federated_store::{Fence, Op, TxnOutcome};
+use futures::{StreamExt, stream};
+use rollout_core::{Answer, Ask, Asked, Measurement, Millis, Sample, SampleKey, measurements_due};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{answer, promql};
+use crate::bus::Dirty;
+use crate::world::World;
+use crate::{clock, keys, records};
+
+/// Measurements of one round that are under way at once; each server has a limit of its own.
+const AT_ONCE: usize = 64;
+/// Longest time for one measurement: what took longer than the shortest interval would delay the next.
+const DEADLINE: Duration = Duration::from_secs(30);
+/// Samples in one transaction, which bears 100 operations.
+const WRITTEN_AT_ONCE: usize = 50;
+/// Before a round is tried again whose samples could not be written.
+const RETRY_PAUSE_MILLIS: Millis = 1000;
+
+/// Measures while this replica leads.
+pub(crate) async fn run(world: Arc<World>, fence: Fence, stop: CancellationToken) {
+    let rounds = Rounds { world, fence, due: BTreeMap::new(), under_way: BTreeSet::new(), tasks: JoinSet::new() };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = rounds.run() => {}
+    }
+}
+
+struct Rounds {
+    world: Arc<World>,
+    fence: Fence,
+    /// Rollout's uid to when its next measurement is due; those with an open gate alone.
+    due: BTreeMap<String, Millis>,
+    /// Rollouts that are being measured: a series must not be measured twice at a time, or one would not count.
+    under_way: BTreeSet<String>,
+    tasks: JoinSet<(String, Written)>,
+}
+
+/// How a round ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Written {
+    Yes,
+    No,
+    Fenced,
+}
+
+impl Rounds {
+    async fn run(mut self) {
+        let mut changes = self.world.bus.subscribe();
+        loop {
+            let next = self.due.iter().filter(|(uid, _)| !self.under_way.contains(*uid)).map(|(_, at)| *at).min();
+            let until = next.map(|at| Instant::now() + millis(at - clock::now_millis()));
+            let uids = tokio::select! {
+                dirty = changes.next(Duration::ZERO, until) => self.changed(dirty),
+                Some(Ok((uid, written))) = self.tasks.join_next() => {
+                    self.under_way.remove(&uid);
+                    match written {
+                        Written::Fenced => return,
+                        Written::No => {
+                            self.due.insert(uid, clock::now_millis() + RETRY_PAUSE_MILLIS);
+                            BTreeSet::new()
+                        }
+                        Written::Yes => BTreeSet::from([uid]),
+                    }
+                }
+            };
+            self.start(uids);
+        }
+    }
+
+    /// Rollouts whose gate may have opened, changed or closed, and those whose time has come.
+    fn changed(&self, dirty: Dirty) -> BTreeSet<String> {
+        let mut uids = dirty.rollouts;
+        if dirty.everything {
+            uids.extend(self.world.mirror().rollouts().cloned());
+        }
+        let now = clock::now_millis();
+        uids.extend(self.due.iter().filter(|(_, at)| **at <= now).map(|(uid, _)| uid.clone()));
+        uids
+    }
+
+    fn start(&mut self, uids: BTreeSet<String>) {
+        let measured = |uid: &String| self.world.mirror().rollout(uid).is_some_and(|stored| stored.state.is_measured());
+        let (open, closed): (Vec<String>, Vec<String>) = uids.into_iter().partition(measured);
+        for uid in closed {
+            self.due.remove(&uid);
+        }
+        let open: Vec<String> = open.into_iter().filter(|uid| !self.under_way.contains(uid)).collect();
+        if open.is_empty() {
+            return;
+        }
+        let members = self.world.member_facts();
+        for uid in open {
+            let now = clock::now_millis();
+            let asked = self
+                .world
+                .look(&uid, &members, |known, _, observations| measurements_due(&known.state, observations, now));
+            match asked.next_at {
+                Some(at) => drop(self.due.insert(uid.clone(), at)),
+                None => drop(self.due.remove(&uid)),
+            }
+            if !(asked.asks.is_empty() && asked.obsolete.is_empty()) {
+                self.under_way.insert(uid.clone());
+                let world = Arc::clone(&self.world);
+                self.tasks.spawn(round(world, self.fence, uid, asked));
+            }
+        }
+    }
+}
+
+/// One round over all series of a rollout that are due.
+async fn round(world: Arc<World>, fence: Fence, uid: String, asked: Asked) -> (String, Written) {
+    let started = std::time::Instant::now();
+    let Asked { asks, obsolete, next_at: _ } = asked;
+    let samples: Vec<(SampleKey, Sample)> =
+        stream::iter(asks).map(|ask| measure(&world, &uid, ask)).buffer_unordered(AT_ONCE).collect().await;
+    let written = write(&world, fence, &uid, operations(&uid, &samples, &obsolete)).await;
+    let word = if written == Written::Yes { "ok" } else { "error" };
+    world.metrics.observe("measure", word, started);
+    (uid, written)
+}
+
+async fn measure(world: &World, uid: &str, ask: Ask) -> (SampleKey, Sample) {
+    let before = world.mirror().samples(uid).and_then(|samples| samples.get(&ask.key)).cloned();
+    let before = before.as_ref();
+    let sample = match too_far_back(&ask) {
+        Some(why) => ask.measured(before, Measurement::inconclusive(&why)),
+        None => ask.answered(before, &answers(world, &ask).await),
+    };
+    tracing::debug!(uid, series = %ask.key, verdict = sample.verdict.as_str(), found = sample.found, "measured");
+    (ask.key, sample)
+}
+
+async fn answers(world: &World, ask: &Ask) -> Vec<Answer> {
+    let deadline = Instant::now() + DEADLINE;
+    let ask_one = |query| world.sources.ask(&ask.source, query, ask.at, deadline);
+    let answers = futures::future::join_all(ask.queries.iter().map(|query| ask_one(query))).await;
+    answers.into_iter().map(plain).collect()
+}
+
+/// As core takes it: which labels a series has plays no part.
+fn plain(answer: answer::Answer) -> Answer {
+    match answer {
+        answer::Answer::Vector(series) => Answer::Values(series.into_iter().map(|(_, value)| value).collect()),
+        answer::Answer::Scalar(value) => Answer::Values(vec![value]),
+        answer::Answer::Failed(failure) => Answer::Failed(failure.to_string()),
+    }
+}
+
+/// Why a query would see what was before the member became healthy, if it would (SEMANTICS 25).
+fn too_far_back(ask: &Ask) -> Option<String> {
+    let window = Duration::from_secs(u64::try_from(ask.window_seconds).unwrap_or_default());
+    let back = ask.queries.iter().filter_map(|query| promql::lookback(query).ok()).max()?;
+    // {{window}} is at least a second.
+    (back > window.max(Duration::from_secs(1))).then(|| {
+        format!(
+            "the query looks back {} s, and the revision has been healthy for {} s only: use {{{{window}}}}, or wait",
+            back.as_secs(),
+            window.as_secs()
+        )
+    })
+}
+
+/// A value that can't be written as JSON is a fault of the program: it is told and left out.
+fn operations(uid: &str, samples: &[(SampleKey, Sample)], obsolete: &[SampleKey]) -> Vec<Op> {
+    let put = |(key, sample): &(SampleKey, Sample)| {
+        let put = records::put(keys::sample(uid, key), sample);
+        put.inspect_err(|error| tracing::error!(uid, %error, "a sample can't be written as JSON")).ok()
+    };
+    let delete = |key| Op::Delete { key: keys::sample(uid, key) };
+    samples.iter().filter_map(put).chain(obsolete.iter().map(delete)).collect()
+}
+
+async fn write(world: &World, fence: Fence, uid: &str, operations: Vec<Op>) -> Written {
+    for some in operations.chunks(WRITTEN_AT_ONCE) {
+        match world.store.txn(Some(fence), Vec::new(), some.to_vec()).await {
+            Ok(TxnOutcome::Committed { revision }) => world.await_mirror(revision).await,
+            Ok(TxnOutcome::Fenced) => return Written::Fenced,
+            Ok(TxnOutcome::Conflict { .. }) => return Written::No,
+            Err(error) => {
+                tracing::warn!(uid, error = crate::logging::with_causes(&error), "samples were not written");
+                return Written::No;
+            }
+        }
+    }
+    Written::Yes
+}
+
+fn millis(millis: Millis) -> Duration {
+    Duration::from_millis(u64::try_from(millis).unwrap_or_default())
+}
