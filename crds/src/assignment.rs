@@ -98,7 +98,7 @@ pub struct AssignedWorkload {
 }
 
 /// What to do with the workload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Intent {
     /// Report what is there and change nothing.
     Observe,
@@ -185,7 +185,7 @@ pub struct RolloutAssignmentStatus {
 }
 
 /// The agent's answer to an assignment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Outcome {
     /// Taken up, nothing to say yet.
     #[default]

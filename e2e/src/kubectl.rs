@@ -43,6 +43,7 @@ impl Kubectl {
     }
 
     /// Our plugin at `program`, for the same cluster with the same rights.
+    #[must_use]
     pub fn plugin(&self, program: &Path) -> Self {
         Self { program: program.to_path_buf(), cache: None, ..self.clone() }
     }

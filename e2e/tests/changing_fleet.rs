@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use common::story::{Story, decisions, told};
 use common::{
-    PATIENCE, V1, V2, V3, apply, checkouts, members_with, rollout, status, until, until_described, until_image,
-    until_phase, until_waiting, up,
+    PATIENCE, V1, V2, V3, apply, checkouts, members_with, rollout, until, until_described, until_image, until_phase,
+    until_waiting, up,
 };
 use crds::{ClusterScopeRolloutStatus, Phase};
 use e2e::harness::{TestFolder, wait_for};
@@ -149,7 +149,7 @@ async fn a_deletion_in_mid_rollback_waits_for_its_end(playground: &Playground) {
     stuck_rollback(playground, WORSE, 15).await;
     playground.kubectl().ok(&["delete", "csro", ROLLOUT, "--wait=false"]).await.unwrap();
     until_described(playground, ROLLOUT, &["Deletion Timestamp", "while run 5 is rolling back"]).await;
-    assert_eq!(status(playground, ROLLOUT).await.unwrap().phase, Some(Phase::RollingBack));
+    until_phase(playground, ROLLOUT, Phase::RollingBack).await;
     playground.start_part("member-1/controller-manager").await.unwrap();
     wait_for("the object to go", PATIENCE, || async {
         let left = playground.kubectl().ok(&["get", "csro", "-o", "name"]).await?;

@@ -19,7 +19,7 @@ pub struct Observations<'a> {
     pub reports: &'a BTreeMap<String, RolloutAssignmentStatus>,
     /// Who has claims on what this rollout changes; as new as the state.
     pub claims: &'a Claims,
-    /// What people do to this rollout's runs, as far as its outcome is not on the hub yet, by (created_at, uid).
+    /// What people do to this rollout's runs, as far as its outcome is not on the hub yet, by (`created_at`, uid).
     pub actions: &'a [ActionFacts],
     /// What was measured, each series of this rollout with its latest gate.
     pub samples: &'a Samples,
@@ -42,7 +42,7 @@ pub struct MemberFacts {
 }
 
 /// Whether a member's agent is heard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reachability {
     /// Heard lately.
     Reachable,

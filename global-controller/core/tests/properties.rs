@@ -354,7 +354,6 @@ impl Story {
             Happening::Wanted(member) if world.state.header.runs_started == 0 => {
                 world.wanted_by("other", &name(member));
             }
-            Happening::Wanted(_) => {}
             Happening::Released => world.release_of("other"),
             Happening::Act(kind, runs, steps) if world.state.header.run.is_some() => {
                 world.act_with(kind, |spec| {
@@ -362,7 +361,7 @@ impl Story {
                     spec.step -= steps;
                 });
             }
-            Happening::Act(..) => {}
+            Happening::Act(..) | Happening::Wanted(_) => {}
             Happening::Told => world.publish_outcomes(),
             Happening::Pass(seconds) => world.advance(seconds),
             Happening::Wake => {

@@ -100,6 +100,7 @@ impl Comparison {
         Some(Self { subject: *subject, operator: *operator, number: number.to_owned() })
     }
 
+    #[allow(clippy::float_cmp)] // Whoever writes == means it: counts are exact.
     fn holds(&self, values: &[f64]) -> bool {
         // Checked when it was parsed.
         let number = self.number.parse().unwrap_or(f64::NAN);

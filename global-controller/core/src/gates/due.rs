@@ -54,7 +54,9 @@ impl Ask {
 /// What is to be measured of a rollout. Measuring goes on while it is paused, its object is invalid, or the hub is silent:
 /// stopping never disarms.
 pub fn measurements_due(state: &RolloutState, observations: &Observations<'_>, now: Millis) -> Asked {
-    let Some((run, open)) = state.header.run.as_ref().and_then(|run| Some((run, OpenGate::of(run)?))) else {
+    // What is deleted goes nowhere any more.
+    let run = state.header.run.as_ref().filter(|_| !state.header.deleting);
+    let Some((run, open)) = run.and_then(|run| Some((run, OpenGate::of(run)?))) else {
         return Asked::default();
     };
     // As in decisions, time never runs back behind the last one.

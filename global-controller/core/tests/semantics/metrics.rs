@@ -382,3 +382,12 @@ fn semantics_32_a_retry_opens_a_failed_gate_anew() {
     world.pass(1);
     assert_eq!(world.reason(), "done", "{}", world.message());
 }
+
+#[test]
+fn semantics_34_what_is_being_deleted_is_measured_no_more() {
+    let mut world = world("{interval: 10}");
+    world.pass(5);
+    world.deleted = true;
+    world.decide();
+    assert_eq!((world.due().next_at, world.state.is_measured()), (None, false));
+}

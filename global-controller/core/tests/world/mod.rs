@@ -30,6 +30,8 @@ pub const START: Millis = 1_767_225_600_000;
 /// Decisions after which a run that has not come to rest never will.
 const MAX_DECISIONS_TO_REST: usize = 200;
 
+// Each stands for something that happens by itself.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(Clone)]
 pub struct World {
     pub spec: Spec,
