@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crds::MAX_NAME_BYTES;
+use crds::{MAX_NAME_BYTES, is_dns_label};
 use reqwest::Url;
 
 use crate::logging::LogFormat;
@@ -116,15 +116,6 @@ fn hub_url(text: &str) -> Result<Url, String> {
     let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
     let anonymous = url.username().is_empty() && url.password().is_none();
     if bare && anonymous { Ok(url) } else { Err(wrong("must be scheme, host and port only")) }
-}
-
-fn is_dns_label(name: &str) -> bool {
-    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    !name.is_empty()
-        && name.len() <= MAX_NAME_BYTES
-        && name.bytes().all(inner)
-        && !name.starts_with('-')
-        && !name.ends_with('-')
 }
 
 #[cfg(test)]

@@ -17,3 +17,30 @@ pub const AGENT_MANAGER: &str = "cluster-agent";
 pub const WORKLOAD_MANAGER_PREFIX: &str = "rollout.example.com:";
 /// Longest name of a rollout and of a member, in bytes: both become labels and parts of file and key names.
 pub const MAX_NAME_BYTES: usize = 63;
+
+/// Whether a text is a DNS label of at most [`MAX_NAME_BYTES`], as names of rollouts and members must be.
+pub fn is_dns_label(text: &str) -> bool {
+    text.len() <= MAX_NAME_BYTES && is_dns_part(text)
+}
+
+/// Whether a text may stand between the dots of a DNS name, however long it is.
+pub fn is_dns_part(text: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    !text.is_empty() && text.bytes().all(inner) && !text.starts_with('-') && !text.ends_with('-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dns_label_has_letters_digits_and_inner_hyphens() {
+        for good in ["a", "0", "prod-us-east", "a--b", "x".repeat(63).as_str()] {
+            assert!(is_dns_label(good), "{good}");
+        }
+        for bad in ["", "-", "-a", "a-", "A", "a.b", "a_b", "ä", "a b", "x".repeat(64).as_str()] {
+            assert!(!is_dns_label(bad), "{bad}");
+        }
+        assert!(is_dns_part(&"x".repeat(64)));
+    }
+}

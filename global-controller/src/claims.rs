@@ -1,12 +1,13 @@
 //! What a rollout is shown of the claims of others, from the pictures of store and hub.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use rollout_core::{
     Claim, ClaimTable, Claims, Contender, MemberFacts, MemberStage, Rollout, Target, targets, wanted_by_older,
 };
 
-use crate::hub::{Wanted, raw_targets};
+use crate::hub::{HubRollout, Wanted, raw_targets};
 use crate::mirror::Mirror;
 use crate::world::World;
 
@@ -28,36 +29,37 @@ impl World {
         let others = self.others_on(rollout);
         let started: Vec<bool> = {
             let mirror = self.mirror();
-            others.iter().map(|other| mirror.runs_started(&other.uid).is_some_and(|runs| runs > 0)).collect()
+            others
+                .iter()
+                .map(|other| {
+                    other.metadata.uid.as_ref().and_then(|uid| mirror.runs_started(uid)).is_some_and(|runs| runs > 0)
+                })
+                .collect()
         };
-        let contenders: Vec<Contender<'_>> =
-            others.iter().zip(started).map(|(rollout, started)| Contender { rollout, started }).collect();
+        let present = others.iter().map(|other| other.wanted().present());
+        let contenders: Vec<Contender<'_>> = present
+            .zip(started)
+            .filter_map(|(rollout, started)| Some(Contender { rollout: rollout?, started }))
+            .collect();
         let wanted = wanted_by_older(rollout, &contenders, members, &held);
         Claims { held, wanted }
     }
 
     /// Other valid rollouts of the hub that change one of this one's objects.
-    fn others_on(&self, rollout: &Rollout) -> Vec<Rollout> {
+    fn others_on(&self, rollout: &Rollout) -> Vec<Arc<HubRollout>> {
         let targets = targets(rollout);
         let hub = self.hub();
         let others = hub.rollouts().filter(|(_, object)| {
             let other = object.metadata.uid.as_deref() != Some(rollout.uid.as_str());
-            other && raw_targets(object).iter().any(|one| targets.contains(one))
+            other && object.wanted().present().is_some() && raw_targets(object).iter().any(|one| targets.contains(one))
         });
-        let present = others.filter_map(|(_, object)| match Wanted::of(object) {
-            Wanted::Present(rollout) => Some(*rollout),
-            Wanted::Invalid { .. } | Wanted::Deleted { .. } => None,
-        });
-        present.collect()
+        others.map(|(_, object)| Arc::clone(object)).collect()
     }
 }
 
 /// The claims that the store has of a rollout, and everybody's on its targets.
 pub(crate) fn held(mirror: &Mirror, uid: &str, wanted: &Wanted) -> ClaimTable {
-    let targets = match wanted {
-        Wanted::Present(rollout) => targets(rollout),
-        Wanted::Invalid { .. } | Wanted::Deleted { .. } => Vec::new(),
-    };
+    let targets = wanted.present().map(targets).unwrap_or_default();
     let mut table = mirror.claims().table(uid, &targets);
     if mirror.runs_started(uid).is_none_or(|runs| runs == 0) {
         add_implied(&mut table, mirror, uid, &targets);
@@ -98,7 +100,7 @@ mod tests {
         assert!(!told.is_empty(), "{key} was not taken up");
     }
 
-    fn wanted() -> Wanted {
+    fn wanted() -> HubRollout {
         let object = json!({
             "apiVersion": "rollout.example.com/v1alpha1",
             "kind": "ClusterScopeRollout",
@@ -109,7 +111,7 @@ mod tests {
                 "rolloutStrategy": {"canary": {"steps": [{"setWeight": 100}]}},
             },
         });
-        Wanted::of(&std::sync::Arc::new(serde_json::from_value(object).unwrap()))
+        HubRollout::new(serde_json::from_value(object).unwrap())
     }
 
     /// Records of rollout u1, as a version without claims wrote them: on m1 it runs, on m2 it is being withdrawn.
@@ -129,7 +131,7 @@ mod tests {
     }
 
     fn holders(mirror: &Mirror, uid: &str) -> Vec<(String, String)> {
-        let table = held(mirror, uid, &wanted());
+        let table = held(mirror, uid, wanted().wanted());
         table
             .into_iter()
             .flat_map(|(member, claims)| claims.into_values().map(move |one| (member.clone(), one.rollout)))

@@ -23,7 +23,7 @@ const FRESH_FOR: Duration = Duration::from_secs(30);
 /// The hub's objects.
 #[derive(Debug, Default)]
 pub(crate) struct HubCache {
-    rollouts: BTreeMap<String, Arc<ClusterScopeRollout>>,
+    rollouts: BTreeMap<String, Arc<HubRollout>>,
     members: BTreeMap<String, Arc<MemberCluster>>,
     /// uid to name.
     names: BTreeMap<String, String>,
@@ -72,11 +72,11 @@ impl HubCache {
         self.term_began = Some(now);
     }
 
-    pub fn rollouts(&self) -> impl Iterator<Item = (&String, &Arc<ClusterScopeRollout>)> {
+    pub fn rollouts(&self) -> impl Iterator<Item = (&String, &Arc<HubRollout>)> {
         self.rollouts.iter()
     }
 
-    pub fn rollout_by_uid(&self, uid: &str) -> Option<&Arc<ClusterScopeRollout>> {
+    pub fn rollout_by_uid(&self, uid: &str) -> Option<&Arc<HubRollout>> {
         self.rollouts.get(self.names.get(uid)?)
     }
 
@@ -99,6 +99,32 @@ impl HubCache {
     }
 }
 
+/// A rollout of the hub. What it says is parsed once, when it comes, and not at each of the many looks at it.
+#[derive(Debug)]
+pub(crate) struct HubRollout {
+    object: ClusterScopeRollout,
+    wanted: Wanted,
+}
+
+impl HubRollout {
+    pub fn new(object: ClusterScopeRollout) -> Self {
+        Self { wanted: Wanted::of(&object), object }
+    }
+
+    /// What it says.
+    pub fn wanted(&self) -> &Wanted {
+        &self.wanted
+    }
+}
+
+impl std::ops::Deref for HubRollout {
+    type Target = ClusterScopeRollout;
+
+    fn deref(&self) -> &ClusterScopeRollout {
+        &self.object
+    }
+}
+
 /// What the hub says about one rollout, parsed.
 #[derive(Clone, Debug)]
 pub(crate) enum Wanted {
@@ -108,7 +134,7 @@ pub(crate) enum Wanted {
 }
 
 impl Wanted {
-    pub fn of(object: &Arc<ClusterScopeRollout>) -> Self {
+    fn of(object: &ClusterScopeRollout) -> Self {
         let generation = object.metadata.generation.unwrap_or_default();
         if object.metadata.deletion_timestamp.is_some() {
             return Self::Deleted { generation };
@@ -120,6 +146,14 @@ impl Wanted {
         match checked {
             Ok(rollout) => Self::Present(Box::new(rollout)),
             Err(problems) => Self::Invalid { problems, generation },
+        }
+    }
+
+    /// What a person asks for; none of one that is invalid or being deleted.
+    pub fn present(&self) -> Option<&Rollout> {
+        match self {
+            Self::Present(rollout) => Some(rollout),
+            Self::Invalid { .. } | Self::Deleted { .. } => None,
         }
     }
 

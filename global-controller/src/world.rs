@@ -217,13 +217,13 @@ impl World {
         members: &BTreeMap<String, MemberFacts>,
         look: impl FnOnce(&Known, Desired<'_>, &Observations<'_>) -> T,
     ) -> T {
-        let (name, wanted, actions, hub_fresh) = {
+        let (object, actions, hub_fresh) = {
             let hub = self.hub();
-            let object = hub.rollout_by_uid(uid);
-            let name = object.and_then(|object| object.metadata.name.clone());
-            let wanted = object.map_or(Wanted::Deleted { generation: 0 }, Wanted::of);
-            (name, wanted, hub.actions().open(uid), hub.is_fresh(Instant::now()))
+            (hub.rollout_by_uid(uid).cloned(), hub.actions().open(uid), hub.is_fresh(Instant::now()))
         };
+        let name = object.as_ref().and_then(|object| object.metadata.name.clone());
+        let gone = Wanted::Deleted { generation: 0 };
+        let wanted = object.as_ref().map_or(&gone, |object| object.wanted());
         let (stored, assigned, reported, held, samples) = {
             let mirror = self.mirror();
             let stored = mirror.rollout(uid).cloned();
@@ -231,7 +231,7 @@ impl World {
                 stored,
                 mirror.assigned(uid).cloned().unwrap_or_default(),
                 mirror.reported(uid).cloned().unwrap_or_default(),
-                claims::held(&mirror, uid, &wanted),
+                claims::held(&mirror, uid, wanted),
                 mirror.samples(uid).cloned().unwrap_or_default(),
             )
         };
@@ -239,7 +239,7 @@ impl World {
             Some(Stored { state, header_revision }) => Known { state, header_revision: Some(header_revision) },
             None => Known { state: RolloutState::new(&name.unwrap_or_default(), uid), header_revision: None },
         };
-        let claims = match &wanted {
+        let claims = match wanted {
             Wanted::Present(rollout) if known.state.header.runs_started == 0 => self.with_older(rollout, members, held),
             _ => Claims { held, ..Claims::default() },
         };

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail, ensure};
-use crds::{GateMode, MAX_NAME_BYTES};
+use crds::{GateMode, is_dns_label};
 
 use crate::assets::Program;
 
@@ -94,16 +94,6 @@ impl Options {
             None => Ok(()),
         }
     }
-}
-
-fn is_dns_label(name: &str) -> bool {
-    let inner = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'-';
-    let bytes = name.as_bytes();
-    !bytes.is_empty()
-        && bytes.len() <= MAX_NAME_BYTES
-        && bytes.iter().all(inner)
-        && bytes.first() != Some(&b'-')
-        && bytes.last() != Some(&b'-')
 }
 
 #[cfg(test)]

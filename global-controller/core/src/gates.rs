@@ -13,6 +13,7 @@ mod due;
 mod judge;
 mod measure;
 mod sample;
+mod series;
 mod template;
 mod wilson;
 
@@ -246,10 +247,9 @@ impl Gate {
 /// A gate at work: the pause or soak of a run, while metrics are measured in it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OpenGate<'a> {
+    pub run: &'a Run,
     pub gate: &'a Gate,
     pub id: GateId,
-    /// Seconds of the pause or soak.
-    pub pause_seconds: u32,
     /// When its clock ends; none while a person has paused the rollout.
     pub ends_at: Option<Millis>,
 }
@@ -258,16 +258,15 @@ impl<'a> OpenGate<'a> {
     /// That of a run; none between pauses, and where no metric is measured.
     pub fn of(run: &'a Run) -> Option<Self> {
         let gate = run.gate.as_ref()?;
-        let pause_seconds = run.steps.get(run.step).map_or(run.soak_seconds, |step| step.pause_seconds);
         let ends_at = match run.stage {
             Stage::Pausing(Clock::Running { ends_at }) | Stage::Soaking(Clock::Running { ends_at }) => Some(ends_at),
             Stage::Pausing(Clock::Stopped { .. }) | Stage::Soaking(Clock::Stopped { .. }) => None,
             // Measuring goes on, and an approval counts only while all passes; without a pause there is no gate.
-            Stage::AwaitingApproval if pause_seconds > 0 => Some(run.gate_ended_at),
+            Stage::AwaitingApproval if run.pause_seconds() > 0 => Some(run.gate_ended_at),
             _ => return None,
         };
         let id = GateId { run: run.number, step: run.step, began_at: run.gate_began_at };
-        Some(Self { gate, id, pause_seconds, ends_at })
+        Some(Self { run, gate, id, ends_at })
     }
 
     /// Whether its clock has ended.

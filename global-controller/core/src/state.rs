@@ -442,6 +442,11 @@ impl MemberStage {
 }
 
 impl Run {
+    /// Seconds of the current step's pause; in the last step those of the soak.
+    pub(crate) fn pause_seconds(&self) -> u32 {
+        self.steps.get(self.step).map_or(self.soak_seconds, |step| step.pause_seconds)
+    }
+
     /// Whether the current step is the implicit last one.
     pub fn in_last_step(&self) -> bool {
         self.step >= self.steps.len()

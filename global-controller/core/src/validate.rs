@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crds::{
     ClusterScopeRollout, ClusterSelector, IntOrPercent, RolloutStrategy, SelectorOperator, WorkloadPayload,
-    millis_from_time,
+    is_dns_label, is_dns_part, millis_from_time,
 };
 use serde::Serialize;
 
@@ -214,7 +214,7 @@ fn check_budget(field: &str, limit: IntOrPercent, problems: &mut Problems) {
 fn check_workload(workload: &WorkloadPayload, problems: &mut Problems) {
     let WorkloadPayload { kind: _, namespace, name, images } = workload;
     problems.dns_label("spec.workload.namespace", namespace);
-    let sound = name.len() <= MAX_WORKLOAD_NAME_BYTES && name.split('.').all(|part| is_dns_label(part, usize::MAX));
+    let sound = name.len() <= MAX_WORKLOAD_NAME_BYTES && name.split('.').all(is_dns_part);
     problems.require(sound, "spec.workload.name", name, "must be a DNS subdomain of at most 253 characters");
     check_images(images, problems);
 }
@@ -239,11 +239,6 @@ fn check_images(images: &BTreeMap<String, String>, problems: &mut Problems) {
     }
 }
 
-fn is_dns_label(text: &str, longest: usize) -> bool {
-    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    (1..=longest).contains(&text.len()) && text.chars().all(inner) && !text.starts_with('-') && !text.ends_with('-')
-}
-
 #[derive(Default)]
 struct Problems(Vec<Problem>);
 
@@ -255,7 +250,7 @@ impl Problems {
     }
 
     fn dns_label(&mut self, field: &str, value: &str) {
-        let sound = is_dns_label(value, crds::MAX_NAME_BYTES);
+        let sound = is_dns_label(value);
         self.require(sound, field, value, "must be a DNS label of 1 to 63 characters: a-z, 0-9 and -");
     }
 

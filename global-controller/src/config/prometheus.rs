@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crds::{MAX_NAME_BYTES, is_dns_label};
 use reqwest::Url;
 use reqwest::header::{self, HeaderName, HeaderValue};
 use serde::Deserialize;
@@ -14,8 +15,6 @@ use super::Problems;
 const MAX_SOURCES: usize = 32;
 /// A tenant, a few tags of a proxy.
 const MAX_HEADERS: usize = 16;
-/// Longest name: it becomes a label of figures.
-const MAX_NAME_BYTES: usize = 63;
 /// What the client itself writes, or what has a field of its own here and must not be in a plain file.
 const RESERVED_HEADERS: [HeaderName; 8] = [
     header::AUTHORIZATION,
@@ -307,12 +306,6 @@ fn check_headers(headers: &BTreeMap<String, String>, at: &str, problems: &mut Pr
 
 fn between(value: u64, least: u64, most: u64, field: &str, problems: &mut Problems) {
     problems.require((least..=most).contains(&value), field, || format!("{value}: must be {least} to {most}"));
-}
-
-fn is_dns_label(name: &str) -> bool {
-    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    let ends = !name.starts_with('-') && !name.ends_with('-');
-    !name.is_empty() && name.len() <= MAX_NAME_BYTES && ends && name.bytes().all(inner)
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Actions, Heard, HubCache, raw_targets};
+use super::{Actions, Heard, HubCache, HubRollout, raw_targets};
 use crate::bus::Change;
 use crate::fault;
 use crate::world::World;
@@ -60,13 +60,14 @@ trait Cached: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Se
 impl Cached for ClusterScopeRollout {
     fn replace(cache: &mut HubCache, objects: Vec<Self>) -> Vec<Change> {
         cache.names = objects.iter().filter_map(|object| Some((object.uid()?, object.name_any()))).collect();
-        cache.rollouts = objects.into_iter().map(|object| (object.name_any(), Arc::new(object))).collect();
+        cache.rollouts =
+            objects.into_iter().map(|object| (object.name_any(), Arc::new(HubRollout::new(object)))).collect();
         vec![Change::Everything]
     }
 
     fn put(cache: &mut HubCache, object: Self) -> Vec<Change> {
         let (name, uid) = (object.name_any(), object.uid().unwrap_or_default());
-        let object = Arc::new(object);
+        let object = Arc::new(HubRollout::new(object));
         let old = cache.rollouts.insert(name.clone(), Arc::clone(&object));
         cache.names.insert(uid.clone(), name);
         let mut changes = match &old {

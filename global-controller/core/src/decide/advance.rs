@@ -50,8 +50,7 @@ fn turn(change: &mut Change<'_>) -> bool {
     let mode = change.observations.gates.when_unconfigured;
     let Some(run) = change.active_run() else { return false };
     let last = run.in_last_step();
-    let pause_seconds = run.steps.get(run.step).map_or(run.soak_seconds, |step| step.pause_seconds);
-    let stage = run.stage.clone();
+    let (pause_seconds, stage) = (run.pause_seconds(), run.stage.clone());
     match stage {
         Stage::Updating if pause_seconds > 0 => start_clock(change, last, pause_seconds, healthy),
         Stage::Updating => end_pause(change, last, healthy),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Command, Decision, Desired, Event, EventKind, MAX_MEMBERS_PER_DECISION};
-use crate::gates::Judgement;
+use crate::gates::OpenGate;
 use crate::returns::Returns;
 use crate::tally::Tally;
 use crate::words::{MAX_MESSAGE_CHARS, bounded};
@@ -168,6 +168,6 @@ fn wake_at(state: &RolloutState, desired: Desired<'_>, observations: &Observatio
     } else {
         None
     };
-    let gate = Judgement::of(state, observations, now).map(|gate| gate.patience_ends_at);
+    let gate = OpenGate::of(run).map(|gate| gate.patience_ends_at());
     clock.into_iter().chain(deadline).chain(gate).filter(|at| *at > now).min()
 }

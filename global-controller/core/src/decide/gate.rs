@@ -24,8 +24,7 @@ pub(super) fn follow(change: &mut Change<'_>, rollout: &Rollout) {
 pub(super) fn restart(change: &mut Change<'_>, reason: &'static str, message: &str) {
     let healthy = change.tally().evident;
     let Some(run) = change.active_run() else { return };
-    let last = run.in_last_step();
-    let pause_seconds = run.steps.get(run.step).map_or(run.soak_seconds, |step| step.pause_seconds);
+    let (last, pause_seconds) = (run.in_last_step(), run.pause_seconds());
     let waits = matches!(run.stage, Stage::Pausing(_) | Stage::AwaitingApproval | Stage::Soaking(_));
     if waits && pause_seconds > 0 {
         change.announce(EventKind::Normal, reason, message);

@@ -1,12 +1,13 @@
 //! What is to be measured when.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crds::Revision;
 
+use super::series::Series;
 use super::template::Values;
 use super::{Answer, GateId, Measurement, Metric, OpenGate, Rule, Sample, SampleKey};
-use crate::{MemberStage, Millis, Observations, Reachability, RolloutState, Run};
+use crate::{Millis, Observations, RolloutState};
 
 /// What is measured now, and when the next measurement is due.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,58 +57,26 @@ impl Ask {
 pub fn measurements_due(state: &RolloutState, observations: &Observations<'_>, now: Millis) -> Asked {
     // What is deleted goes nowhere any more.
     let run = state.header.run.as_ref().filter(|_| !state.header.deleting);
-    let Some((run, open)) = run.and_then(|run| Some((run, OpenGate::of(run)?))) else {
-        return Asked::default();
-    };
+    let Some(open) = run.and_then(OpenGate::of) else { return Asked::default() };
     // As in decisions, time never runs back behind the last one.
     let now = now.max(state.header.decided_at);
-    let mut asked = Asked { obsolete: obsolete(&open, observations), ..Asked::default() };
-    let updated = updated(state, observations);
-    for (metric, member) in series(&open, &updated) {
-        let key = SampleKey { metric: metric.name.clone(), member: member.map(|(name, _)| name.to_owned()) };
-        asked.obsolete.retain(|old| *old != key);
-        let at = due_at(&open, observations.samples.get(&key).filter(|sample| counts(sample, run, &open)));
-        if at <= now {
-            let since = member.map_or_else(|| latest(&updated), |(_, since)| since);
-            asked.asks.push(ask(metric, key, (run, &open), observations, (since, now)));
-        }
+    let all = open.series(state, observations);
+    let mut asked = Asked { obsolete: obsolete(&open, &all, observations), ..Asked::default() };
+    for series in all {
+        let at = due_at(&open, series.sample);
         let next = if at <= now { after(&open, now) } else { at };
         asked.next_at = asked.next_at.into_iter().chain([next]).min();
+        if at <= now {
+            asked.asks.push(ask(series, &open, observations, now));
+        }
     }
     asked
 }
 
-fn obsolete(open: &OpenGate<'_>, observations: &Observations<'_>) -> Vec<SampleKey> {
-    let old = observations.samples.iter().filter(|(_, sample)| sample.gate != open.id);
+fn obsolete(open: &OpenGate<'_>, measured: &[Series<'_>], observations: &Observations<'_>) -> Vec<SampleKey> {
+    let measured: BTreeSet<&SampleKey> = measured.iter().map(|series| &series.key).collect();
+    let old = observations.samples.iter().filter(|(key, sample)| sample.gate != open.id && !measured.contains(key));
     old.map(|(key, _)| key.clone()).collect()
-}
-
-/// Updated members that are healthy and heard, and since when they are healthy: the only ones that metrics speak of.
-pub(super) fn updated<'a>(state: &'a RolloutState, observations: &Observations<'_>) -> BTreeMap<&'a str, Millis> {
-    let healthy = |name: &'a String| match state.stage_of(name) {
-        MemberStage::Healthy { since } if observations.reachability(name) == Reachability::Reachable => {
-            Some((name.as_str(), since))
-        }
-        _ => None,
-    };
-    state.begun().iter().filter_map(healthy).collect()
-}
-
-/// All series of a gate.
-pub(super) fn series<'a>(
-    open: &OpenGate<'a>,
-    updated: &'a BTreeMap<&'a str, Millis>,
-) -> impl Iterator<Item = (&'a Metric, Option<(&'a str, Millis)>)> {
-    open.gate.metrics.iter().flat_map(|metric| {
-        let each = metric.is_per_member().then(|| updated.iter().map(|(name, since)| Some((*name, *since))));
-        let once = (!metric.is_per_member()).then_some(None);
-        each.into_iter().flatten().chain(once).map(move |member| (metric, member))
-    })
-}
-
-/// Whether a sample was taken in this gate, of this revision.
-pub(super) fn counts(sample: &Sample, run: &Run, open: &OpenGate<'_>) -> bool {
-    sample.gate == open.id && sample.revision == run.revision
 }
 
 /// When a series is to be measured next; the end of the pause is always among the times.
@@ -121,26 +90,17 @@ fn after(open: &OpenGate<'_>, before: Millis) -> Millis {
     open.ends_at.filter(|ends_at| before < *ends_at).map_or(next, |ends_at| ends_at.min(next))
 }
 
-fn latest(updated: &BTreeMap<&str, Millis>) -> Millis {
-    updated.values().copied().max().unwrap_or(Millis::MAX)
-}
-
-fn ask(
-    metric: &Metric,
-    key: SampleKey,
-    (run, open): (&Run, &OpenGate<'_>),
-    observations: &Observations<'_>,
-    (since, now): (Millis, Millis),
-) -> Ask {
+fn ask(series: Series<'_>, open: &OpenGate<'_>, observations: &Observations<'_>, now: Millis) -> Ask {
+    let Series { metric, key, since, sample: _ } = series;
     let none = BTreeMap::new();
     let member = key.member.as_deref();
     let labels = member.and_then(|name| observations.members.get(name)).map_or(&none, |facts| &facts.labels);
     let window_seconds = now.saturating_sub(since).max(0) / 1000;
     let values = Values {
         cluster: member.unwrap_or_default(),
-        namespace: &run.payload.namespace,
-        workload: &run.payload.name,
-        revision: run.revision.as_str(),
+        namespace: &open.run.payload.namespace,
+        workload: &open.run.payload.name,
+        revision: open.run.revision.as_str(),
         labels,
         window_seconds,
     };
@@ -148,6 +108,6 @@ fn ask(
         Rule::SuccessRate { good, total, .. } => vec![good.fill(values), total.fill(values)],
         Rule::Values { query, .. } => vec![query.fill(values)],
     };
-    let (source, revision) = (open.gate.source.clone(), run.revision.clone());
+    let (source, revision) = (open.gate.source.clone(), open.run.revision.clone());
     Ask { key, gate: open.id, revision, source, queries, at: now, window_seconds, metric: metric.clone() }
 }

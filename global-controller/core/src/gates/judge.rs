@@ -2,8 +2,8 @@
 
 use crds::{OnNoData, Verdict};
 
-use super::due::{counts, series, updated};
-use super::{OpenGate, Sample, SampleKey};
+use super::series::Series;
+use super::{OpenGate, Sample};
 use crate::{Millis, Observations, RolloutState};
 
 /// A sample that is older than so many intervals passes nothing.
@@ -24,25 +24,11 @@ pub(crate) struct Judgement {
     pub patience_ends_at: Millis,
 }
 
-/// One series and its sample, if one counts.
-struct Measured<'a> {
-    key: SampleKey,
-    sample: Option<&'a Sample>,
-}
-
 impl Judgement {
     /// How the gate of the present pause or soak stands; none where none is open.
     pub fn of(state: &RolloutState, observations: &Observations<'_>, now: Millis) -> Option<Self> {
-        let run = state.header.run.as_ref()?;
-        let open = OpenGate::of(run)?;
-        let updated = updated(state, observations);
-        let all: Vec<Measured<'_>> = series(&open, &updated)
-            .map(|(metric, member)| {
-                let key = SampleKey { metric: metric.name.clone(), member: member.map(|(name, _)| name.to_owned()) };
-                let sample = observations.samples.get(&key).filter(|sample| counts(sample, run, &open));
-                Measured { key, sample }
-            })
-            .collect();
+        let open = OpenGate::of(state.header.run.as_ref()?)?;
+        let all = open.series(state, observations);
         let is_over = open.is_over(now);
         let (verdict, text) = judge(&open, &all, (is_over, now));
         let failed_members = if verdict == Some(Verdict::Fail) { failed_members(&open, &all) } else { Vec::new() };
@@ -61,7 +47,7 @@ impl Judgement {
 }
 
 /// The verdict on all series, and the series that decides it. Before the end there is none but a failure.
-fn judge(open: &OpenGate<'_>, all: &[Measured<'_>], (is_over, now): (bool, Millis)) -> (Option<Verdict>, String) {
+fn judge(open: &OpenGate<'_>, all: &[Series<'_>], (is_over, now): (bool, Millis)) -> (Option<Verdict>, String) {
     let limit = open.gate.pace.failure_limit;
     if let Some(one) = all.iter().find(|one| one.failures() > limit) {
         let again = if limit > 0 { format!(", {} times, {limit} allowed", one.failures()) } else { String::new() };
@@ -70,7 +56,7 @@ fn judge(open: &OpenGate<'_>, all: &[Measured<'_>], (is_over, now): (bool, Milli
     if all.is_empty() {
         return (is_over.then_some(Verdict::NoData), "no updated member is healthy and heard".to_owned());
     }
-    let no_data = |one: &&Measured<'_>| is_over && one.is_final(open) && one.verdict() == Some(Verdict::NoData);
+    let no_data = |one: &&Series<'_>| is_over && one.is_final(open) && one.verdict() == Some(Verdict::NoData);
     if open.gate.pace.on_no_data == OnNoData::Rollback
         && let Some(one) = all.iter().find(no_data)
     {
@@ -83,14 +69,14 @@ fn judge(open: &OpenGate<'_>, all: &[Measured<'_>], (is_over, now): (bool, Milli
             return ((is_over && one.is_final(open)).then_some(gate), one.worded());
         }
     }
-    let needed = open.gate.needed(open.pause_seconds);
+    let needed = open.gate.needed(open.run.pause_seconds());
     let unmeasured = all.iter().find(|one| !one.is_final(open) || one.is_stale(open, now) || one.evidence() < needed);
     let text = unmeasured.map_or_else(|| summary(all), |one| one.progress(needed));
     ((is_over && unmeasured.is_none()).then_some(Verdict::Pass), text)
 }
 
 /// Members with series of their own that failed, or had nothing to measure where that counts as failure.
-fn failed_members(open: &OpenGate<'_>, all: &[Measured<'_>]) -> Vec<String> {
+fn failed_members(open: &OpenGate<'_>, all: &[Series<'_>]) -> Vec<String> {
     let limit = open.gate.pace.failure_limit;
     let failed = all.iter().filter(|one| one.failures() > limit);
     let mut members: Vec<String> = failed.filter_map(|one| one.key.member.clone()).collect();
@@ -99,16 +85,16 @@ fn failed_members(open: &OpenGate<'_>, all: &[Measured<'_>]) -> Vec<String> {
     members
 }
 
-/// That all have passed, and where it is least.
-fn summary(all: &[Measured<'_>]) -> String {
-    let least = all.first().map(Measured::worded).unwrap_or_default();
+/// That all have passed, in the words of the first.
+fn summary(all: &[Series<'_>]) -> String {
+    let first = all.first().map(Series::worded).unwrap_or_default();
     match all.len() {
-        1 => least,
-        count => format!("{least}; {} more pass", count - 1),
+        1 => first,
+        count => format!("{first}; {} more pass", count - 1),
     }
 }
 
-impl Measured<'_> {
+impl Series<'_> {
     fn verdict(&self) -> Option<Verdict> {
         self.sample.map(|sample| sample.verdict)
     }

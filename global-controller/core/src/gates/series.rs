@@ -1,0 +1,54 @@
+//! The series of an open gate: a metric, and where it is measured for each, one member.
+
+use std::collections::BTreeMap;
+
+use super::{Metric, OpenGate, Sample, SampleKey};
+use crate::{MemberStage, Millis, Observations, Reachability, RolloutState};
+
+/// One series of an open gate.
+#[derive(Debug)]
+pub(super) struct Series<'a> {
+    pub metric: &'a Metric,
+    pub key: SampleKey,
+    /// Since when there has been something to measure: since the member, or the last of them, became healthy.
+    pub since: Millis,
+    /// What was measured of it in this very gate.
+    pub sample: Option<&'a Sample>,
+}
+
+impl<'a> OpenGate<'a> {
+    /// All its series, in the order of its metrics, each metric's by member.
+    pub(super) fn series(&self, state: &RolloutState, observations: &Observations<'a>) -> Vec<Series<'a>> {
+        let updated = updated(state, observations);
+        let latest = updated.values().copied().max().unwrap_or(Millis::MAX);
+        let series = |metric: &'a Metric, member: Option<&str>, since: Millis| {
+            let key = SampleKey { metric: metric.name.clone(), member: member.map(str::to_owned) };
+            let sample = observations.samples.get(&key).filter(|sample| self.counts(sample));
+            Series { metric, key, since, sample }
+        };
+        let of_metric = |metric: &'a Metric| -> Vec<Series<'a>> {
+            if metric.is_per_member() {
+                updated.iter().map(|(name, since)| series(metric, Some(name), *since)).collect()
+            } else {
+                vec![series(metric, None, latest)]
+            }
+        };
+        self.gate.metrics.iter().flat_map(of_metric).collect()
+    }
+
+    /// Whether a sample was taken in this gate, of this revision.
+    fn counts(&self, sample: &Sample) -> bool {
+        sample.gate == self.id && sample.revision == self.run.revision
+    }
+}
+
+/// Updated members that are healthy and heard, and since when they are healthy: the only ones that metrics speak of.
+fn updated<'s>(state: &'s RolloutState, observations: &Observations<'_>) -> BTreeMap<&'s str, Millis> {
+    let healthy = |name: &'s String| match state.stage_of(name) {
+        MemberStage::Healthy { since } if observations.reachability(name) == Reachability::Reachable => {
+            Some((name.as_str(), since))
+        }
+        _ => None,
+    };
+    state.begun().iter().filter_map(healthy).collect()
+}
