@@ -177,7 +177,7 @@ pub struct GateStatus {
     /// How the gate of the current pause stands; absent between pauses, while it is open, and when no metric is checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,
-    /// The same for people: what is measured, where it is worst, and what it must be.
+    /// The same for people: the series that decides it, or one of those that pass, what was measured, and what it must be.
     #[schemars(length(max = 512))]
     pub message: String,
 }

@@ -6,8 +6,15 @@ use crds::{ClusterScopeRollout, ClusterScopeRolloutStatus, Phase};
 use kube::ResourceExt as _;
 
 /// Reasons for waiting in which a retry helps.
-const RETRIABLE: [&str; 6] =
-    ["Quarantined", "RollbackIncomplete", "TooManyFailed", "CatchUpHeld", "DeadlinePassed", "MemberFailed"];
+const RETRIABLE: [&str; 7] = [
+    "Quarantined",
+    "RollbackIncomplete",
+    "TooManyFailed",
+    "CatchUpHeld",
+    "DeadlinePassed",
+    "MemberFailed",
+    "GateFailed",
+];
 /// Members of the status that are listed.
 const MAX_MEMBERS: usize = 10;
 
@@ -126,6 +133,14 @@ mod tests {
              waits for  Quarantined: why, in words\n\
              to         try again what failed: kubectl clusterrollout retry checkout --why REASON\n"
         );
+    }
+
+    #[test]
+    fn a_gate_that_failed_under_mode_manual_can_be_retried_or_the_run_aborted() {
+        let text = explained("Holding", "GateFailed", false);
+        for command in ["retry checkout --why REASON", "abort checkout --why REASON"] {
+            assert!(text.contains(command), "no {command} in {text}");
+        }
     }
 
     #[test]

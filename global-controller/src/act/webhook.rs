@@ -1,11 +1,11 @@
 //! Posts assignments to the webhooks of members that have one. The leader's job; the stream carries the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crds::{Fence, RolloutAssignment};
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -28,7 +28,7 @@ type Target = (String, String);
 /// Posts while this replica leads.
 pub(crate) async fn run(world: Arc<World>, client: reqwest::Client, stop: CancellationToken) {
     let changes = world.bus.subscribe();
-    let pusher = Pusher { world, client, pending: BTreeMap::new(), posts: JoinSet::new() };
+    let pusher = Pusher { world, client, pending: BTreeMap::new(), under_way: HashMap::new(), posts: JoinSet::new() };
     tokio::select! {
         () = stop.cancelled() => {}
         () = pusher.run(changes) => {}
@@ -54,7 +54,9 @@ struct Pusher {
     client: reqwest::Client,
     /// What has to be posted. Bounded by the number of assignments.
     pending: BTreeMap<Target, Pending>,
-    posts: JoinSet<(Target, Fence, Posted, std::time::Instant)>,
+    /// What is being posted, by its task.
+    under_way: HashMap<Id, Target>,
+    posts: JoinSet<(Fence, Posted, std::time::Instant)>,
 }
 
 impl Pusher {
@@ -65,11 +67,7 @@ impl Pusher {
             let next = next.filter(|_| self.posts.len() < AT_ONCE);
             tokio::select! {
                 dirty = changes.next(Duration::ZERO, next) => self.add(dirty),
-                Some(Ok((target, fence, posted, started))) = self.posts.join_next() => {
-                    let word = if matches!(posted, Posted::Delivered) { "ok" } else { "error" };
-                    self.world.metrics.observe("webhook", word, started);
-                    self.settle(&target, fence, posted);
-                }
+                Some(ended) = self.posts.join_next_with_id() => self.ended(ended),
             }
         }
     }
@@ -105,7 +103,8 @@ impl Pusher {
                         pending.under_way = true;
                     }
                     fault::pass(&self.world, fault::Stage::Act);
-                    self.posts.spawn(post(self.client.clone(), target, url, assignment));
+                    let post = self.posts.spawn(post(self.client.clone(), url, assignment));
+                    self.under_way.insert(post.id(), target);
                 }
                 None => drop(self.pending.remove(&target)),
             }
@@ -120,6 +119,24 @@ impl Pusher {
         let answered = mirror.report(member, rollout).is_some_and(|one| one.status.fence >= assignment.spec.fence);
         let url = format!("{}/reconcile", endpoint.trim_end_matches('/'));
         (!answered).then(|| (url, assignment.clone()))
+    }
+
+    /// A post that panicked counts as one that failed: it is tried again, and the others don't notice.
+    fn ended(&mut self, ended: Result<(Id, (Fence, Posted, std::time::Instant)), JoinError>) {
+        let (id, fence, posted) = match ended {
+            Ok((id, (fence, posted, started))) => {
+                let word = if matches!(posted, Posted::Delivered) { "ok" } else { "error" };
+                self.world.metrics.observe("webhook", word, started);
+                (id, fence, posted)
+            }
+            Err(error) => {
+                self.world.metrics.invariant_violations.inc();
+                (error.id(), Fence::default(), Posted::Failed(error.to_string()))
+            }
+        };
+        if let Some(target) = self.under_way.remove(&id) {
+            self.settle(&target, fence, posted);
+        }
     }
 
     fn settle(&mut self, target: &Target, fence: Fence, posted: Posted) {
@@ -146,10 +163,9 @@ impl Pusher {
 
 async fn post(
     client: reqwest::Client,
-    target: Target,
     url: String,
     assignment: RolloutAssignment,
-) -> (Target, Fence, Posted, std::time::Instant) {
+) -> (Fence, Posted, std::time::Instant) {
     let started = std::time::Instant::now();
     let fence = assignment.spec.fence;
     let posted = match client.post(url).timeout(DEADLINE).json(&assignment).send().await {
@@ -166,5 +182,5 @@ async fn post(
         }
         Err(error) => Posted::Failed(crate::logging::with_causes(&error)),
     };
-    (target, fence, posted, started)
+    (fence, posted, started)
 }

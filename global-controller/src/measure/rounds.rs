@@ -1,13 +1,13 @@
 //! Takes the measurements that open gates ask for, and writes down what they show. The leader's job.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use federated_store::{Fence, Op, TxnOutcome};
+use federated_store::{Fence, Op, TxnOutcome, When};
 use futures::{StreamExt, stream};
 use rollout_core::{Answer, Ask, Asked, Measurement, Millis, Sample, SampleKey, measurements_due};
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -18,7 +18,7 @@ use crate::{clock, keys, records};
 
 /// Measurements of one round that are under way at once; each server has a limit of its own.
 const AT_ONCE: usize = 64;
-/// Longest time for one measurement: what took longer than the shortest interval would delay the next.
+/// Longest time for one measurement, waiting for a place at the server included: the default interval.
 const DEADLINE: Duration = Duration::from_secs(30);
 /// Samples in one transaction, which bears 100 operations.
 const WRITTEN_AT_ONCE: usize = 50;
@@ -27,7 +27,7 @@ const RETRY_PAUSE_MILLIS: Millis = 1000;
 
 /// Measures while this replica leads.
 pub(crate) async fn run(world: Arc<World>, fence: Fence, stop: CancellationToken) {
-    let rounds = Rounds { world, fence, due: BTreeMap::new(), under_way: BTreeSet::new(), tasks: JoinSet::new() };
+    let rounds = Rounds { world, fence, due: BTreeMap::new(), under_way: HashMap::new(), tasks: JoinSet::new() };
     tokio::select! {
         () = stop.cancelled() => {}
         () = rounds.run() => {}
@@ -39,9 +39,10 @@ struct Rounds {
     fence: Fence,
     /// Rollout's uid to when its next measurement is due; those with an open gate alone.
     due: BTreeMap<String, Millis>,
-    /// Rollouts that are being measured: a series must not be measured twice at a time, or one would not count.
-    under_way: BTreeSet<String>,
-    tasks: JoinSet<(String, Written)>,
+    /// Rollouts that are being measured, by their tasks: a series must not be measured twice at a time, or one would not
+    /// count.
+    under_way: HashMap<Id, String>,
+    tasks: JoinSet<Written>,
 }
 
 /// How a round ended.
@@ -56,23 +57,40 @@ impl Rounds {
     async fn run(mut self) {
         let mut changes = self.world.bus.subscribe();
         loop {
-            let next = self.due.iter().filter(|(uid, _)| !self.under_way.contains(*uid)).map(|(_, at)| *at).min();
+            let next = self.due.iter().filter(|(uid, _)| !self.is_under_way(uid)).map(|(_, at)| *at).min();
             let until = next.map(|at| Instant::now() + millis(at - clock::now_millis()));
             let uids = tokio::select! {
                 dirty = changes.next(Duration::ZERO, until) => self.changed(dirty),
-                Some(Ok((uid, written))) = self.tasks.join_next() => {
-                    self.under_way.remove(&uid);
-                    match written {
-                        Written::Fenced => return,
-                        Written::No => {
-                            self.due.insert(uid, clock::now_millis() + RETRY_PAUSE_MILLIS);
-                            BTreeSet::new()
-                        }
-                        Written::Yes => BTreeSet::from([uid]),
-                    }
-                }
+                Some(ended) = self.tasks.join_next_with_id() => match self.settle(ended) {
+                    Some(uids) => uids,
+                    None => return,
+                },
             };
             self.start(uids);
+        }
+    }
+
+    fn is_under_way(&self, uid: &String) -> bool {
+        self.under_way.values().any(|other| other == uid)
+    }
+
+    /// Who is to be looked at after a round; none when another leader has taken over. A round that panicked counts as one
+    /// that could not be written: the rollout is measured again, and the others don't notice.
+    fn settle(&mut self, ended: Result<(Id, Written), JoinError>) -> Option<BTreeSet<String>> {
+        let (id, written) = ended.unwrap_or_else(|error| {
+            tracing::error!(rollout = self.under_way.get(&error.id()), %error, "a measurement panicked");
+            self.world.metrics.invariant_violations.inc();
+            (error.id(), Written::No)
+        });
+        let uid = self.under_way.remove(&id);
+        match written {
+            Written::Fenced => None,
+            Written::Yes => Some(uid.into_iter().collect()),
+            Written::No => {
+                let at = clock::now_millis() + RETRY_PAUSE_MILLIS;
+                self.due.extend(uid.map(|uid| (uid, at)));
+                Some(BTreeSet::new())
+            }
         }
     }
 
@@ -93,7 +111,7 @@ impl Rounds {
         for uid in closed {
             self.due.remove(&uid);
         }
-        let open: Vec<String> = open.into_iter().filter(|uid| !self.under_way.contains(uid)).collect();
+        let open: Vec<String> = open.into_iter().filter(|uid| !self.is_under_way(uid)).collect();
         if open.is_empty() {
             return;
         }
@@ -108,16 +126,15 @@ impl Rounds {
                 None => drop(self.due.remove(&uid)),
             }
             if !(asked.asks.is_empty() && asked.obsolete.is_empty()) {
-                self.under_way.insert(uid.clone());
-                let world = Arc::clone(&self.world);
-                self.tasks.spawn(round(world, self.fence, uid, asked));
+                let task = self.tasks.spawn(round(Arc::clone(&self.world), self.fence, uid.clone(), asked));
+                self.under_way.insert(task.id(), uid);
             }
         }
     }
 }
 
 /// One round over all series of a rollout that are due.
-async fn round(world: Arc<World>, fence: Fence, uid: String, asked: Asked) -> (String, Written) {
+async fn round(world: Arc<World>, fence: Fence, uid: String, asked: Asked) -> Written {
     let started = std::time::Instant::now();
     let Asked { asks, obsolete, next_at: _ } = asked;
     let samples: Vec<(SampleKey, Sample)> =
@@ -125,7 +142,7 @@ async fn round(world: Arc<World>, fence: Fence, uid: String, asked: Asked) -> (S
     let written = write(&world, fence, &uid, operations(&uid, &samples, &obsolete)).await;
     let word = if written == Written::Yes { "ok" } else { "error" };
     world.metrics.observe("measure", word, started);
-    (uid, written)
+    written
 }
 
 async fn measure(world: &World, uid: &str, ask: Ask) -> (SampleKey, Sample) {
@@ -179,9 +196,15 @@ fn operations(uid: &str, samples: &[(SampleKey, Sample)], obsolete: &[SampleKey]
     samples.iter().filter_map(put).chain(obsolete.iter().map(delete)).collect()
 }
 
+/// On condition that the rollout is as it was seen: of one whose records were removed meanwhile nothing would ever remove
+/// the samples.
 async fn write(world: &World, fence: Fence, uid: &str, operations: Vec<Op>) -> Written {
     for some in operations.chunks(WRITTEN_AT_ONCE) {
-        match world.store.txn(Some(fence), Vec::new(), some.to_vec()).await {
+        let Some(revision) = world.mirror().rollout(uid).map(|stored| stored.header_revision) else {
+            return Written::Yes;
+        };
+        let unchanged = When::At { key: keys::header(uid), revision };
+        match world.store.txn(Some(fence), vec![unchanged], some.to_vec()).await {
             Ok(TxnOutcome::Committed { revision }) => world.await_mirror(revision).await,
             Ok(TxnOutcome::Fenced) => return Written::Fenced,
             Ok(TxnOutcome::Conflict { .. }) => return Written::No,

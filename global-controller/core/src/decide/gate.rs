@@ -41,7 +41,8 @@ pub(super) fn has_failed(change: &Change<'_>) -> bool {
 /// Ends the run when its gate has failed. With scope `Member` those whose own measurements failed return (SEMANTICS 29).
 pub(super) fn judge(change: &mut Change<'_>) {
     let Some(run) = change.active_run().cloned() else { return };
-    if run.failure_rules.mode == RollbackMode::Manual {
+    // Those who return would no longer be judged when the run is, in a decision that comes after.
+    if change.more || run.failure_rules.mode == RollbackMode::Manual {
         return;
     }
     let judged = Judgement::of(&change.state, change.observations, change.now);

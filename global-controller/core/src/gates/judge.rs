@@ -1,5 +1,7 @@
 //! What all measurements of an open gate show together.
 
+use std::collections::BTreeSet;
+
 use crds::{OnNoData, Verdict};
 
 use super::series::Series;
@@ -17,7 +19,7 @@ pub(crate) struct Judgement {
     /// What it rests on, for people.
     pub text: String,
     /// Members whose own measurements have failed the gate.
-    pub failed_members: Vec<String>,
+    pub failed_members: BTreeSet<String>,
     /// Whether the clock has ended, so that the gate alone keeps the run.
     pub is_over: bool,
     /// Until when too little evidence is no reason to say that the run holds.
@@ -31,7 +33,7 @@ impl Judgement {
         let all = open.series(state, observations);
         let is_over = open.is_over(now);
         let (verdict, text) = judge(&open, &all, (is_over, now));
-        let failed_members = if verdict == Some(Verdict::Fail) { failed_members(&open, &all) } else { Vec::new() };
+        let failed_members = failed_members(&open, &all, is_over);
         Some(Self { verdict, text, failed_members, is_over, patience_ends_at: open.patience_ends_at() })
     }
 
@@ -49,17 +51,14 @@ impl Judgement {
 /// The verdict on all series, and the series that decides it. Before the end there is none but a failure.
 fn judge(open: &OpenGate<'_>, all: &[Series<'_>], (is_over, now): (bool, Millis)) -> (Option<Verdict>, String) {
     let limit = open.gate.pace.failure_limit;
-    if let Some(one) = all.iter().find(|one| one.failures() > limit) {
+    if let Some(one) = all.iter().find(|one| one.is_exhausted(open)) {
         let again = if limit > 0 { format!(", {} times, {limit} allowed", one.failures()) } else { String::new() };
         return (Some(Verdict::Fail), format!("{}{again}", one.worded()));
     }
     if all.is_empty() {
         return (is_over.then_some(Verdict::NoData), "no updated member is healthy and heard".to_owned());
     }
-    let no_data = |one: &&Series<'_>| is_over && one.is_final(open) && one.verdict() == Some(Verdict::NoData);
-    if open.gate.pace.on_no_data == OnNoData::Rollback
-        && let Some(one) = all.iter().find(no_data)
-    {
+    if let Some(one) = all.iter().find(|one| one.is_refused_without_data(open, is_over)) {
         return (Some(Verdict::Fail), format!("{}, and onNoData is Rollback", one.worded()));
     }
     for verdict in [Verdict::Fail, Verdict::Inconclusive, Verdict::NoData] {
@@ -76,13 +75,9 @@ fn judge(open: &OpenGate<'_>, all: &[Series<'_>], (is_over, now): (bool, Millis)
 }
 
 /// Members with series of their own that failed, or had nothing to measure where that counts as failure.
-fn failed_members(open: &OpenGate<'_>, all: &[Series<'_>]) -> Vec<String> {
-    let limit = open.gate.pace.failure_limit;
-    let failed = all.iter().filter(|one| one.failures() > limit);
-    let mut members: Vec<String> = failed.filter_map(|one| one.key.member.clone()).collect();
-    members.sort();
-    members.dedup();
-    members
+fn failed_members(open: &OpenGate<'_>, all: &[Series<'_>], is_over: bool) -> BTreeSet<String> {
+    let fails = |one: &&Series<'_>| one.is_exhausted(open) || one.is_refused_without_data(open, is_over);
+    all.iter().filter(fails).filter_map(|one| one.key.member.clone()).collect()
 }
 
 /// That all have passed, in the words of the first.
@@ -95,6 +90,17 @@ fn summary(all: &[Series<'_>]) -> String {
 }
 
 impl Series<'_> {
+    /// Whether more of its measurements have failed than may.
+    fn is_exhausted(&self, open: &OpenGate<'_>) -> bool {
+        self.failures() > open.gate.pace.failure_limit
+    }
+
+    /// Whether there was nothing to measure in the end, and that is to be taken for a failure.
+    fn is_refused_without_data(&self, open: &OpenGate<'_>, is_over: bool) -> bool {
+        let refuses = open.gate.pace.on_no_data == OnNoData::Rollback;
+        refuses && is_over && self.is_final(open) && self.verdict() == Some(Verdict::NoData)
+    }
+
     fn verdict(&self) -> Option<Verdict> {
         self.sample.map(|sample| sample.verdict)
     }

@@ -279,6 +279,38 @@ fn semantics_29_with_scope_member_those_return_whose_own_measurements_failed() {
 }
 
 #[test]
+fn semantics_29_with_scope_member_those_return_of_whom_there_was_no_data_where_that_is_a_failure() {
+    let mut world = world("{interval: 10, onNoData: Rollback}");
+    world.edit(|spec| spec.rollback = Some("{scope: Member}".to_owned()));
+    world.says("success-rate", Some("m2"), silence());
+    world.pass(65);
+    assert!(matches!(world.state.stage_of("m1"), MemberStage::Healthy { .. }));
+    assert!(matches!(world.state.stage_of("m2"), MemberStage::Returned { .. }));
+    assert_eq!(world.phase(), Phase::Failed);
+}
+
+#[test]
+fn semantics_29_with_scope_member_more_than_one_decision_can_return_still_end_the_run() {
+    let names: Vec<String> = (0..80).map(|number| format!("m{number:02}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut world = World::of(&names, "[{setWeight: 99, pause: 60}]");
+    world.edit(|spec| {
+        spec.max_concurrency = Some("80".to_owned());
+        spec.max_failures = Some("80".to_owned());
+        spec.rollback = Some("{scope: Member}".to_owned());
+        spec.analysis = Some("{interval: 10}".to_owned());
+    });
+    world.gates = configured();
+    for name in names.iter().skip(10) {
+        world.says("success-rate", Some(name), of_thousand(0.0));
+    }
+    world.pass(15);
+    let returned = |name: &&&str| matches!(world.state.stage_of(name), MemberStage::Returned { .. });
+    assert_eq!(names.iter().filter(returned).count(), 70);
+    assert_eq!(world.state.header.run.as_ref().unwrap().stage, Stage::GivenUp);
+}
+
+#[test]
 fn semantics_32_with_mode_manual_a_failed_gate_holds_and_nothing_returns() {
     let mut world = world("{interval: 10}");
     world.edit(|spec| spec.rollback = Some("{mode: Manual}".to_owned()));
