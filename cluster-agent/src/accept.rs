@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use crds::{AGENT_MANAGER, Fence, Intent, Outcome, Report, RolloutAssignment, RolloutAssignmentStatus};
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{Patch, PatchParams};
-use kube::{Api, Client};
+use kube::api::{ListParams, Patch, PatchParams};
+use kube::{Api, Client, ResourceExt as _};
 use tokio::sync::Mutex;
 
 use self::fences::{Fences, Loaded};
@@ -164,6 +164,25 @@ impl Acceptor {
             }
         }
         Err(Error::Busy)
+    }
+
+    /// All that this member was told, by a list from a quorum, and the highest fence that it has seen. An order that
+    /// somebody edited, or that the API server did not keep as it was sent, is left out: nobody knows what was told.
+    pub async fn told(&self) -> Result<(Fence, Vec<RolloutAssignment>), Error> {
+        let _turn = self.turn.lock().await;
+        let marks = self.fences.read().await?.marks.unwrap_or_default();
+        let list = call("list the assignments", self.api.list(&ListParams::default())).await?;
+        let mut orders = list.items;
+        orders.retain(|order| {
+            let intact = Order::of(order).intact;
+            if !intact {
+                tracing::error!(rollout = order.name_any(), "an assignment was edited here; the hub is not told of it");
+            }
+            intact
+        });
+        let fences = orders.iter().map(|order| order.spec.fence);
+        let seen = fences.chain(marks.marks.values().map(|mark| mark.fence)).chain([marks.floor]).max();
+        Ok((seen.unwrap_or_default(), orders))
     }
 
     /// Whether the marks are there and complete.

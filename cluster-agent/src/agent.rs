@@ -237,6 +237,7 @@ impl Agent {
     fn term(&self) -> JoinSet<()> {
         let connected = Arc::new(Notify::new());
         let stream = Stream {
+            member: self.member.clone(),
             hub: Arc::clone(&self.hub),
             acceptor: Arc::clone(&self.acceptor),
             outbox: Arc::clone(&self.outbox),

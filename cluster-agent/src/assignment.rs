@@ -93,9 +93,15 @@ impl Order {
             && spec.previous.as_ref().is_some_and(known)
     }
 
-    /// How far the deadline of this very assignment is.
+    /// How far the deadline of this very assignment is. The same order under another epoch is no new attempt: the hub's
+    /// store was lost or restored, and gives it again.
     pub fn deadline(&self) -> Option<&Deadline> {
-        self.status.as_ref().filter(|status| status.fence == self.spec.fence)?.deadline.as_ref()
+        let fence = self.spec.fence;
+        let of_this = |status: &&RolloutAssignmentStatus| {
+            let repeated = status.fence.epoch < fence.epoch && status.fence >= self.revision_since;
+            status.fence == fence || repeated
+        };
+        self.status.as_ref().filter(of_this)?.deadline.as_ref()
     }
 
     /// Whether the agent goes back by itself, or is back, until another assignment comes.

@@ -6,6 +6,7 @@ pub mod outbox;
 mod progress;
 pub mod resync;
 pub mod stream;
+mod upload;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;

@@ -18,7 +18,7 @@ use crate::Revision;
     category = "rollouts",
     status = "RolloutActionStatus",
     derive = "PartialEq",
-    doc = "A RolloutAction is what a person does to a run of a ClusterScopeRollout: approve a step, abort, retry. The controller takes it up once and writes the outcome.",
+    doc = "A RolloutAction is what a person does to a run of a ClusterScopeRollout: approve a step, abort, retry, resume. The controller takes it up once and writes the outcome.",
     printcolumn(
         name = "Rollout",
         type_ = "string",
@@ -64,16 +64,17 @@ pub struct RolloutActionSpec {
     /// step only; the other actions concern the whole run, and the step tells how far it was. 1 to 33.
     #[schemars(range(min = 1, max = 33))]
     pub step: i32,
-    /// Hash of the payload that is meant: for Approve and Abort status.revision of the rollout, for Retry the hash of its
+    /// Hash of the payload that is meant: for Approve, Abort and Resume status.revision of the rollout, for Retry the hash of its
     /// spec.workload. An action for another revision is refused. 1 to 64 characters.
     #[schemars(schema_with = "revision_schema")]
     pub revision: Revision,
     /// Approve: lets a step go on that has approval Required. Abort: ends the run now, and every touched member goes back
     /// to what it ran before. Retry: rolls a revision out again that was rolled back or given up, gives it again to members
-    /// whose failure was tolerated, or starts deadlines again that have passed.
+    /// whose failure was tolerated, or starts deadlines again that have passed. Resume: lets a run go on that waits for
+    /// StoreRebuilt.
     pub action: ActionKind,
     /// Name of the user, as the API server knows it ("kubectl auth whoami"); any other name is refused. The user needs the
-    /// verb of the action (approve, abort, retry) on the rollout. 1 to 512 characters.
+    /// verb of the action (approve, abort, retry, resume) on the rollout. 1 to 512 characters.
     #[schemars(length(min = 1, max = 512))]
     pub who: String,
     /// Why, in the user's words; required but for Approve. At most 1024 characters, default empty.
@@ -103,11 +104,13 @@ pub enum ActionKind {
     Abort,
     /// Tries again what has failed. Verb: retry.
     Retry,
+    /// Lets a run go on that holds because the controller's store was lost. Verb: resume.
+    Resume,
 }
 
 impl ActionKind {
     /// All actions.
-    pub const ALL: [Self; 3] = [Self::Approve, Self::Abort, Self::Retry];
+    pub const ALL: [Self; 4] = [Self::Approve, Self::Abort, Self::Retry, Self::Resume];
 
     /// The action as it is written in the spec.
     pub fn as_str(self) -> &'static str {
@@ -115,6 +118,7 @@ impl ActionKind {
             Self::Approve => "Approve",
             Self::Abort => "Abort",
             Self::Retry => "Retry",
+            Self::Resume => "Resume",
         }
     }
 
@@ -124,6 +128,7 @@ impl ActionKind {
             Self::Approve => "approve",
             Self::Abort => "abort",
             Self::Retry => "retry",
+            Self::Resume => "resume",
         }
     }
 }

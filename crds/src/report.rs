@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{RolloutAssignment, RolloutAssignmentStatus};
+use crate::{Fence, RolloutAssignment, RolloutAssignmentStatus};
 
 /// What one agent saw of one rollout.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +27,21 @@ pub struct Report {
 pub struct Reports {
     /// At most 256.
     pub reports: Vec<Report>,
+}
+
+/// Body of `POST /v1/uploads`: what a member was told before, for a store that was lost or went back. Answered with 204
+/// once it is committed in the store.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Upload {
+    /// The member.
+    pub member: String,
+    /// The highest fence that the member has ever seen, that of withdrawn assignments included.
+    pub seen: Fence,
+    /// Its local assignments, each with its status: at most 8.
+    pub orders: Vec<RolloutAssignment>,
+    /// Whether this is the last part: with the parts before it, these are all that the member has.
+    pub complete: bool,
 }
 
 /// What an agent says about itself and its member.
@@ -81,6 +96,9 @@ pub enum AssignmentEvent {
     Assign(RolloutAssignment),
     /// All current assignments have been sent; what follows is new. Also sent every 10 seconds as a sign of life.
     Synced,
+    /// The store does not know what this member was told before: send all of it (`POST /v1/uploads`). Repeated until it
+    /// has come.
+    Upload,
 }
 
 /// Answer of `GET /api/v1/leader`.

@@ -54,6 +54,10 @@ pub struct ClusterScopeRolloutStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
     pub quarantined_revisions: Vec<Revision>,
+    /// Number of the last run that succeeded or was rolled back, 0 before the first. What members ran before that run is no
+    /// longer where a rollback takes them.
+    #[serde(default)]
+    pub settled_run: i64,
     /// What the rollout waits for; absent when it is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_on: Option<WaitingOn>,

@@ -2,6 +2,7 @@
 
 mod commit;
 mod epoch;
+mod recovery;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,15 +10,19 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use crds::Fence as AssignmentFence;
 use federated_store::Fence;
-use rollout_core::{Decision, MemberFacts, Millis, decide, lint, lint_orders};
+use kube::ResourceExt as _;
+use rollout_core::{Decision, MemberFacts, Millis, decide, is_recovering, lint, lint_orders};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::{Dirty, Subscription};
 use crate::clock;
+use crate::http::went_back;
 use crate::hub::has_finalizer;
 use crate::loss::Loss;
+use crate::records::Proof;
 use crate::world::World;
 pub(crate) use epoch::EpochKeeper;
 
@@ -44,27 +49,19 @@ pub(crate) async fn run(world: Arc<World>, keeper: EpochKeeper, fence: Fence, st
 }
 
 async fn drive(world: &World, keeper: &EpochKeeper, fence: Fence) {
-    let epoch = epoch::ensure(world, keeper, fence).await;
-    tracing::info!(epoch, term = fence.0, "deciding");
-    let mut driver = Driver { world, fence, epoch, due: BTreeMap::new() };
     let mut changes = world.bus.subscribe();
-    let mut dirty = BTreeSet::new();
-    let mut resync_at = Instant::now();
-    await_pictures(world).await;
-    world.judging_since.store(clock::now_millis(), Ordering::Relaxed);
     loop {
-        dirty.extend(driver.gather(&mut changes, &mut resync_at, dirty.is_empty()).await);
-        let (mut members, mut looked_at) = (world.member_facts(), Instant::now());
-        for uid in std::mem::take(&mut dirty) {
-            // A pass commits and so takes a while; a rollout must not be held against members of long ago.
-            if looked_at.elapsed() > FACTS_FOR {
-                (members, looked_at) = (world.member_facts(), Instant::now());
-            }
-            match driver.turn(&uid, &members).await {
-                Turn::Again => drop(dirty.insert(uid)),
-                Turn::Done => {}
-                Turn::Fenced => return,
-            }
+        let epoch = epoch::ensure(world, keeper, fence).await;
+        tracing::info!(epoch, term = fence.0, "deciding");
+        let mut driver = Driver { world, fence, epoch, due: BTreeMap::new() };
+        await_pictures(world).await;
+        let ended = match driver.recover().await {
+            Some(ended) => ended,
+            None => driver.go_on(&mut changes).await,
+        };
+        match ended {
+            Ended::Fenced => return,
+            Ended::WentBack => world.judging_since.store(0, Ordering::Relaxed),
         }
     }
 }
@@ -93,6 +90,14 @@ enum Turn {
     Fenced,
 }
 
+/// Why deciding ended.
+enum Ended {
+    /// Another leader has taken over.
+    Fenced,
+    /// The store is behind what others know: it needs a new epoch.
+    WentBack,
+}
+
 struct Driver<'a> {
     world: &'a World,
     fence: Fence,
@@ -102,6 +107,30 @@ struct Driver<'a> {
 }
 
 impl Driver<'_> {
+    async fn go_on(&mut self, changes: &mut Subscription) -> Ended {
+        self.world.judging_since.store(clock::now_millis(), Ordering::Relaxed);
+        let mut dirty = BTreeSet::new();
+        let mut resync_at = Instant::now();
+        loop {
+            dirty.extend(self.gather(changes, &mut resync_at, dirty.is_empty()).await);
+            if self.world.mirror().proof.is_some() {
+                return Ended::WentBack;
+            }
+            let (mut members, mut looked_at) = (self.world.member_facts(), Instant::now());
+            for uid in std::mem::take(&mut dirty) {
+                // A pass commits and so takes a while; a rollout must not be held against members of long ago.
+                if looked_at.elapsed() > FACTS_FOR {
+                    (members, looked_at) = (self.world.member_facts(), Instant::now());
+                }
+                match self.turn(&uid, &members).await {
+                    Turn::Again => drop(dirty.insert(uid)),
+                    Turn::Done => {}
+                    Turn::Fenced => return Ended::Fenced,
+                }
+            }
+        }
+    }
+
     /// The rollouts to look at now; waits for one when `wait` is set.
     async fn gather(&mut self, changes: &mut Subscription, resync_at: &mut Instant, wait: bool) -> BTreeSet<String> {
         let now = Instant::now();
@@ -135,6 +164,11 @@ impl Driver<'_> {
 
     async fn turn(&mut self, uid: &str, members: &BTreeMap<String, MemberFacts>) -> Turn {
         self.due.remove(uid);
+        if let Some(proof) = self.loss(uid, members) {
+            // Whether it was written shows in the mirror; if not, the next look tries again.
+            let _ = went_back::record(self.world, proof).await;
+            return Turn::Done;
+        }
         if !self.is_ours(uid) {
             return Turn::Done;
         }
@@ -169,18 +203,25 @@ impl Driver<'_> {
         let known = self.world.mirror().runs_started(uid);
         let hub = self.world.hub();
         match hub.rollout_by_uid(uid) {
-            Some(object) if object.metadata.deletion_timestamp.is_some() => true,
-            Some(object) => {
-                let told = object.status.as_ref().map_or(0, |status| status.run);
-                // With a loss it stands still: see `Loss`.
-                if let Some(loss) = Loss::of(told, known) {
-                    tracing::error!(uid, told, known, "{}", loss.message());
-                    return false;
-                }
-                has_finalizer(object)
-            }
+            Some(object) => object.metadata.deletion_timestamp.is_some() || has_finalizer(object),
             None => known.is_some(),
         }
+    }
+
+    /// A status is computed from committed records only. One that tells of a later run than the store knows, and that the
+    /// store does not adopt, proves that the store went back.
+    fn loss(&self, uid: &str, members: &BTreeMap<String, MemberFacts>) -> Option<Proof> {
+        let object = self.world.hub().rollout_by_uid(uid).cloned()?;
+        let status = object.status.as_ref()?;
+        let loss = Loss::of(status, self.world.mirror().rollout(uid).map(|stored| &stored.state.header))?;
+        let adopts = self.world.look(uid, members, |known, _, observations| is_recovering(&known.state, observations));
+        if adopts {
+            return None;
+        }
+        let revision = i64::try_from(self.world.mirror().revision).unwrap_or(i64::MAX);
+        let fence = AssignmentFence { epoch: self.epoch, generation: revision };
+        let told = format!("the status of rollout {}: {}", object.name_any(), loss.message());
+        Some(Proof { fence, told, at: clock::now_millis() })
     }
 
     /// Decides. A panic concerns this rollout alone: the others go on, and it is tried again later.

@@ -5,8 +5,10 @@ mod dashboard;
 mod events;
 pub(crate) mod operations;
 pub(crate) mod people;
-mod refusal;
+pub(crate) mod refusal;
 mod reports;
+mod uploads;
+pub(crate) mod went_back;
 
 use std::time::Duration;
 

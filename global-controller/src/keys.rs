@@ -3,12 +3,16 @@
 //! | key | value |
 //! |---|---|
 //! | `meta/epoch` | the epoch of this store, a number |
+//! | `meta/recovery` | `RecoveryRecord`: that the store is new or went back, and what came of it |
+//! | `meta/went-back` | `Proof`: that it went back and nobody has noticed yet |
 //! | `rollouts/<uid>/header`, `/plan` | `Header`, `Plan` |
 //! | `rollouts/<uid>/members/<member>` | `MemberRecord` |
 //! | `assignments/<member>/<rollout>` | `RolloutAssignmentSpec`; its fence's generation is the key's revision |
 //! | `reports/<member>/<rollout>` | `Report` |
 //! | `clusters/<member>/info` | `AgentInfo` |
 //! | `clusters/<member>/reach` | `ReachRecord` |
+//! | `clusters/<member>/upload` | epoch under which the member has told all that it has, a number |
+//! | `uploads/<member>/<rollout>` | `RolloutAssignment`: an order that the member has, until it is taken up |
 //! | `claims/<member>/<kind>/<namespace>/<name>` | `Claim`: who may touch that object there |
 //! | `samples/<uid>/<metric>/<member>` | `Sample` of a metric; `-` in the place of a member: measured once for all |
 //! | `decisions/<uid>/<number>` | `DecisionRecord`, the number in 12 digits so that keys sort |
@@ -17,6 +21,10 @@ use rollout_core::{SampleKey, Target};
 
 /// The epoch.
 pub(crate) const EPOCH: &str = "meta/epoch";
+/// What the store has to learn anew.
+pub(crate) const RECOVERY: &str = "meta/recovery";
+/// A proof that the store went back.
+pub(crate) const WENT_BACK: &str = "meta/went-back";
 /// All assignments.
 pub(crate) const ASSIGNMENTS: &str = "assignments/";
 /// All decisions.
@@ -29,6 +37,8 @@ const NO_MEMBER: &str = "-";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Key<'a> {
     Epoch,
+    Recovery,
+    WentBack,
     Header { uid: &'a str },
     Plan { uid: &'a str },
     Member { uid: &'a str, member: &'a str },
@@ -36,6 +46,8 @@ pub(crate) enum Key<'a> {
     Report { member: &'a str, rollout: &'a str },
     Info { member: &'a str },
     Reach { member: &'a str },
+    Uploaded { member: &'a str },
+    Upload { member: &'a str, rollout: &'a str },
     Claim { member: &'a str, target: Target },
     Sample { uid: &'a str, key: SampleKey },
     Decision { uid: &'a str },
@@ -47,6 +59,8 @@ impl<'a> Key<'a> {
         let parts: Vec<&str> = key.split('/').collect();
         Some(match parts.as_slice() {
             ["meta", "epoch"] => Self::Epoch,
+            ["meta", "recovery"] => Self::Recovery,
+            ["meta", "went-back"] => Self::WentBack,
             ["rollouts", uid, "header"] => Self::Header { uid },
             ["rollouts", uid, "plan"] => Self::Plan { uid },
             ["rollouts", uid, "members", member] => Self::Member { uid, member },
@@ -54,6 +68,8 @@ impl<'a> Key<'a> {
             ["reports", member, rollout] => Self::Report { member, rollout },
             ["clusters", member, "info"] => Self::Info { member },
             ["clusters", member, "reach"] => Self::Reach { member },
+            ["clusters", member, "upload"] => Self::Uploaded { member },
+            ["uploads", member, rollout] => Self::Upload { member, rollout },
             ["claims", member, kind, namespace, name] => {
                 let (kind, namespace, name) = ((*kind).to_owned(), (*namespace).to_owned(), (*name).to_owned());
                 Self::Claim { member, target: Target { kind, namespace, name } }
@@ -100,6 +116,14 @@ pub(crate) fn reach(member: &str) -> String {
     format!("clusters/{member}/reach")
 }
 
+pub(crate) fn uploaded(member: &str) -> String {
+    format!("clusters/{member}/upload")
+}
+
+pub(crate) fn upload(member: &str, rollout: &str) -> String {
+    format!("uploads/{member}/{rollout}")
+}
+
 pub(crate) fn claim(member: &str, target: &Target) -> String {
     format!("claims/{member}/{target}")
 }
@@ -137,6 +161,10 @@ mod tests {
     fn a_key_is_taken_apart_as_it_was_made() {
         let cases = [
             (EPOCH.to_owned(), Key::Epoch),
+            (RECOVERY.to_owned(), Key::Recovery),
+            (WENT_BACK.to_owned(), Key::WentBack),
+            (uploaded("m"), Key::Uploaded { member: "m" }),
+            (upload("m", "r"), Key::Upload { member: "m", rollout: "r" }),
             (header("u"), Key::Header { uid: "u" }),
             (plan("u"), Key::Plan { uid: "u" }),
             (member("u", "m"), Key::Member { uid: "u", member: "m" }),

@@ -1,6 +1,9 @@
 //! What the store has lost, by what the hub tells: a status is computed from committed records only, so it is never
 //! ahead of them by itself.
 
+use crds::ClusterScopeRolloutStatus;
+use rollout_core::Header;
+
 /// What the store lacks of a rollout. Deciding on what is left would take what members run now for their previous
 /// state, and publishing it would overwrite what the hub still knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,43 +12,57 @@ pub(crate) enum Loss {
     Everything,
     /// Its latest runs.
     LatestRuns,
+    /// How its latest run ended.
+    LatestEnd,
 }
 
 impl Loss {
-    /// `told` is the number of the run in the hub's status, `known` that of the latest in the store; `None`: nothing is
-    /// stored.
-    pub fn of(told: i64, known: Option<i64>) -> Option<Self> {
+    /// `told` is the status on the hub, `known` the header in the store; `None`: nothing is stored.
+    pub fn of(told: &ClusterScopeRolloutStatus, known: Option<&Header>) -> Option<Self> {
         match known {
-            None => (told > 0).then_some(Self::Everything),
-            Some(known) => (told > known).then_some(Self::LatestRuns),
+            None => (told.run > 0).then_some(Self::Everything),
+            Some(known) if told.run > known.runs_started => Some(Self::LatestRuns),
+            Some(known) => (told.settled_run > known.settled_run).then_some(Self::LatestEnd),
         }
     }
 
-    /// For people: what is known, and what to ask.
+    /// For people: what is known.
     pub fn message(self) -> &'static str {
         match self {
-            Self::Everything => "the hub tells of a run that the store does not know: was the store lost?",
-            Self::LatestRuns => "the hub tells of a later run than the store knows: was an older backup restored?",
+            Self::Everything => "it tells of a run that the store does not know",
+            Self::LatestRuns => "it tells of a later run than the store knows",
+            Self::LatestEnd => "it tells of the end of a run that goes on by the store",
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use rollout_core::RolloutState;
+
     use super::*;
 
+    fn told(run: i64, settled_run: i64) -> ClusterScopeRolloutStatus {
+        ClusterScopeRolloutStatus { run, settled_run, ..ClusterScopeRolloutStatus::default() }
+    }
+
+    fn known(runs_started: i64, settled_run: i64) -> Header {
+        Header { runs_started, settled_run, ..RolloutState::new("r", "u").header }
+    }
+
     #[test]
-    fn a_run_that_only_the_hub_knows_was_lost() {
-        assert_eq!(Loss::of(1, None), Some(Loss::Everything));
-        assert_eq!(Loss::of(3, Some(2)), Some(Loss::LatestRuns));
-        assert_eq!(Loss::of(1, Some(0)), Some(Loss::LatestRuns));
+    fn semantics_41_a_status_that_is_ahead_of_the_store_tells_of_a_loss() {
+        assert_eq!(Loss::of(&told(1, 0), None), Some(Loss::Everything));
+        assert_eq!(Loss::of(&told(3, 1), Some(&known(2, 1))), Some(Loss::LatestRuns));
+        assert_eq!(Loss::of(&told(1, 0), Some(&known(0, 0))), Some(Loss::LatestRuns));
+        assert_eq!(Loss::of(&told(2, 2), Some(&known(2, 1))), Some(Loss::LatestEnd));
     }
 
     #[test]
     fn a_status_that_equals_the_store_or_lags_behind_it_is_no_loss() {
-        assert_eq!(Loss::of(0, None), None);
-        assert_eq!(Loss::of(0, Some(0)), None);
-        assert_eq!(Loss::of(3, Some(3)), None);
-        assert_eq!(Loss::of(2, Some(3)), None);
+        assert_eq!(Loss::of(&told(0, 0), None), None);
+        assert_eq!(Loss::of(&told(0, 0), Some(&known(0, 0))), None);
+        assert_eq!(Loss::of(&told(3, 3), Some(&known(3, 3))), None);
+        assert_eq!(Loss::of(&told(2, 1), Some(&known(3, 2))), None);
     }
 }

@@ -33,6 +33,8 @@ pub(crate) struct Metrics {
     pub events_dropped: Counter,
     /// Reports of agents that were written.
     pub reports: Counter,
+    /// Times that the store got a new epoch: it was new, restored, or found to have gone back.
+    pub recoveries: Counter,
     /// Open streams of agents.
     pub streams: Gauge,
     /// 1 while this replica leads.
@@ -57,6 +59,7 @@ impl Metrics {
             config_reload_failures: Counter::default(),
             events_dropped: Counter::default(),
             reports: Counter::default(),
+            recoveries: Counter::default(),
             streams: Gauge::default(),
             leading: Gauge::default(),
             questions: Figures::default(),
@@ -70,6 +73,11 @@ impl Metrics {
             ("config_reload_failures", "Changed configurations that did not fit", &metrics.config_reload_failures),
             ("events_dropped", "Events that found no room in the queue", &metrics.events_dropped),
             ("reports", "Reports of agents written to the store", &metrics.reports),
+            (
+                "store_recoveries",
+                "New epochs of the store: it was new, restored, or had gone back",
+                &metrics.recoveries,
+            ),
         ];
         for (name, help, counter) in counters {
             registry.register(name, help, counter.clone());

@@ -15,7 +15,7 @@ pub(crate) use follow::run as follow;
 
 use crate::bus::Change;
 use crate::keys::Key;
-use crate::records::{ReachRecord, read};
+use crate::records::{Proof, ReachRecord, RecoveryRecord, read};
 
 /// A rollout's records.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,6 +39,8 @@ pub(crate) struct StoredReport {
 pub(crate) struct StoredMember {
     pub info: Option<AgentInfo>,
     pub reach: Option<ReachRecord>,
+    /// Epoch under which it has told all that it has.
+    pub uploaded: Option<i64>,
 }
 
 /// The store's content.
@@ -48,6 +50,12 @@ pub(crate) struct Mirror {
     pub revision: u64,
     /// The store's epoch, once a leader has set it.
     pub epoch: Option<i64>,
+    /// What the store has to learn anew, or had.
+    pub recovery: Option<RecoveryRecord>,
+    /// A proof that the store went back, which the leader has not acted upon yet.
+    pub proof: Option<Proof>,
+    /// Rollout's uid to member to the order that it has uploaded.
+    uploads: BTreeMap<String, BTreeMap<String, RolloutAssignment>>,
     /// Rollouts by uid.
     rollouts: BTreeMap<String, Stored>,
     /// Member to rollout's name to assignment.
@@ -88,6 +96,17 @@ impl Mirror {
     /// Member to report about a rollout.
     pub fn reported(&self, uid: &str) -> Option<&BTreeMap<String, RolloutAssignmentStatus>> {
         self.reported.get(uid)
+    }
+
+    /// Member to the order of a rollout that it has uploaded and that is not taken up yet.
+    pub fn uploads(&self, uid: &str) -> Option<&BTreeMap<String, RolloutAssignment>> {
+        self.uploads.get(uid)
+    }
+
+    /// Whether the store knows what a member was told before: always, but in one that was lost or went back.
+    pub fn is_uploaded(&self, member: &str) -> bool {
+        let uploaded = self.members.get(member).and_then(|member| member.uploaded);
+        self.recovery.is_none_or(|recovery| uploaded == Some(recovery.epoch))
     }
 
     /// A member's assignments, by rollout.
@@ -139,6 +158,14 @@ impl Mirror {
                 self.epoch = value.and_then(|value| read(key, value));
                 vec![Change::Everything]
             }
+            Some(Key::Recovery) => {
+                self.recovery = value.and_then(|value| read(key, value));
+                vec![Change::Everything]
+            }
+            Some(Key::WentBack) => {
+                self.proof = value.and_then(|value| read(key, value));
+                vec![Change::Everything]
+            }
             Some(Key::Header { uid }) => self.apply_header(key, uid, value, revision),
             Some(Key::Plan { uid }) => {
                 if let Some(stored) = self.rollouts.get_mut(uid) {
@@ -167,6 +194,14 @@ impl Mirror {
             Some(Key::Reach { member }) => {
                 let reach = value.and_then(|value| read(key, value));
                 self.apply_member(member, |stored| stored.reach = reach)
+            }
+            Some(Key::Uploaded { member }) => {
+                let uploaded = value.and_then(|value| read(key, value));
+                self.apply_member(member, |stored| stored.uploaded = uploaded)
+            }
+            Some(Key::Upload { member, rollout }) => {
+                let order = value.and_then(|value| read(key, value));
+                self.apply_upload(member, rollout, order)
             }
             Some(Key::Claim { member, target }) => {
                 let claim = value.and_then(|value| read(key, value));
@@ -248,6 +283,25 @@ impl Mirror {
             changes.push(Change::Rollout { uid });
         }
         changes.push(Change::Workloads { member: member.to_owned() });
+        changes
+    }
+
+    fn apply_upload(&mut self, member: &str, name: &str, order: Option<RolloutAssignment>) -> Vec<Change> {
+        let of_name = |orders: &BTreeMap<String, RolloutAssignment>| {
+            orders.get(member).is_some_and(|order| order.spec.rollout.name == name)
+        };
+        let before: Vec<String> =
+            self.uploads.iter().filter(|(_, orders)| of_name(orders)).map(|(uid, _)| uid.clone()).collect();
+        let mut changes = Vec::new();
+        for uid in before {
+            remove(&mut self.uploads, &uid, member);
+            changes.push(Change::Rollout { uid });
+        }
+        if let Some(order) = order {
+            let uid = order.spec.rollout.uid.clone();
+            insert(&mut self.uploads, &uid, member, order);
+            changes.push(Change::Rollout { uid });
+        }
         changes
     }
 

@@ -1,6 +1,7 @@
 //! Values of the store that are no type of another crate.
 
 use bytes::Bytes;
+use crds::Fence;
 use federated_store::Op;
 use rollout_core::{Event, Millis};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -16,6 +17,44 @@ pub(crate) struct ReachRecord {
     /// When it was last heard before this was written; 0 if never.
     #[serde(default)]
     pub last_heard: Millis,
+}
+
+/// That the store has to learn anew what it lost, and whether that is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RecoveryRecord {
+    /// The store's epoch since then. What was told under an earlier one has to be told by the members.
+    pub epoch: i64,
+    /// Why.
+    pub cause: Cause,
+    /// Since when.
+    pub at: Millis,
+    /// Whether members are still waited for and runs adopted, so that nothing else is decided.
+    pub open: bool,
+}
+
+/// Why a store has to learn anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Cause {
+    /// It is empty: it is new, or everything was lost.
+    Rebuilt,
+    /// It was restored from a backup.
+    Restored,
+    /// It is behind what others know, and nobody had said so.
+    WentBack,
+}
+
+/// That the store is behind what others know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Proof {
+    /// A fence above the store's own, or the store's own when it is the hub that knows more.
+    pub fence: Fence,
+    /// Who told, and what, for people.
+    pub told: String,
+    /// When.
+    pub at: Millis,
 }
 
 /// One decision: what was decided, when, by whom, and what people were told.

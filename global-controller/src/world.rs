@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use federated_store::{Change as StoreChange, Store};
-use rollout_core::{Claims, Desired, MemberFacts, Observations, Reachability, RolloutState, Summary, summarize};
+use federated_store::{Change as StoreChange, ReadError, Store};
+use rollout_core::{
+    Claims, Desired, MemberFacts, Observations, Reachability, Recovery, RolloutState, Summary, summarize,
+};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -19,7 +21,8 @@ use crate::metrics::Metrics;
 use crate::mirror::{Mirror, Stored};
 use crate::notices::Queue;
 use crate::presence::Presence;
-use crate::{claims, clock, records::ReachRecord};
+use crate::records::{ReachRecord, RecoveryRecord, read};
+use crate::{claims, clock, keys};
 
 /// Before reading the store again after a failure.
 const RETRY_PAUSE: Duration = Duration::from_millis(300);
@@ -51,6 +54,8 @@ pub(crate) struct World {
     mirror: RwLock<Mirror>,
     /// Revision of the mirror; 0 while it was never filled.
     mirrored: watch::Sender<u64>,
+    /// Epoch under which members have to tell what they were told before; 0 when they need not.
+    pub asked: watch::Sender<i64>,
     /// Member to the latest revision of its assignments, for its streams.
     streams: Mutex<BTreeMap<String, watch::Sender<u64>>>,
     hub: RwLock<HubCache>,
@@ -75,6 +80,7 @@ impl World {
             settings: ArcSwap::from_pointee(settings),
             mirror: RwLock::default(),
             mirrored: watch::Sender::new(0),
+            asked: watch::Sender::new(0),
             streams: Mutex::default(),
             hub: RwLock::default(),
             relist: watch::Sender::new(0),
@@ -99,7 +105,9 @@ impl World {
 
     pub fn replace_mirror(&self, mirror: Mirror) {
         let revision = mirror.revision;
+        let asked = mirror.recovery.map_or(0, |recovery| recovery.epoch);
         *self.mirror.write().unwrap_or_else(PoisonError::into_inner) = mirror;
+        self.ask(asked);
         self.mirrored.send_replace(revision);
         for sender in lock(&self.streams).values() {
             sender.send_replace(revision);
@@ -111,7 +119,9 @@ impl World {
         let mut mirror = self.mirror.write().unwrap_or_else(PoisonError::into_inner);
         let notices: Vec<Change> = changes.iter().flat_map(|change| mirror.apply(change, revision)).collect();
         mirror.revision = revision;
+        let asked = mirror.recovery.map_or(0, |recovery| recovery.epoch);
         drop(mirror);
+        self.ask(asked);
         self.mirrored.send_replace(revision);
         for notice in notices {
             if let Change::Assignment { member, .. } = &notice {
@@ -119,6 +129,28 @@ impl World {
             }
             self.bus.send(notice);
         }
+    }
+
+    /// The epoch that orders must have to be sent, as the mirror shows it. That of a restored replica may be above what the
+    /// store says, until a leader has raised that.
+    pub fn epoch(&self, mirror: &Mirror) -> i64 {
+        mirror.epoch.unwrap_or(0).max(self.restored_epoch())
+    }
+
+    /// The same, by a linearizable read.
+    pub async fn read_epoch(&self) -> Result<i64, ReadError> {
+        let stored = self.store.get(keys::EPOCH).await?;
+        let stored: Option<i64> = stored.and_then(|found| read(keys::EPOCH, &found.value));
+        Ok(stored.unwrap_or(0).max(self.restored_epoch()))
+    }
+
+    fn restored_epoch(&self) -> i64 {
+        let own = self.store.embedded().map_or(1, federated_store::Embedded::epoch);
+        i64::try_from(own).unwrap_or(i64::MAX)
+    }
+
+    fn ask(&self, epoch: i64) {
+        self.asked.send_if_modified(|asked| std::mem::replace(asked, epoch) != epoch);
     }
 
     /// Whether the mirror was ever filled.
@@ -203,7 +235,8 @@ impl World {
         hub.members()
             .map(|(name, member)| {
                 let labels = member.metadata.labels.clone().unwrap_or_default();
-                (name.clone(), MemberFacts { labels, reachable: self.reachability(name) })
+                let uploaded = self.mirror().is_uploaded(name);
+                (name.clone(), MemberFacts { labels, reachable: self.reachability(name), uploaded })
             })
             .collect()
     }
@@ -221,10 +254,13 @@ impl World {
             let hub = self.hub();
             (hub.rollout_by_uid(uid).cloned(), hub.actions().open(uid), hub.is_fresh(Instant::now()))
         };
-        let name = object.as_ref().and_then(|object| object.metadata.name.clone());
+        let object = object.as_ref();
+        let name = object.and_then(|object| object.metadata.name.clone());
+        let status = object.and_then(|object| object.status.clone()).unwrap_or_default();
+        let is_current = object.and_then(|object| object.metadata.generation) == Some(status.observed_generation);
         let gone = Wanted::Deleted { generation: 0 };
-        let wanted = object.as_ref().map_or(&gone, |object| object.wanted());
-        let (stored, assigned, reported, held, samples) = {
+        let wanted = object.map_or(&gone, |object| object.wanted());
+        let (stored, assigned, reported, held, samples, recovery, orders) = {
             let mirror = self.mirror();
             let stored = mirror.rollout(uid).cloned();
             (
@@ -233,6 +269,8 @@ impl World {
                 mirror.reported(uid).cloned().unwrap_or_default(),
                 claims::held(&mirror, uid, wanted),
                 mirror.samples(uid).cloned().unwrap_or_default(),
+                mirror.recovery,
+                mirror.uploads(uid).cloned().unwrap_or_default(),
             )
         };
         let known = match stored {
@@ -253,6 +291,12 @@ impl World {
             gates: &self.settings().gates,
             hub_fresh,
             judging_since: self.judging_since.load(Ordering::Relaxed),
+            recovery: recovery.map(|RecoveryRecord { epoch, .. }| Recovery {
+                epoch,
+                status: &status,
+                is_current,
+                orders: &orders,
+            }),
         };
         look(&known, wanted.desired(), &observations)
     }

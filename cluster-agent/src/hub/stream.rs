@@ -12,7 +12,7 @@ use super::lines::{Lines, TooLong};
 use super::outbox::Outbox;
 use super::progress::{Progress, Taken};
 use super::resync::Resync;
-use super::{DEADLINE, Hub, refused};
+use super::{DEADLINE, Hub, refused, upload};
 use crate::accept::{self, Accepted, Acceptor, Source, direct};
 use crate::logging::with_causes;
 use crate::metrics::Metrics;
@@ -52,6 +52,8 @@ enum Error {
 /// What the stream works with.
 #[derive(Clone)]
 pub struct Stream {
+    /// This member.
+    pub member: String,
     /// The replicas.
     pub hub: Arc<Hub>,
     /// Takes assignments in.
@@ -107,6 +109,7 @@ impl Stream {
                     // Somebody has deleted them: the webhooks of all pods wait for a complete list.
                     AssignmentEvent::Synced if !self.acceptor.is_synced().await? => return Err(Error::Resync),
                     AssignmentEvent::Synced => {}
+                    AssignmentEvent::Upload => upload::all(&self.member, &self.hub, &self.acceptor).await,
                 }
             }
         }

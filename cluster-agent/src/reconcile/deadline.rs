@@ -178,6 +178,28 @@ mod tests {
     }
 
     #[test]
+    fn semantics_42_the_same_order_of_a_rebuilt_store_is_no_new_attempt() {
+        let first = returning();
+        let mut given_up = accepted(&first.spec, None);
+        let status = |state| RolloutAssignmentStatus {
+            fence: first.spec.fence,
+            deadline: Some(self::state(state)),
+            ..RolloutAssignmentStatus::default()
+        };
+        given_up.status = Some(status(DeadlineState::Passed));
+        let mut again = first.spec.clone();
+        again.fence = Fence { epoch: 2, generation: 1 };
+        assert!(Order::of(&accepted(&again, Some(&given_up))).has_given_up());
+        given_up.status = Some(status(DeadlineState::Running));
+        let order = Order::of(&accepted(&again, Some(&given_up)));
+        let next = next(&order, Outcome::Progressing, false, &time_from_millis(START + 500_000)).unwrap();
+        assert_eq!(next, state(DeadlineState::Running), "it gets no more time");
+        let mut another = again.clone();
+        another.revision.0 = "bbbb".to_owned();
+        assert!(!Order::of(&accepted(&another, Some(&given_up))).has_given_up());
+    }
+
+    #[test]
     fn semantics_17_a_restart_goes_on_with_what_is_left_and_a_clock_that_was_set_back_gives_no_more_than_the_whole() {
         let (now, whole, until) = (Instant::now(), Duration::from_mins(10), time_from_millis(START + 600_000));
         let left = |wall: i64| {

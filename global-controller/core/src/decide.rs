@@ -2,6 +2,7 @@
 //! the commands that bring it about.
 
 mod actions;
+mod adopt;
 mod advance;
 mod catch_up;
 mod change;
@@ -11,6 +12,7 @@ mod failure;
 mod finish;
 mod forward;
 mod gate;
+mod hold;
 mod membership;
 mod order;
 mod reports;
@@ -103,6 +105,11 @@ pub enum Command {
         /// The object.
         target: Target,
     },
+    /// Delete what the member has uploaded of this rollout: it is taken up.
+    TakeUp {
+        /// The member.
+        member: String,
+    },
     /// Tell people.
     Announce {
         /// What happened.
@@ -139,8 +146,14 @@ pub enum EventKind {
 /// commands, and `more` is false. While `more` is true that holds for the last of the decisions.
 pub fn decide(state: &RolloutState, desired: Desired<'_>, observations: &Observations<'_>, now: Millis) -> Decision {
     let mut change = Change::new(state, observations, now);
+    if adopt::proceed(&mut change, desired) {
+        return change.finish(state, desired);
+    }
     actions::take_up(&mut change, desired);
+    let held = change.state.header.hold.is_some();
     match desired {
+        Desired::Present(rollout) if held => hold::watch(&mut change, Some(rollout)),
+        Desired::Invalid { .. } if held => hold::watch(&mut change, None),
         Desired::Deleted { .. } => {
             deletion::proceed(&mut change);
             claims::release_deleted(&mut change);

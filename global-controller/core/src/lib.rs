@@ -11,6 +11,7 @@
 //! transaction and only then lets anybody hear of them.
 
 mod actions;
+mod adoption;
 mod claims;
 mod decide;
 mod gates;
@@ -28,6 +29,7 @@ mod waves;
 mod words;
 
 pub use actions::{ActionFacts, Handled, HandledAction};
+pub use adoption::is_recovering;
 pub use claims::{Claim, ClaimTable, Claims, Contender, Target, TargetError, claim_of, targets, wanted_by_older};
 pub use decide::{Command, Decision, Desired, Event, EventKind, MAX_MEMBERS_PER_DECISION, decide};
 pub use gates::{
@@ -36,11 +38,12 @@ pub use gates::{
     TemplateError, measurements_due,
 };
 pub use lint::{lint, lint_orders};
-pub use observations::{MemberFacts, Observations, Reachability};
+pub use observations::{MemberFacts, Observations, Reachability, Recovery};
 pub use plan::{Order, order};
 pub use rollout::{FailureRules, Payload, Rollout, Step, Weight, WeightError};
 pub use state::{
-    Clock, Header, MemberRecord, MemberStage, Plan, RolloutState, Run, STATE_VERSION, Silence, Stage, Standing, Touched,
+    Clock, Header, Hold, MemberRecord, MemberStage, Plan, RolloutState, Run, STATE_VERSION, Silence, Stage, Standing,
+    Touched,
 };
 pub use summary::{ConditionFact, MAX_CLUSTERS_IN_STATUS, Summary, summarize};
 pub use validate::{Problem, validate};

@@ -6,7 +6,8 @@ use crds::{FailureTolerance, Intent, RollbackMode, RolloutAssignmentSpec};
 
 use crate::tally::Tally;
 use crate::{
-    Command, Decision, Desired, MemberStage, Observations, RolloutState, Run, Stage, Target, Touched, Weight, words,
+    Command, Decision, Desired, MemberStage, Observations, RolloutState, Run, Stage, Target, Touched, Weight,
+    is_recovering, words,
 };
 
 /// Every invariant that the state breaks, in words; empty when it is sound.
@@ -17,7 +18,10 @@ pub fn lint(state: &RolloutState, desired: Desired<'_>, observations: &Observati
     lint_plan(state, &mut broken);
     if let Some(run) = &state.header.run {
         lint_run(state, run, &mut broken);
-        lint_members(state, run, observations, &mut broken);
+        // Records of a lost store's members are made anew one by one.
+        if !is_recovering(state, observations) {
+            lint_members(state, run, observations, &mut broken);
+        }
     }
     lint_header(state, desired, &mut broken);
     broken
@@ -70,7 +74,8 @@ fn lint_run(state: &RolloutState, run: &Run, broken: &mut Vec<String>) {
     require(!run.retry || run.gives_way() || run.stage == Stage::Succeeded || run.goes_forward(), broken, || {
         format!("a retry of a run that is {stage:?}")
     });
-    require(!run.goes_forward() || run.failures <= run.failure_limit || is_manual(run), broken, || {
+    let held = state.header.hold.is_some();
+    require(!run.goes_forward() || run.failures <= run.failure_limit || is_manual(run) || held, broken, || {
         format!("{} failed, {} allowed, and the run goes on", run.failures, run.failure_limit)
     });
     if *stage == Stage::Succeeded {
@@ -101,14 +106,16 @@ pub fn lint_orders(decision: &Decision, observations: &Observations<'_>) -> Vec<
     for command in &decision.commands {
         let Command::Assign { member, spec } = command else { continue };
         let forward = matches!(spec.intent, Intent::Apply | Intent::Observe);
-        require(!forward || !state.header.quarantine.contains(&spec.revision), &mut broken, || {
+        // The same order under a new fence touches nobody anew.
+        let uploaded = observations.recovery.and_then(|recovery| recovery.orders.get(member));
+        let known = observations.assignments.get(member).into_iter().chain(uploaded);
+        let again = known.into_iter().any(|known| is_same_order(&known.spec, spec));
+        require(!forward || again || !state.header.quarantine.contains(&spec.revision), &mut broken, || {
             format!("{member} is told to {} a revision in quarantine", spec.intent.as_str())
         });
-        require(!forward || state.begun().contains(member), &mut broken, || {
+        require(!forward || again || state.begun().contains(member), &mut broken, || {
             format!("{member} is told to {}, but its wave has not begun", spec.intent.as_str())
         });
-        // The same order under a new fence touches nobody anew.
-        let again = observations.assignments.get(member).is_some_and(|known| is_same_order(&known.spec, spec));
         applies |= spec.intent == Intent::Apply && !again;
         require(!forward || again || is_claimed(decision, observations, member, spec), &mut broken, || {
             format!("{member} is told to {} without a claim on it", spec.intent.as_str())

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{ActionFacts, Claims, GateSettings, Millis, Samples};
-use crds::{RolloutAssignment, RolloutAssignmentStatus};
+use crds::{ClusterScopeRolloutStatus, RolloutAssignment, RolloutAssignmentStatus};
 
 /// Everything outside the state that a decision depends on.
 ///
@@ -30,6 +30,21 @@ pub struct Observations<'a> {
     /// When this leader began to decide; 0 for who only looks. What fell due before, while nobody may have been able
     /// to report, is not held against a member before its report had time to arrive.
     pub judging_since: Millis,
+    /// What tells of runs that the store may not know; none in a store that was never lost nor went back.
+    pub recovery: Option<Recovery<'a>>,
+}
+
+/// What tells of runs that the store may not know, because it was lost or went back (SEMANTICS 42).
+#[derive(Clone, Copy, Debug)]
+pub struct Recovery<'a> {
+    /// Epoch of the store. Records of an earlier one are adopted before anything else is decided.
+    pub epoch: i64,
+    /// Status of the rollout on the hub; the default of a rollout that has none, or is gone.
+    pub status: &'a ClusterScopeRolloutStatus,
+    /// Whether the status speaks of the specification of now.
+    pub is_current: bool,
+    /// Member to the order of this rollout that it has, with its status, as uploaded and not taken up yet.
+    pub orders: &'a BTreeMap<String, RolloutAssignment>,
 }
 
 /// What is known of one member.
@@ -39,6 +54,9 @@ pub struct MemberFacts {
     pub labels: BTreeMap<String, String>,
     /// Whether its agent is heard.
     pub reachable: Reachability,
+    /// Whether the store knows what it was told before: always, but in a store that was lost or went back, which the
+    /// member has to tell first.
+    pub uploaded: bool,
 }
 
 /// Whether a member's agent is heard.
@@ -53,9 +71,19 @@ pub enum Reachability {
 }
 
 impl<'a> Observations<'a> {
-    /// Whether a member's agent is heard; one without `MemberCluster` is not.
+    /// Whether a member's agent is heard; one without `MemberCluster` is not. One that has not told yet what it was told
+    /// before can't be judged.
     pub fn reachability(&self, member: &str) -> Reachability {
-        self.members.get(member).map_or(Reachability::Unreachable, |facts| facts.reachable)
+        match self.members.get(member) {
+            None => Reachability::Unreachable,
+            Some(MemberFacts { reachable: Reachability::Reachable, uploaded: false, .. }) => Reachability::Unknown,
+            Some(facts) => facts.reachable,
+        }
+    }
+
+    /// Whether the store knows what the member was told before; there is nothing to know of one without `MemberCluster`.
+    pub fn is_known(&self, member: &str) -> bool {
+        self.members.get(member).is_none_or(|facts| facts.uploaded)
     }
 
     /// The member's report, if it answers its committed assignment. One that answers an earlier assignment

@@ -77,6 +77,24 @@ pub struct Header {
     /// Rollouts that hold members which this one means, as last announced: its runs go on without these members.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub contested_with: BTreeSet<String>,
+    /// Epoch of the store under which its runs started or were adopted; 0 in records of older versions. Under a later one
+    /// they are adopted before anything else is decided.
+    #[serde(default)]
+    pub epoch: i64,
+    /// Why nothing moves until a person decides, if so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Hold>,
+}
+
+/// Why nothing of a rollout moves until a person decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "name")]
+pub enum Hold {
+    /// The store was lost or went back in the middle of a run, which is known from the hub and the members only.
+    StoreRebuilt {
+        /// Since when.
+        since: Millis,
+    },
 }
 
 /// One attempt to bring the fleet to a revision.
@@ -343,6 +361,8 @@ impl RolloutState {
             held_for: None,
             handled: Handled::default(),
             contested_with: BTreeSet::new(),
+            epoch: 0,
+            hold: None,
         };
         Self { header, plan: Plan::default(), members: BTreeMap::new() }
     }

@@ -88,6 +88,7 @@ impl View<'_> {
             revision: run.map(|run| run.revision.clone()),
             accepted_revision: self.state.header.accepted_revision.clone(),
             quarantined_revisions: self.state.header.quarantine.clone(),
+            settled_run: self.state.header.settled_run,
             waiting_on: self.waiting.as_ref().map(|waiting| WaitingOnStatus {
                 reason: waiting.reason().to_owned(),
                 message: waiting.message(),
@@ -101,6 +102,9 @@ impl View<'_> {
     }
 
     fn phase(&self) -> Phase {
+        if self.state.header.hold.is_some() && !matches!(self.desired, Desired::Deleted { .. }) {
+            return Phase::Holding;
+        }
         if self.state.rolling_back().is_some() {
             return Phase::RollingBack;
         }

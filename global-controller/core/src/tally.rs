@@ -125,7 +125,10 @@ impl Tally {
         self.in_flux += usize::from(stage.is_in_flux() && !silent);
         self.silent_in_flux += usize::from(stage.is_in_flux() && silent);
         match observations.reachability(name) {
-            Reachability::Unreachable if stage.is_assigned() => return self.silent_assigned.push(name.to_owned()),
+            // One that has not told what it was told may have been assigned, too.
+            Reachability::Unreachable if stage.is_assigned() || !observations.is_known(name) => {
+                return self.silent_assigned.push(name.to_owned());
+            }
             Reachability::Unreachable => return self.silent_unassigned.push(name.to_owned()),
             Reachability::Unknown => return self.unheard.push(name.to_owned()),
             Reachability::Reachable => {}

@@ -24,6 +24,13 @@ pub enum WaitingOn {
         /// All that is wrong with it.
         problems: Vec<Problem>,
     },
+    /// The store was lost or went back in the middle of a run: a person has to decide.
+    StoreRebuilt {
+        /// Number and revision of the run, if they are known.
+        run: Option<(i64, Revision)>,
+        /// Members that have not told yet what they were told before.
+        unknown: Vec<String>,
+    },
     /// There is nothing to deliver.
     NoPayload,
     /// Targets without `MemberCluster` keep the run from starting.
@@ -243,6 +250,7 @@ impl WaitingOn {
         match self {
             Self::Withdrawal { .. } => "Withdrawal",
             Self::Invalid { .. } => "Invalid",
+            Self::StoreRebuilt { .. } => "StoreRebuilt",
             Self::NoPayload => "NoPayload",
             Self::TargetMissing { .. } => "TargetMissing",
             Self::EmptyPlan => "EmptyPlan",
@@ -300,6 +308,7 @@ impl WaitingOn {
     pub fn holds(&self) -> bool {
         match self {
             Self::Invalid { .. }
+            | Self::StoreRebuilt { .. }
             | Self::TargetMissing { .. }
             | Self::Conflicted { .. }
             | Self::Quarantined { .. }
@@ -408,6 +417,7 @@ impl WaitingOn {
                 let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
                 format!("fix the specification: {}", words::list_bounded(&problems, words::MAX_TROUBLES))
             }
+            Self::StoreRebuilt { run, unknown } => rebuilt(run.as_ref(), unknown),
             Self::NoPayload => "there is nothing to roll out: set spec.workload".to_owned(),
             Self::TargetMissing { names } => format!(
                 "no MemberCluster for {}: create it, or take the name out of targetClusters",
@@ -456,7 +466,7 @@ impl WaitingOn {
                 words::list(members)
             ),
             Self::Heartbeat { members } => format!(
-                "a new leader has not yet heard {}: {}",
+                "a new leader has not yet heard {}, or not what they were told before: {}",
                 words::members(members.len()),
                 words::list(members)
             ),
@@ -509,6 +519,23 @@ fn gate(verdict: Option<Verdict>, text: &str) -> String {
             format!("the pause is over, and there was nothing to measure: {text}; measuring goes on")
         }
     }
+}
+
+/// What is known after the store was lost, and what to do about it.
+fn rebuilt(run: Option<&(i64, Revision)>, unknown: &[String]) -> String {
+    let what =
+        run.map_or_else(|| "its run".to_owned(), |(number, revision)| format!("run {number} to revision {revision}"));
+    let unknown = match unknown.len() {
+        0 => String::new(),
+        count => format!(
+            "; not heard since, so that nobody knows what they were told: {}: {}",
+            words::members(count),
+            words::list(unknown)
+        ),
+    };
+    format!(
+        "the controller's store was lost or went back, and {what} is known from the hub and the members only: nothing moves until a person resumes, aborts or retries it{unknown}"
+    )
 }
 
 /// Who holds which members, and what to do about it.

@@ -26,3 +26,11 @@ pub(crate) fn budget(limit: IntOrPercent, wave_end: usize) -> usize {
 pub(crate) fn wave_end(weight: Weight, members: usize, before: usize) -> usize {
     weight.of(members).max(before).min(members)
 }
+
+/// Resolves the limits against the members planned up to `wave_end`. They never fall.
+pub(crate) fn raise_limits(run: &mut Run, wave_end: usize) {
+    run.flux_limit = run.flux_limit.max(flux_limit(run.max_concurrency, wave_end));
+    run.failure_limit = run.failure_limit.max(budget(run.failure_rules.max_failures, wave_end));
+    run.unreachable_limit = run.unreachable_limit.max(budget(run.failure_rules.max_unreachable, wave_end));
+    run.unreachable_most = run.unreachable_most.max(run.unreachable_limit);
+}

@@ -35,6 +35,12 @@ pub(crate) async fn abort(hub: &Hub, name: &str, act: &Reasoned) -> Result<ExitC
     create(hub, &rollout, ActionKind::Abort, revision, &act.why, act.waiting).await
 }
 
+pub(crate) async fn resume(hub: &Hub, name: &str, act: &Reasoned) -> Result<ExitCode> {
+    let rollout = hub.rollout(name).await?;
+    let revision = revision_of_run(&rollout)?;
+    create(hub, &rollout, ActionKind::Resume, revision, &act.why, act.waiting).await
+}
+
 pub(crate) async fn retry(hub: &Hub, name: &str, act: &Reasoned) -> Result<ExitCode> {
     let rollout = hub.rollout(name).await?;
     // It is for what the spec wants, which need not be what ran last.

@@ -84,10 +84,15 @@ pub(crate) enum Command {
         /// Name of the rollout
         name: String,
     },
-    /// Takes a pause by hand back (spec.paused: false)
+    /// Takes a pause by hand back (spec.paused: false); with a reason, lets a run go on that waits for StoreRebuilt
     Resume {
         /// Name of the rollout
         name: String,
+        /// Why a run is to go on whose records were lost; 1 to 1024 characters
+        #[arg(long)]
+        why: Option<String>,
+        #[command(flatten)]
+        waiting: Waiting,
     },
 }
 

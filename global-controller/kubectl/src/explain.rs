@@ -81,6 +81,10 @@ fn possible(rollout: &ClusterScopeRollout, status: &ClusterScopeRolloutStatus) -
     if RETRIABLE.iter().any(|reason| waits(reason)) || failed {
         possible.push(("try again what failed", command(&format!("retry {name} --why REASON"))));
     }
+    if waits("StoreRebuilt") {
+        possible.push(("go on where it was", command(&format!("resume {name} --why REASON"))));
+        possible.push(("go on from its first step", command(&format!("retry {name} --why REASON"))));
+    }
     if rollout.spec.paused {
         possible.push(("go on", command(&format!("resume {name}"))));
     } else if under_way {

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser as _;
 
-use arguments::{Arguments, Command};
+use arguments::{Arguments, Command, Reasoned};
 use hub::Hub;
 
 #[tokio::main]
@@ -40,7 +40,10 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Abort { name, act } => return act::abort(&hub, &name, &act).await,
         Command::Retry { name, act } => return act::retry(&hub, &name, &act).await,
         Command::Pause { name } => pause::set(&hub, &name, true).await?,
-        Command::Resume { name } => pause::set(&hub, &name, false).await?,
+        Command::Resume { name, why: Some(why), waiting } => {
+            return act::resume(&hub, &name, &Reasoned { why, waiting }).await;
+        }
+        Command::Resume { name, why: None, waiting: _ } => pause::end(&hub, &name).await?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -43,7 +43,10 @@ pub(crate) async fn open(world: Arc<World>, member: String) -> Result<Lines, Rea
 }
 
 /// What the member is to do, as of now.
+///
+/// Orders of an earlier epoch are of a store that was restored or went back: what they say may be long over.
 async fn current(world: &World, member: &str) -> Result<Vec<(String, RolloutAssignment)>, ReadError> {
+    let epoch = world.read_epoch().await?;
     let prefix = keys::assignments_of(member);
     let (mut found, mut after) = (Vec::new(), None::<String>);
     loop {
@@ -52,6 +55,9 @@ async fn current(world: &World, member: &str) -> Result<Vec<(String, RolloutAssi
         for item in page.items {
             let Some(Key::Assignment { rollout, .. }) = Key::parse(&item.key) else { continue };
             let Some(mut spec) = read::<RolloutAssignmentSpec>(&item.key, &item.value) else { continue };
+            if spec.fence.epoch < epoch {
+                continue;
+            }
             spec.fence.generation = i64::try_from(item.revision).unwrap_or(i64::MAX);
             found.push((rollout.to_owned(), mirror::assignment(rollout, spec)));
         }
@@ -83,13 +89,21 @@ impl Stream<'_> {
         }
         let mut next_sign = Instant::now();
         let mut cut_off = self.world.cut_off.subscribe();
+        let mut asked = self.world.asked.subscribe();
         loop {
             if *cut_off.borrow_and_update() {
                 return Err(Ended);
             }
             if Instant::now() >= next_sign {
                 self.line(&AssignmentEvent::Synced).await?;
+                asked.mark_changed();
                 next_sign = Instant::now() + SIGN_OF_LIFE;
+            }
+            if asked.has_changed().unwrap_or(false) {
+                asked.mark_unchanged();
+                if !self.world.mirror().is_uploaded(self.member) {
+                    self.line(&AssignmentEvent::Upload).await?;
+                }
             }
             for (rollout, assignment) in self.news() {
                 self.assign(rollout, assignment).await?;
@@ -97,6 +111,10 @@ impl Stream<'_> {
             tokio::select! {
                 () = self.sender.closed() => return Err(Ended),
                 changed = wake.changed() => changed.map_err(|_| Ended)?,
+                changed = asked.changed() => {
+                    changed.map_err(|_| Ended)?;
+                    asked.mark_changed();
+                }
                 changed = cut_off.changed() => changed.map_err(|_| Ended)?,
                 () = tokio::time::sleep_until(next_sign) => {}
             }
@@ -106,8 +124,10 @@ impl Stream<'_> {
     /// Assignments that are newer than what was sent. The mirror may lag behind the first read, never the other way.
     fn news(&mut self) -> Vec<(String, RolloutAssignment)> {
         let mirror = self.world.mirror();
+        let epoch = self.world.epoch(&mirror);
         let newer = mirror.assignments_of(self.member).filter(|(rollout, assignment)| {
-            self.sent.get(*rollout).is_none_or(|sent| *sent < assignment.spec.fence.generation)
+            assignment.spec.fence.epoch >= epoch
+                && self.sent.get(*rollout).is_none_or(|sent| *sent < assignment.spec.fence.generation)
         });
         newer.map(|(rollout, assignment)| (rollout.clone(), assignment.clone())).collect()
     }

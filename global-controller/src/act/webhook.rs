@@ -115,7 +115,8 @@ impl Pusher {
     fn wanted(&self, (member, rollout): &Target) -> Option<(String, RolloutAssignment)> {
         let endpoint = self.world.hub().member(member)?.spec.connection.endpoint.clone()?;
         let mirror = self.world.mirror();
-        let assignment = mirror.assignment(member, rollout)?;
+        let epoch = self.world.epoch(&mirror);
+        let assignment = mirror.assignment(member, rollout).filter(|one| one.spec.fence.epoch >= epoch)?;
         let answered = mirror.report(member, rollout).is_some_and(|one| one.status.fence >= assignment.spec.fence);
         let url = format!("{}/reconcile", endpoint.trim_end_matches('/'));
         (!answered).then(|| (url, assignment.clone()))

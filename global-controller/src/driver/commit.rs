@@ -145,6 +145,9 @@ impl Commit<'_> {
             match command {
                 Command::Assign { member, spec } => operations.push(self.assign(member, spec)?),
                 Command::Forget { member } => operations.extend(self.forget(member, &state.header.name)),
+                Command::TakeUp { member } => {
+                    operations.push(Op::Delete { key: keys::upload(member, &state.header.name) });
+                }
                 Command::Claim { member, target, claim } => {
                     operations.push(put(keys::claim(member, target), claim)?);
                 }
@@ -184,6 +187,7 @@ impl Commit<'_> {
         let commands = decision.commands.iter().filter_map(|command| match command {
             Command::Assign { member, spec } => Some(format!("{member}: {}", spec.intent.as_str())),
             Command::Forget { member } => Some(format!("{member}: forget")),
+            Command::TakeUp { member } => Some(format!("{member}: take up")),
             Command::Claim { member, target, .. } => Some(format!("{member}: claim {target}")),
             Command::Release { member, target } => Some(format!("{member}: release {target}")),
             Command::ReleaseFinalizer => Some("release the finalizer".to_owned()),

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
 use bytes::Bytes;
-use crds::{Heartbeats, Register, Reports};
+use crds::{Heartbeats, Register, Reports, Upload};
 use federated_store::{TxnOutcome, When};
 use futures::Stream;
 use mutual_tls::{Peer, Role};
@@ -22,7 +22,7 @@ use crate::act::stream;
 use crate::bus::Change;
 use crate::clock::millis;
 use crate::http::refusal::Refusal;
-use crate::http::reports;
+use crate::http::{reports, uploads};
 use crate::keys;
 use crate::presence::{Ages, MAX_HEARTBEATS};
 use crate::records::put;
@@ -39,6 +39,7 @@ pub(crate) fn router(world: Arc<World>) -> Router {
         .route("/v1/register", post(register))
         .route("/v1/heartbeats", post(heartbeats))
         .route("/v1/reports", post(report))
+        .route("/v1/uploads", post(upload))
         .route("/v1/assignments", get(assignments))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .with_state(world)
@@ -131,6 +132,19 @@ async fn report(
     only_own(own, reports.iter().map(|one| one.member.as_str()))?;
     hear(&world, own);
     reports::accept(&world, reports).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn upload(
+    State(world): State<Arc<World>>,
+    Extension(peer): Extension<Peer>,
+    Json(upload): Json<Upload>,
+) -> Result<StatusCode, Refusal> {
+    let own = member(&peer)?;
+    let named = upload.orders.iter().map(|order| order.spec.member.as_str());
+    only_own(own, named.chain([upload.member.as_str()]))?;
+    hear(&world, own);
+    uploads::accept(&world, upload).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -1,9 +1,12 @@
 //! Reports of agents, written into the store in order: an older one never hides a newer one.
 
-use crds::{MAX_NAME_BYTES, Report};
+use std::collections::BTreeMap;
+
+use crds::{MAX_NAME_BYTES, Report, RolloutAssignmentStatus};
 use federated_store::{Op, TxnOutcome, When};
 
 use super::refusal::Refusal;
+use super::went_back;
 use crate::fault;
 use crate::keys;
 use crate::records::{put, read};
@@ -16,7 +19,7 @@ const ATTEMPTS: usize = 4;
 /// Longest message of a report, in characters; the schema of `RolloutAssignment` allows as many, and as much of the rest.
 const MAX_MESSAGE_CHARS: usize = 1024;
 /// Longest uid or hash.
-const MAX_HASH_BYTES: usize = 64;
+pub(super) const MAX_HASH_BYTES: usize = 64;
 /// Most containers of a workload.
 const MAX_IMAGES: usize = 64;
 /// All of a workload's containers and images together. A return writes them three times for each of up to 32 members,
@@ -35,6 +38,8 @@ pub(super) async fn accept(world: &World, reports: Vec<Report>) -> Result<(), Re
 
 async fn one(world: &World, report: Report) -> Result<(), Refusal> {
     check(&report)?;
+    went_back::notice(world, report.status.fence, &format!("the report of {} about {}", report.member, report.rollout))
+        .await?;
     let unavailable = |error: &dyn std::fmt::Display| Refusal::Unavailable(error.to_string());
     for attempt in 0..ATTEMPTS {
         let Some(assigned_at) = assigned_at(world, &report, attempt > 0).await? else {
@@ -72,24 +77,29 @@ async fn one(world: &World, report: Report) -> Result<(), Refusal> {
 /// decision about all members too large.
 fn check(report: &Report) -> Result<(), Refusal> {
     let Report { member: _, rollout, rollout_uid, status } = report;
-    let mut sound = status.message.chars().count() <= MAX_MESSAGE_CHARS
-        && rollout.len() <= MAX_NAME_BYTES
-        && rollout_uid.len() <= MAX_HASH_BYTES
-        && status.applied_hash.as_ref().is_none_or(|hash| hash.len() <= MAX_HASH_BYTES);
-    if let Some(workload) = &status.workload {
-        sound &= workload.uid.len() <= MAX_HASH_BYTES
-            && workload.images.len() <= MAX_IMAGES
-            && workload.images.iter().map(|(name, image)| name.len() + image.len()).sum::<usize>() <= MAX_IMAGES_BYTES
-            && workload
-                .images
-                .iter()
-                .all(|(name, image)| name.len() <= MAX_NAME_BYTES && image.len() <= MAX_IMAGE_BYTES);
-    }
-    if sound {
+    if rollout.len() <= MAX_NAME_BYTES && rollout_uid.len() <= MAX_HASH_BYTES && is_bounded(status) {
         Ok(())
     } else {
         Err(Refusal::Unfit("the report exceeds the bounds of a RolloutAssignment's status".to_owned()))
     }
+}
+
+/// Whether a status is within the bounds of its schema.
+pub(super) fn is_bounded(status: &RolloutAssignmentStatus) -> bool {
+    status.message.chars().count() <= MAX_MESSAGE_CHARS
+        && status.applied_hash.as_ref().is_none_or(|hash| hash.len() <= MAX_HASH_BYTES)
+        && status
+            .workload
+            .as_ref()
+            .is_none_or(|workload| workload.uid.len() <= MAX_HASH_BYTES && are_bounded(&workload.images))
+}
+
+/// Whether containers and images are.
+pub(super) fn are_bounded(images: &BTreeMap<String, String>) -> bool {
+    let each = |(name, image): (&String, &String)| name.len() <= MAX_NAME_BYTES && image.len() <= MAX_IMAGE_BYTES;
+    images.len() <= MAX_IMAGES
+        && images.iter().map(|(name, image)| name.len() + image.len()).sum::<usize>() <= MAX_IMAGES_BYTES
+        && images.iter().all(each)
 }
 
 /// Revision of the assignment that the report is about. Only what was assigned can be reported about, or strangers'
@@ -133,7 +143,7 @@ fn is_obsolete(old: &Report, new: &Report) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crds::{Fence, RolloutAssignmentStatus};
+    use crds::Fence;
 
     use super::*;
 

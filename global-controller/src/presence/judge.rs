@@ -18,7 +18,7 @@ use crate::{clock, keys};
 /// How often the clock is looked at: silence is noticed this much late at most.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Records of one transaction; it bears 100 operations.
-const BATCH: usize = 50;
+const BATCH: usize = 33;
 
 /// Judges while this replica leads.
 pub(crate) async fn run(world: Arc<World>, fence: Fence, stop: CancellationToken) {
@@ -73,7 +73,7 @@ async fn write(world: &World, fence: Fence, names: &[String]) -> bool {
     if !world.hub().is_complete() {
         return false;
     }
-    let operations: Vec<Op> = names.iter().flat_map(|name| operations(world, name)).take(2 * BATCH).collect();
+    let operations: Vec<Op> = names.iter().flat_map(|name| operations(world, name)).take(3 * BATCH).collect();
     if operations.is_empty() {
         return true;
     }
@@ -96,7 +96,7 @@ fn operations(world: &World, name: &str) -> Vec<Op> {
         }
         let known = world.mirror().member(name).is_some();
         world.presence().forget(name);
-        let gone = [keys::info(name), keys::reach(name)].map(|key| Op::Delete { key });
+        let gone = [keys::info(name), keys::reach(name), keys::uploaded(name)].map(|key| Op::Delete { key });
         return if known { gone.into() } else { Vec::new() };
     }
     let reachable = match world.reachability(name) {

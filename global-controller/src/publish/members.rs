@@ -36,7 +36,8 @@ pub(super) async fn publish(world: &World, client: &Client, name: &str) -> Resul
 }
 
 fn status(before: &MemberClusterStatus, stored: &StoredMember, generation: i64) -> MemberClusterStatus {
-    let StoredMember { info, reach } = stored;
+    // What it has told of its orders shows in the rollouts.
+    let StoredMember { info, reach, uploaded: _ } = stored;
     let facts = [registered(info.as_ref()), reachable(stored)];
     let heard = reach.as_ref().map(|reach| reach.last_heard).filter(|heard| *heard > 0);
     MemberClusterStatus {

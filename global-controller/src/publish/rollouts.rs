@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use crds::{CONTROLLER_MANAGER, ClusterScopeRollout, ClusterScopeRolloutStatus, FINALIZER, time_from_millis};
+use crds::{
+    CONTROLLER_MANAGER, ClusterScopeRollout, ClusterScopeRolloutStatus, FINALIZER, WaitingOnStatus, time_from_millis,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, Resource, ResourceExt};
-use rollout_core::{ConditionFact, MemberFacts};
+use rollout_core::{ConditionFact, Desired, MemberFacts, Observations, is_recovering};
 use serde::Serialize;
 use serde_json::json;
 
@@ -16,7 +18,7 @@ use crate::clock;
 use crate::fault;
 use crate::hub::has_finalizer;
 use crate::loss::Loss;
-use crate::world::World;
+use crate::world::{Known, World};
 
 /// Brings one object up to date; false when it was.
 pub(super) async fn publish(
@@ -36,10 +38,10 @@ pub(super) async fn publish(
         return set_finalizer(&api, &object, true).await;
     }
     let before = object.status.clone().unwrap_or_default();
-    let known = world.mirror().runs_started(uid);
-    if Loss::of(before.run, known).is_some() {
-        // What the hub knows is not overwritten: by it the driver stands still.
-        return Ok(false);
+    if is_unknown(world, uid, &before, facts) {
+        // By what the hub knows the run is adopted: it is not overwritten.
+        let after = ClusterScopeRolloutStatus { waiting_on: Some(learning()), ..before.clone() };
+        return if after == before { Ok(false) } else { write_status(&api, &object, &after).await };
     }
     let summary = world.summary(uid, facts);
     let mut after = summary.status;
@@ -49,6 +51,28 @@ pub(super) async fn publish(
     }
     fault::pass(world, fault::Stage::Publish);
     write_status(&api, &object, &after).await
+}
+
+/// Whether the hub tells more of a rollout than the store knows yet.
+fn is_unknown(
+    world: &World,
+    uid: &str,
+    told: &ClusterScopeRolloutStatus,
+    facts: &BTreeMap<String, MemberFacts>,
+) -> bool {
+    let lost = Loss::of(told, world.mirror().rollout(uid).map(|stored| &stored.state.header)).is_some();
+    let recovering = |known: &Known, _: Desired<'_>, seen: &Observations<'_>| is_recovering(&known.state, seen);
+    lost || (told.run > 0 && world.look(uid, facts, recovering))
+}
+
+fn learning() -> WaitingOnStatus {
+    WaitingOnStatus {
+        reason: "StoreRebuilt".to_owned(),
+        message:
+            "the controller's store was lost or went back: nothing is decided until members have told what they have"
+                .to_owned(),
+        until: None,
+    }
 }
 
 /// Server-side apply: what a status no longer says is taken away at any depth, where a merge patch would keep it. The

@@ -2,13 +2,14 @@
 
 mod abort;
 mod approve;
+mod resume;
 mod retry;
 
 use crds::{ActionKind, ActionOutcome, Revision};
 
 use super::change::Change;
 use crate::words::{MAX_MESSAGE_CHARS, bounded};
-use crate::{ActionFacts, Desired, HandledAction, Observations, Run};
+use crate::{ActionFacts, Desired, HandledAction, Hold, Observations, Run};
 
 pub(super) use approve::{approve_step, ask};
 pub(super) use retry::proceed as try_again;
@@ -37,6 +38,7 @@ pub(super) fn take_up(change: &mut Change<'_>, desired: Desired<'_>) {
         ActionKind::Approve => Ok(Verdict::Pending),
         ActionKind::Abort => abort::judge(change, desired, action),
         ActionKind::Retry => retry::judge(change, desired, action),
+        ActionKind::Resume => resume::judge(change, desired, action),
     });
 }
 
@@ -44,7 +46,7 @@ pub(super) fn take_up(change: &mut Change<'_>, desired: Desired<'_>) {
 pub(super) fn refuse_approvals(change: &mut Change<'_>, desired: Desired<'_>) {
     settle_each(change, |change, action| match action.spec.action {
         ActionKind::Approve => approve::judge(change, desired, action),
-        ActionKind::Abort | ActionKind::Retry => Ok(Verdict::Pending),
+        ActionKind::Abort | ActionKind::Retry | ActionKind::Resume => Ok(Verdict::Pending),
     });
 }
 
@@ -118,6 +120,21 @@ fn check_revision(action: &ActionFacts, revision: &Revision, whose: &str) -> Res
     Err(Refusal(format!(
         "it is for revision {meant}, but that of {whose} is {revision}: look at it, and create another action for that"
     )))
+}
+
+/// The hold that the action is to end, if there is one. What a person did before it began says nothing about it: perhaps it
+/// was done already, which the store that was lost knew.
+fn hold_to_end(change: &Change<'_>, action: &ActionFacts) -> Result<Option<Hold>, Refusal> {
+    let Some(hold) = change.state.header.hold else { return Ok(None) };
+    let Hold::StoreRebuilt { since } = hold;
+    // Objects of the hub have whole seconds.
+    if action.created_at < since.div_euclid(1000) * 1000 {
+        return Err(Refusal(
+            "it was created before the controller's store was lost, and may have been done then: look at the run, and create another action"
+                .to_owned(),
+        ));
+    }
+    Ok(Some(hold))
 }
 
 fn check_present(desired: Desired<'_>) -> Result<(), Refusal> {

@@ -7,8 +7,8 @@ use crds::GateMode;
 use super::{EventKind, actions, change::Change};
 use crate::gates::{Judgement, missing_source};
 use crate::plan::order;
-use crate::waves::{budget, current_weight, flux_limit, wave_end};
-use crate::{Clock, Millis, Rollout, Run, Stage, words};
+use crate::waves::{current_weight, raise_limits, wave_end};
+use crate::{Clock, Millis, Rollout, Stage, words};
 
 /// Goes on as far as the evidence carries: each turn ends a stage, so the turns are bounded by the steps.
 pub(super) fn proceed(change: &mut Change<'_>, rollout: &Rollout) {
@@ -150,14 +150,6 @@ pub(super) fn begin_step_with(change: &mut Change<'_>, at_least: usize) {
         run.flux_limit
     );
     change.announce(EventKind::Normal, "StepStarted", &message);
-}
-
-/// Resolves the limits against the members planned up to `wave_end`. They never fall.
-pub(super) fn raise_limits(run: &mut Run, wave_end: usize) {
-    run.flux_limit = run.flux_limit.max(flux_limit(run.max_concurrency, wave_end));
-    run.failure_limit = run.failure_limit.max(budget(run.failure_rules.max_failures, wave_end));
-    run.unreachable_limit = run.unreachable_limit.max(budget(run.failure_rules.max_unreachable, wave_end));
-    run.unreachable_most = run.unreachable_most.max(run.unreachable_limit);
 }
 
 fn succeed(change: &mut Change<'_>, healthy: usize) {

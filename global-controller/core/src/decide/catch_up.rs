@@ -1,7 +1,7 @@
 //! After a success: members that join later, and those that were silent, get the accepted revision too.
 
-use super::{EventKind, advance::raise_limits, change::Change};
-use crate::waves::flux_limit;
+use super::{EventKind, change::Change};
+use crate::waves::{flux_limit, raise_limits};
 use crate::{Rollout, Run, words};
 
 /// The run, when members may catch up in it now: it has succeeded, its revision is still wanted, and neither a pause, a

@@ -155,12 +155,13 @@ fn enter_run(record: &mut MemberRecord, number: i64, settled: i64) {
 }
 
 fn wake_at(state: &RolloutState, desired: Desired<'_>, observations: &Observations<'_>, now: Millis) -> Option<Millis> {
-    let run = state.header.run.as_ref()?;
+    let deleted = matches!(desired, Desired::Deleted { .. });
+    // Nothing moves until a person decides.
+    let run = state.header.run.as_ref().filter(|_| deleted || state.header.hold.is_none())?;
     let clock = match run.stage {
         Stage::Pausing(Clock::Running { ends_at }) | Stage::Soaking(Clock::Running { ends_at }) => Some(ends_at),
         _ => None,
     };
-    let deleted = matches!(desired, Desired::Deleted { .. });
     let deadline = if run.stage == Stage::RollingBack || deleted {
         Returns::of(state, observations, now).next_deadline
     } else if run.judges() {

@@ -34,7 +34,9 @@ fn observe(change: &mut Change<'_>, rollout: &Rollout, run: &Run, tally: &Tally)
         let untold = matches!(stage, MemberStage::Planned | MemberStage::Withdrawing);
         let untouched = change.state.members.get(&name).is_none_or(|record| record.touched == Touched::No);
         let allowed = !rollout.paused || (nothing_touched && untouched);
-        if untold && allowed && !returns_first(change, run, &name) && change.claim(&name) {
+        // What an unknown one was told before would be overwritten.
+        let known = change.observations.is_known(&name);
+        if untold && allowed && known && !returns_first(change, run, &name) && change.claim(&name) {
             tell(change, run, &name);
         }
     }

@@ -57,6 +57,7 @@ fn start(change: &mut Change<'_>, rollout: &Rollout, payload: &Payload, members:
     let gate = gate_defaults.as_ref().map(|defaults| Gate::of(rollout.analysis.as_ref(), defaults));
     change.state.plan = Plan { members, wave_end: 0 };
     change.state.header.runs_started = number;
+    change.state.header.epoch = change.observations.recovery.map_or(0, |recovery| recovery.epoch);
     change.state.header.run = Some(Run {
         number,
         revision: payload.revision.clone(),

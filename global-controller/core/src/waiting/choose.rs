@@ -10,7 +10,7 @@ use crate::gates::{Judgement, missing_source};
 use crate::plan::order;
 use crate::returns::Returns;
 use crate::tally::Tally;
-use crate::{Clock, Desired, Millis, Observations, Reachability, Rollout, RolloutState, Run, Stage};
+use crate::{Clock, Desired, Hold, Millis, Observations, Reachability, Rollout, RolloutState, Run, Stage};
 
 /// What the rollout waits for; none when it is done.
 pub fn waiting_on(
@@ -28,6 +28,10 @@ pub fn waiting_on(
         Desired::Invalid { problems, .. } => return Some(WaitingOn::Invalid { problems: problems.to_vec() }),
         Desired::Present(rollout) => rollout,
     };
+    match state.header.hold {
+        Some(Hold::StoreRebuilt { .. }) => return Some(rebuilt(state, observations)),
+        None => {}
+    }
     let wanted = rollout.payload.as_ref().map(|payload| &payload.revision);
     if let Some(rollback) = rollback(state, wanted, observations, now) {
         return Some(rollback);
@@ -62,6 +66,12 @@ pub fn waiting_on(
     let name = &state.header.name;
     let wait = stopped_by_members(run, &tally).or_else(|| on_the_way((name, run), tally, (observations, gate), now));
     Some(wait.unwrap_or(WaitingOn::Decision))
+}
+
+fn rebuilt(state: &RolloutState, observations: &Observations<'_>) -> WaitingOn {
+    let run = state.header.run.as_ref().map(|run| (run.number, run.revision.clone()));
+    let unknown = state.plan.members.iter().filter(|name| !observations.is_known(name)).cloned().collect();
+    WaitingOn::StoreRebuilt { run, unknown }
 }
 
 fn withdrawal(state: &RolloutState) -> Option<WaitingOn> {

@@ -62,12 +62,13 @@ impl Seen {
             gates: &self.gates,
             hub_fresh: true,
             judging_since: self.judging_since,
+            recovery: None,
         }
     }
 }
 
 fn facts(reachable: Reachability) -> MemberFacts {
-    MemberFacts { labels: BTreeMap::new(), reachable }
+    MemberFacts { labels: BTreeMap::new(), reachable, uploaded: true }
 }
 
 /// What comes of deciding.
@@ -217,7 +218,7 @@ fn outcome(fleet: &Fleet, before: &Committed, decision: &Decision) -> Kept<Commi
             Command::Release { member, target } => {
                 after.claims.held.get_mut(member).and_then(|held| held.remove(target));
             }
-            Command::Announce { .. } | Command::ReleaseFinalizer => {}
+            Command::TakeUp { .. } | Command::Announce { .. } | Command::ReleaseFinalizer => {}
         }
     }
     Kept::<Committed>::of(after)

@@ -6,6 +6,7 @@
 mod world;
 
 mod actions;
+mod adoption;
 mod approval;
 mod budgets;
 mod catch_up;

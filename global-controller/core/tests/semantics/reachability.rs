@@ -119,7 +119,7 @@ fn semantics_38_a_new_leader_takes_no_step_on_members_that_it_has_not_heard_and_
     world.set_reachability("m1", Reachability::Unknown);
     world.advance(60);
     assert_eq!(world.decide(), [""; 0]);
-    assert_eq!(world.message(), "a new leader has not yet heard 1 member: m1");
+    assert_eq!(world.message(), "a new leader has not yet heard 1 member, or not what they were told before: m1");
     let status = world.summary().status;
     assert_eq!((status.phase, status.counts.unreachable), (Some(Phase::Verifying), 0));
     world.set_reachability("m1", Reachability::Reachable);

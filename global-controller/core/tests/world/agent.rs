@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crds::{
-    Fence, Intent, OnDeadline, Outcome, RolloutAssignmentSpec, RolloutAssignmentStatus, WorkloadObservation,
-    images_hash,
+    Fence, Intent, OnDeadline, Outcome, RolloutAssignment, RolloutAssignmentSpec, RolloutAssignmentStatus,
+    WorkloadObservation, images_hash,
 };
 
 use super::World;
@@ -22,8 +22,10 @@ pub struct Agent {
     pub healthy: bool,
     /// Whether nothing that is applied here ever becomes healthy.
     pub cursed: bool,
-    /// Fence under which it has returned by itself, as it was not healthy in time.
-    reverted: Option<Fence>,
+    /// Its local object: the order that it has, and what it said of it.
+    pub order: Option<RolloutAssignment>,
+    /// The order of which it has returned by itself, as it was not healthy in time.
+    reverted: Option<RolloutAssignmentSpec>,
     /// Fence under which it has applied, and the hash of what.
     applied: Option<(Fence, String)>,
     sequence: i64,
@@ -36,6 +38,7 @@ impl Default for Agent {
             uid: "w1".to_owned(),
             healthy: true,
             cursed: false,
+            order: None,
             reverted: None,
             applied: None,
             sequence: 0,
@@ -89,6 +92,9 @@ impl World {
             agent.healthy = outcome != Outcome::Progressing;
         }
         let report = agent.report(&spec, outcome, message);
+        let mut local = RolloutAssignment::new("checkout", spec);
+        local.status = Some(report.clone());
+        agent.order = (outcome != Outcome::Withdrawn).then_some(local);
         if let Some(workload) = &report.workload {
             self.names.insert(images_hash(&workload.images), super::render::images_text(&workload.images));
         }
@@ -127,7 +133,11 @@ impl World {
         let healthy = agent.outcome(&spec) == Outcome::Healthy;
         if spec.intent == Intent::Apply && spec.on_deadline == OnDeadline::Return && applied && !healthy {
             agent.apply(spec.fence, set(&spec, Outcome::Reverted).expect("there is a way back"));
-            agent.reverted = Some(spec.fence);
+            agent.reverted = Some(spec.clone());
+            let report = agent.report(&spec, Outcome::Reverted, "");
+            if let Some(local) = agent.order.as_mut() {
+                local.status = Some(report);
+            }
             agent.healthy = true;
         }
     }
@@ -158,12 +168,20 @@ impl Agent {
         match spec.intent {
             Intent::Observe => Outcome::Observed,
             Intent::Withdraw => Outcome::Withdrawn,
-            Intent::Apply if self.reverted == Some(spec.fence) => Outcome::Reverted,
+            Intent::Apply if self.has_given_up(spec) => Outcome::Reverted,
             Intent::Apply if !(begun || there || expected) => Outcome::PreviousChanged,
             Intent::Apply if self.cursed => Outcome::Progressing,
             Intent::Apply | Intent::Return if is_bad(&wanted) => Outcome::Progressing,
             Intent::Apply | Intent::Return => Outcome::Healthy,
         }
+    }
+
+    /// The same order under another epoch is no new attempt.
+    fn has_given_up(&self, spec: &RolloutAssignmentSpec) -> bool {
+        self.reverted.as_ref().is_some_and(|given_up| {
+            let same = given_up.rollout == spec.rollout && given_up.revision == spec.revision;
+            given_up.fence == spec.fence || (same && given_up.fence.epoch < spec.fence.epoch)
+        })
     }
 
     fn apply(&mut self, fence: Fence, images: Images) {

@@ -42,6 +42,7 @@ impl World {
                 Command::Assign { member, .. } | Command::Forget { member } => Some(member),
                 Command::Claim { .. }
                 | Command::Release { .. }
+                | Command::TakeUp { .. }
                 | Command::Announce { .. }
                 | Command::ReleaseFinalizer => None,
             })
@@ -123,7 +124,7 @@ impl World {
 
     /// Whether the member has this order already, perhaps with other words beside the payload.
     fn is_told(&self, spec: &RolloutAssignmentSpec) -> bool {
-        self.assignments.get(&spec.member).is_some_and(|known| {
+        self.assignments.get(&spec.member).into_iter().chain(self.uploads.get(&spec.member)).any(|known| {
             let known = &known.spec;
             known.intent == spec.intent && known.rollout.run == spec.rollout.run && known.revision == spec.revision
         })

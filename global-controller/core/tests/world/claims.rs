@@ -73,6 +73,7 @@ impl World {
                     assert!(ours, "released what is not ours on {member}");
                 }
                 Command::Assign { .. }
+                | Command::TakeUp { .. }
                 | Command::Forget { .. }
                 | Command::Announce { .. }
                 | Command::ReleaseFinalizer => {}

@@ -10,18 +10,21 @@ mod agent;
 mod check;
 pub mod claims;
 pub mod measures;
+mod recovery;
 mod render;
 mod spec;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crds::{Fence, GateMode, RolloutAssignment, RolloutAssignmentStatus};
+use crds::{ClusterScopeRolloutStatus, Fence, GateMode, RolloutAssignment, RolloutAssignmentStatus};
 use rollout_core::{
     ActionFacts, Answer, Claims, Command, Decision, Desired, GateSettings, MemberFacts, Millis, Observations, Problem,
     Reachability, Rollout, RolloutState, SampleKey, Samples, Summary, WaitingOn, decide, summarize, waiting_on,
 };
 
 pub use agent::{Agent, images};
+#[allow(unused_imports)] // Not each test crate restores one.
+pub use recovery::Backup;
 pub use spec::Spec;
 
 /// 2026-01-01T00:00:00Z: when every world begins.
@@ -56,6 +59,12 @@ pub struct World {
     pub approves: bool,
     /// Also those of other rollouts.
     pub claims: Claims,
+    /// Epoch of the store: above 1 when it was lost or went back.
+    pub epoch: i64,
+    /// Orders that members have uploaded and that were not taken up yet.
+    pub uploads: BTreeMap<String, RolloutAssignment>,
+    /// What the hub was told last.
+    pub status: ClusterScopeRolloutStatus,
     pub wake_at: Option<Millis>,
     /// Whether the last decision had more to change than one may.
     pub more: bool,
@@ -85,6 +94,9 @@ impl World {
             actions_created: 0,
             approves: false,
             claims: Claims::default(),
+            epoch: 1,
+            uploads: BTreeMap::new(),
+            status: ClusterScopeRolloutStatus::default(),
             wake_at: None,
             more: false,
             validated,
@@ -123,7 +135,8 @@ impl World {
 
     pub fn join(&mut self, member: &str, env: &str) {
         let labels = BTreeMap::from([("env".to_owned(), env.to_owned())]);
-        self.members.insert(member.to_owned(), MemberFacts { labels, reachable: Reachability::Reachable });
+        self.members
+            .insert(member.to_owned(), MemberFacts { labels, reachable: Reachability::Reachable, uploaded: true });
         self.agents.entry(member.to_owned()).or_default();
     }
 
@@ -170,6 +183,7 @@ impl World {
             gates: &self.gates,
             hub_fresh: self.hub_fresh,
             judging_since: self.judging_since,
+            recovery: self.recovery(),
         }
     }
 
@@ -219,19 +233,21 @@ impl World {
         for command in decision.commands {
             match command {
                 Command::Assign { member, mut spec } => {
-                    spec.fence = Fence { epoch: 1, generation: self.generation };
+                    spec.fence = Fence { epoch: self.epoch, generation: self.generation };
                     self.assignments.insert(member, RolloutAssignment::new("checkout", *spec));
                 }
                 Command::Forget { member } => {
                     self.assignments.remove(&member);
                     self.reports.remove(&member);
                 }
+                Command::TakeUp { member } => drop(self.uploads.remove(&member)),
                 Command::Claim { .. }
                 | Command::Release { .. }
                 | Command::Announce { .. }
                 | Command::ReleaseFinalizer => {}
             }
         }
+        self.status = self.summary().status;
     }
 
     /// Lets every agent do as it is told and decides, until nothing happens any more at this time.

@@ -3,7 +3,7 @@
 
 use crds::RollbackMode;
 
-use super::{Judged, Refusal, Verdict, by, check_present, check_revision, fitting_run};
+use super::{Judged, Refusal, Verdict, by, check_present, check_revision, fitting_run, hold_to_end};
 use crate::decide::{EventKind, change::Change, gate, order};
 use crate::{ActionFacts, Desired, MemberRecord, MemberStage, Payload, Rollout, Run, Silence, Stage, words};
 
@@ -17,6 +17,9 @@ pub(super) fn judge(change: &mut Change<'_>, desired: Desired<'_>, action: &Acti
     };
     let run = fitting_run(change, action)?.clone();
     check_revision(action, &payload.revision, "spec.workload")?;
+    if hold_to_end(change, action)?.is_some() && run.goes_forward() && run.revision == payload.revision {
+        return Ok(from_first_step(change, action, &run));
+    }
     let follows = if change.state.header.quarantine.contains(&payload.revision) {
         check_over(&run, payload)?;
         lift(change, payload)
@@ -28,11 +31,24 @@ pub(super) fn judge(change: &mut Change<'_>, desired: Desired<'_>, action: &Acti
             _ => return Err(Refusal(format!("run {} is not over: retry when it is", run.number))),
         }
     };
+    change.state.header.hold = None;
     if let Some(run) = change.state.header.run.as_mut().filter(|run| run.revision == payload.revision) {
         run.retry = true;
     }
     change.announce(EventKind::Normal, "Retried", &format!("run {}: retried {}: {follows}", run.number, by(action)));
     Ok(Verdict::Applied(follows))
+}
+
+/// A run whose records were lost: nobody knows what its steps have shown.
+fn from_first_step(change: &mut Change<'_>, action: &ActionFacts, run: &Run) -> Verdict {
+    change.state.header.hold = None;
+    if let Some(run) = change.active_run() {
+        run.step = 0;
+        run.stage = Stage::Updating;
+    }
+    let follows = "the run goes on from its first step";
+    change.announce(EventKind::Normal, "Retried", &format!("run {}: retried {}: {follows}", run.number, by(action)));
+    Verdict::Applied(follows.to_owned())
 }
 
 fn check_over(run: &Run, payload: &Payload) -> Result<(), Refusal> {
