@@ -18,7 +18,7 @@ use crate::Revision;
     category = "rollouts",
     status = "RolloutActionStatus",
     derive = "PartialEq",
-    doc = "A RolloutAction is what a person does to a run of a ClusterScopeRollout: approve a step, abort, retry, resume. The controller takes it up once and writes the outcome.",
+    doc = "A RolloutAction is what a person does to a run of a ClusterScopeRollout: approve a step, abort, retry, resume, accept the hub. The controller takes it up once and writes the outcome.",
     printcolumn(
         name = "Rollout",
         type_ = "string",
@@ -57,7 +57,7 @@ use crate::Revision;
 pub struct RolloutActionSpec {
     /// The rollout.
     pub rollout: ActedRollout,
-    /// status.run of the rollout as the user saw it, from 1. An action for another run is refused.
+    /// status.run of the rollout as the user saw it, from 1. An action for another run is refused, but for AcceptHub.
     #[schemars(range(min = 1))]
     pub run: i64,
     /// status.step of the rollout as the user saw it, from 1; the implicit last step is counted. Approve counts for this
@@ -65,16 +65,16 @@ pub struct RolloutActionSpec {
     #[schemars(range(min = 1, max = 33))]
     pub step: i32,
     /// Hash of the payload that is meant: for Approve, Abort and Resume status.revision of the rollout, for Retry the hash of its
-    /// spec.workload. An action for another revision is refused. 1 to 64 characters.
+    /// spec.workload; AcceptHub takes any. An action for another revision is refused. 1 to 64 characters.
     #[schemars(schema_with = "revision_schema")]
     pub revision: Revision,
     /// Approve: lets a step go on that has approval Required. Abort: ends the run now, and every touched member goes back
     /// to what it ran before. Retry: rolls a revision out again that was rolled back or given up, gives it again to members
     /// whose failure was tolerated, or starts deadlines again that have passed. Resume: lets a run go on that waits for
-    /// StoreRebuilt.
+    /// StoreRebuilt. AcceptHub: takes the hub as it is while rollouts wait for HubRewound, for all of them at once.
     pub action: ActionKind,
     /// Name of the user, as the API server knows it ("kubectl auth whoami"); any other name is refused. The user needs the
-    /// verb of the action (approve, abort, retry, resume) on the rollout. 1 to 512 characters.
+    /// verb of the action (approve, abort, retry, resume, accept-hub) on the rollout. 1 to 512 characters.
     #[schemars(length(min = 1, max = 512))]
     pub who: String,
     /// Why, in the user's words; required but for Approve. At most 1024 characters, default empty.
@@ -106,11 +106,13 @@ pub enum ActionKind {
     Retry,
     /// Lets a run go on that holds because the controller's store was lost. Verb: resume.
     Resume,
+    /// Takes the hub as it is after it was restored from an older backup. Verb: accept-hub.
+    AcceptHub,
 }
 
 impl ActionKind {
     /// All actions.
-    pub const ALL: [Self; 4] = [Self::Approve, Self::Abort, Self::Retry, Self::Resume];
+    pub const ALL: [Self; 5] = [Self::Approve, Self::Abort, Self::Retry, Self::Resume, Self::AcceptHub];
 
     /// The action as it is written in the spec.
     pub fn as_str(self) -> &'static str {
@@ -119,6 +121,7 @@ impl ActionKind {
             Self::Abort => "Abort",
             Self::Retry => "Retry",
             Self::Resume => "Resume",
+            Self::AcceptHub => "AcceptHub",
         }
     }
 
@@ -129,6 +132,7 @@ impl ActionKind {
             Self::Abort => "abort",
             Self::Retry => "retry",
             Self::Resume => "resume",
+            Self::AcceptHub => "accept-hub",
         }
     }
 }

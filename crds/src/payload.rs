@@ -9,6 +9,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::ClusterScopeRolloutSpec;
+
 /// New images for containers of one existing workload. The agent changes these images and nothing else.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -93,6 +95,12 @@ impl fmt::Display for Revision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// Hash of a whole specification, as this release reads it: 16 hexadecimal digits.
+pub fn spec_hash(spec: &ClusterScopeRolloutSpec) -> String {
+    // Plain data: there is nothing in it that can't be written as JSON.
+    short_sha256(&serde_json::to_string(spec).unwrap_or_default())
 }
 
 /// Hash of a set of container images: 16 hexadecimal digits. Equal sets, and only they, have equal hashes.

@@ -8,12 +8,11 @@ mod common;
 use std::path::{Path, PathBuf};
 
 use common::{
-    V1, V2, V3, apply, checkouts, members_with, rollout, status, until, until_described, until_phase, until_rolled_out,
-    until_waiting, up,
+    V1, V2, V3, apply, checkouts, copy, members_with, only_ran, rollout, status, until, until_described, until_phase,
+    until_rolled_out, until_waiting, up, watch,
 };
 use crds::Phase;
 use e2e::harness::{CHECKOUT, TestFolder};
-use e2e::image_watch::ImageWatch;
 use e2e::playground::{Options, Playground};
 
 const CANARY: &str = "prod-us-east";
@@ -159,19 +158,6 @@ fn data(playground: &Playground, controller: &str) -> PathBuf {
     playground.dir().join("controllers").join(controller).join("data")
 }
 
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), target).unwrap();
-        }
-    }
-}
-
 /// The epoch that the hub keeps.
 async fn epoch(playground: &Playground) -> i64 {
     let arguments =
@@ -179,23 +165,8 @@ async fn epoch(playground: &Playground) -> i64 {
     playground.kubectl().ok(&arguments).await.unwrap().trim().parse().unwrap()
 }
 
-/// Since the watches began each member's Deployment had this image and no other.
-fn only_ran(watches: Vec<(String, ImageWatch)>, image: impl Fn(&str) -> &'static str) {
-    for (member, watch) in watches {
-        assert_eq!(Vec::from_iter(watch.stop().unwrap()), [image(&member)], "{member}");
-    }
-}
-
 /// Waits until the status speaks of what the new store knows: first it says that members are asked.
 async fn until_store_is_known(playground: &Playground) {
     until_described(playground, "checkout", &["run 2", "was over and stays so"]).await;
     assert_ne!(status(playground, "checkout").await.unwrap().phase, Some(Phase::Holding));
-}
-
-async fn watch(playground: &Playground) -> Vec<(String, ImageWatch)> {
-    let mut watches = Vec::new();
-    for (member, client) in playground.member_clients().await.unwrap() {
-        watches.push((member, ImageWatch::start(client, CHECKOUT).await.unwrap()));
-    }
-    watches
 }

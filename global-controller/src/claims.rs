@@ -57,10 +57,13 @@ impl World {
     }
 }
 
-/// The claims that the store has of a rollout, and everybody's on its targets.
-pub(crate) fn held(mirror: &Mirror, uid: &str, wanted: &Wanted) -> ClaimTable {
+/// The claims that the store has of a rollout and of the one that it inherits from, and everybody's on its targets.
+pub(crate) fn held(mirror: &Mirror, uid: &str, predecessor: Option<&str>, wanted: &Wanted) -> ClaimTable {
     let targets = wanted.present().map(targets).unwrap_or_default();
     let mut table = mirror.claims().table(uid, &targets);
+    for (member, claims) in predecessor.map(|uid| mirror.claims().table(uid, &[])).unwrap_or_default() {
+        table.entry(member).or_default().extend(claims);
+    }
     if mirror.runs_started(uid).is_none_or(|runs| runs == 0) {
         add_implied(&mut table, mirror, uid, &targets);
     }
@@ -131,7 +134,7 @@ mod tests {
     }
 
     fn holders(mirror: &Mirror, uid: &str) -> Vec<(String, String)> {
-        let table = held(mirror, uid, wanted().wanted());
+        let table = held(mirror, uid, None, wanted().wanted());
         table
             .into_iter()
             .flat_map(|(member, claims)| claims.into_values().map(move |one| (member.clone(), one.rollout)))

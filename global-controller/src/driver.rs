@@ -3,6 +3,7 @@
 mod commit;
 mod epoch;
 mod recovery;
+mod rewound;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -23,7 +24,7 @@ use crate::http::went_back;
 use crate::hub::has_finalizer;
 use crate::loss::Loss;
 use crate::records::Proof;
-use crate::world::World;
+use crate::world::{Known, World};
 pub(crate) use epoch::EpochKeeper;
 
 use commit::{Before, Commit};
@@ -116,11 +117,11 @@ impl Driver<'_> {
             if self.world.mirror().proof.is_some() {
                 return Ended::WentBack;
             }
-            let (mut members, mut looked_at) = (self.world.member_facts(), Instant::now());
+            let (mut members, mut looked_at) = (self.members().await, Instant::now());
             for uid in std::mem::take(&mut dirty) {
                 // A pass commits and so takes a while; a rollout must not be held against members of long ago.
                 if looked_at.elapsed() > FACTS_FOR {
-                    (members, looked_at) = (self.world.member_facts(), Instant::now());
+                    (members, looked_at) = (self.members().await, Instant::now());
                 }
                 match self.turn(&uid, &members).await {
                     Turn::Again => drop(dirty.insert(uid)),
@@ -231,7 +232,12 @@ impl Driver<'_> {
                 let decision = decide(&known.state, desired, observations, now);
                 let mut broken = lint(&decision.state, desired, observations);
                 broken.extend(lint_orders(&decision, observations));
-                let before = Before { state: known.state.clone(), header_revision: known.header_revision };
+                let Known { state, header_revision, predecessor } = known;
+                let before = Before {
+                    state: state.clone(),
+                    header_revision: *header_revision,
+                    predecessor: predecessor.clone(),
+                };
                 (before, decision, broken)
             })
         }));

@@ -3,12 +3,12 @@
 pub(crate) mod actions;
 mod watch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crds::{ClusterScopeRollout, FINALIZER, MemberCluster};
-use rollout_core::{Desired, Problem, Rollout, Target, validate};
+use crds::{ClusterScopeRollout, FINALIZER, MemberCluster, spec_hash};
+use rollout_core::{Desired, Problem, Rollout, SpecHash, Target, validate};
 use tokio::time::Instant;
 
 use actions::Actions;
@@ -19,6 +19,8 @@ pub(crate) use watch::run as follow;
 
 /// A hub that was not heard for this long may have news that would forbid the next step (SEMANTICS 40).
 const FRESH_FOR: Duration = Duration::from_secs(30);
+/// Uids that are kept of rollouts whose end was watched: far more than go before the leader has looked at them.
+const MAX_ENDED: usize = 1024;
 
 /// The hub's objects.
 #[derive(Debug, Default)]
@@ -27,6 +29,8 @@ pub(crate) struct HubCache {
     members: BTreeMap<String, Arc<MemberCluster>>,
     /// uid to name.
     names: BTreeMap<String, String>,
+    /// Uids of rollouts whose end was watched, the finalizer's included.
+    ended: BTreeSet<String>,
     actions: Actions,
     rollouts_heard: Heard,
     members_heard: Heard,
@@ -80,6 +84,16 @@ impl HubCache {
         self.rollouts.get(self.names.get(uid)?)
     }
 
+    /// The rollout of this name.
+    pub fn rollout(&self, name: &str) -> Option<&Arc<HubRollout>> {
+        self.rollouts.get(name)
+    }
+
+    /// Whether it was watched how this rollout went. One that is just not there any more may be missing in an old backup.
+    pub fn has_ended(&self, uid: &str) -> bool {
+        self.ended.contains(uid)
+    }
+
     /// Uids of all rollouts.
     pub fn uids(&self) -> impl Iterator<Item = &String> {
         self.names.keys()
@@ -104,11 +118,19 @@ impl HubCache {
 pub(crate) struct HubRollout {
     object: ClusterScopeRollout,
     wanted: Wanted,
+    hash: SpecHash,
 }
 
 impl HubRollout {
     pub fn new(object: ClusterScopeRollout) -> Self {
-        Self { wanted: Wanted::of(&object), object }
+        let release = env!("CARGO_PKG_VERSION").to_owned();
+        let hash = SpecHash { release, hash: spec_hash(&object.spec) };
+        Self { wanted: Wanted::of(&object), hash, object }
+    }
+
+    /// What tells its specification from another one.
+    pub fn hash(&self) -> &SpecHash {
+        &self.hash
     }
 
     /// What it says.

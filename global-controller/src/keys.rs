@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `meta/epoch` | the epoch of this store, a number |
 //! | `meta/recovery` | `RecoveryRecord`: that the store is new or went back, and what came of it |
+//! | `meta/hub` | `HubRecord`: whether the hub went back, and how often people have accepted it |
 //! | `meta/went-back` | `Proof`: that it went back and nobody has noticed yet |
 //! | `rollouts/<uid>/header`, `/plan` | `Header`, `Plan` |
 //! | `rollouts/<uid>/members/<member>` | `MemberRecord` |
@@ -23,6 +24,8 @@ use rollout_core::{SampleKey, Target};
 pub(crate) const EPOCH: &str = "meta/epoch";
 /// What the store has to learn anew.
 pub(crate) const RECOVERY: &str = "meta/recovery";
+/// What is known of the hub's own past.
+pub(crate) const HUB: &str = "meta/hub";
 /// A proof that the store went back.
 pub(crate) const WENT_BACK: &str = "meta/went-back";
 /// All assignments.
@@ -39,6 +42,7 @@ pub(crate) enum Key<'a> {
     Epoch,
     Recovery,
     WentBack,
+    Hub,
     Header { uid: &'a str },
     Plan { uid: &'a str },
     Member { uid: &'a str, member: &'a str },
@@ -61,6 +65,7 @@ impl<'a> Key<'a> {
             ["meta", "epoch"] => Self::Epoch,
             ["meta", "recovery"] => Self::Recovery,
             ["meta", "went-back"] => Self::WentBack,
+            ["meta", "hub"] => Self::Hub,
             ["rollouts", uid, "header"] => Self::Header { uid },
             ["rollouts", uid, "plan"] => Self::Plan { uid },
             ["rollouts", uid, "members", member] => Self::Member { uid, member },

@@ -29,6 +29,7 @@ pub mod measure;
 mod metrics;
 mod mirror;
 mod notices;
+mod past;
 mod presence;
 mod publish;
 mod quorum;

@@ -15,7 +15,7 @@ pub(crate) use follow::run as follow;
 
 use crate::bus::Change;
 use crate::keys::Key;
-use crate::records::{Proof, ReachRecord, RecoveryRecord, read};
+use crate::records::{HubRecord, Proof, ReachRecord, RecoveryRecord, read};
 
 /// A rollout's records.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,6 +54,10 @@ pub(crate) struct Mirror {
     pub recovery: Option<RecoveryRecord>,
     /// A proof that the store went back, which the leader has not acted upon yet.
     pub proof: Option<Proof>,
+    /// What is known of the hub's own past.
+    pub hub: HubRecord,
+    /// Revision of that; none when nothing is stored.
+    pub hub_revision: Option<u64>,
     /// Rollout's uid to member to the order that it has uploaded.
     uploads: BTreeMap<String, BTreeMap<String, RolloutAssignment>>,
     /// Rollouts by uid.
@@ -164,6 +168,11 @@ impl Mirror {
             }
             Some(Key::WentBack) => {
                 self.proof = value.and_then(|value| read(key, value));
+                vec![Change::Everything]
+            }
+            Some(Key::Hub) => {
+                self.hub_revision = value.map(|_| revision);
+                self.hub = value.and_then(|value| read(key, value)).unwrap_or_default();
                 vec![Change::Everything]
             }
             Some(Key::Header { uid }) => self.apply_header(key, uid, value, revision),

@@ -45,6 +45,27 @@ pub(crate) enum Cause {
     WentBack,
 }
 
+/// What is known of the hub's own past.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct HubRecord {
+    /// How often people have accepted the hub as it is.
+    pub accepted: u64,
+    /// That it was restored from an older backup, until a person accepts it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rewound: Option<Rewound>,
+}
+
+/// That the hub was restored from an older backup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Rewound {
+    /// Since when that is known.
+    pub since: Millis,
+    /// What shows it, for people.
+    pub told: String,
+}
+
 /// That the store is behind what others know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -20,6 +20,7 @@ use crate::measure::{Secrets, Sources};
 use crate::metrics::Metrics;
 use crate::mirror::{Mirror, Stored};
 use crate::notices::Queue;
+use crate::past::Past;
 use crate::presence::Presence;
 use crate::records::{ReachRecord, RecoveryRecord, read};
 use crate::{claims, clock, keys};
@@ -32,6 +33,8 @@ pub(crate) struct Known {
     pub state: RolloutState,
     /// Revision of the header; `None`: nothing is stored yet.
     pub header_revision: Option<u64>,
+    /// uid of the rollout that it inherits from.
+    pub predecessor: Option<String>,
 }
 
 /// What every task of the controller shares.
@@ -254,7 +257,8 @@ impl World {
             let hub = self.hub();
             (hub.rollout_by_uid(uid).cloned(), hub.actions().open(uid), hub.is_fresh(Instant::now()))
         };
-        let object = object.as_ref();
+        let object = object.as_deref();
+        let past = Past::of(self, uid, object);
         let name = object.and_then(|object| object.metadata.name.clone());
         let status = object.and_then(|object| object.status.clone()).unwrap_or_default();
         let is_current = object.and_then(|object| object.metadata.generation) == Some(status.observed_generation);
@@ -267,16 +271,17 @@ impl World {
                 stored,
                 mirror.assigned(uid).cloned().unwrap_or_default(),
                 mirror.reported(uid).cloned().unwrap_or_default(),
-                claims::held(&mirror, uid, wanted),
+                claims::held(&mirror, uid, past.predecessor(), wanted),
                 mirror.samples(uid).cloned().unwrap_or_default(),
                 mirror.recovery,
                 mirror.uploads(uid).cloned().unwrap_or_default(),
             )
         };
-        let known = match stored {
-            Some(Stored { state, header_revision }) => Known { state, header_revision: Some(header_revision) },
-            None => Known { state: RolloutState::new(&name.unwrap_or_default(), uid), header_revision: None },
+        let (state, header_revision) = match stored {
+            Some(Stored { state, header_revision }) => (state, Some(header_revision)),
+            None => (RolloutState::new(&name.unwrap_or_default(), uid), None),
         };
+        let known = Known { state, header_revision, predecessor: past.predecessor().map(str::to_owned) };
         let claims = match wanted {
             Wanted::Present(rollout) if known.state.header.runs_started == 0 => self.with_older(rollout, members, held),
             _ => Claims { held, ..Claims::default() },
@@ -291,6 +296,7 @@ impl World {
             gates: &self.settings().gates,
             hub_fresh,
             judging_since: self.judging_since.load(Ordering::Relaxed),
+            hub: past.facts(),
             recovery: recovery.map(|RecoveryRecord { epoch, .. }| Recovery {
                 epoch,
                 status: &status,

@@ -4,10 +4,12 @@
 
 pub mod story;
 
+use std::path::Path;
 use std::time::Duration;
 
 use crds::{ClusterScopeRollout, ClusterScopeRolloutStatus};
 use e2e::harness::{self, CHECKOUT, Watched, wait_for};
+use e2e::image_watch::ImageWatch;
 use e2e::playground::{Options, Playground};
 use e2e::progress::Progress;
 use kube::Api;
@@ -126,4 +128,34 @@ pub async fn until_rolled_out(playground: &Playground, member: Option<&str>, wat
         Ok(if ill.is_empty() && !well.is_empty() { Ok(()) } else { Err(format!("{ill:?}")) })
     });
     healthy.await.unwrap();
+}
+
+/// Watches the checkout Deployment of each member.
+pub async fn watch(playground: &Playground) -> Vec<(String, ImageWatch)> {
+    let mut watches = Vec::new();
+    for (member, client) in playground.member_clients().await.unwrap() {
+        watches.push((member, ImageWatch::start(client, CHECKOUT).await.unwrap()));
+    }
+    watches
+}
+
+/// Since the watches began each member's Deployment had this image and no other.
+pub fn only_ran(watches: Vec<(String, ImageWatch)>, image: impl Fn(&str) -> &'static str) {
+    for (member, watch) in watches {
+        assert_eq!(Vec::from_iter(watch.stop().unwrap()), [image(&member)], "{member}");
+    }
+}
+
+/// Copies a folder with all that is in it.
+pub fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
 }

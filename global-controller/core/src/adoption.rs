@@ -32,7 +32,7 @@ pub(crate) fn is_needed(state: &RolloutState, recovery: &Recovery<'_>) -> bool {
 
 /// Whether anything of a rollout is still to be learnt anew before it is decided on: its decisions do only that until then.
 pub fn is_recovering(state: &RolloutState, observations: &Observations<'_>) -> bool {
-    let Some(recovery) = observations.recovery else { return false };
+    let Some(recovery) = observations.recovery.filter(|_| observations.hub.rewound.is_none()) else { return false };
     let told = recovery.orders.keys().any(|name| observations.members.contains_key(name));
     let outdated = observations.assignments.values().any(|order| is_outdated(order, &recovery));
     told || outdated || is_needed(state, &recovery)

@@ -16,6 +16,7 @@ mod hold;
 mod membership;
 mod order;
 mod reports;
+mod rewound;
 mod rollback;
 mod run;
 mod silence;
@@ -89,7 +90,7 @@ pub enum Command {
         /// The member.
         member: String,
     },
-    /// Write this claim; nobody has one there.
+    /// Write this claim; nobody has one there, or the rollout that this one inherits from.
     Claim {
         /// The member.
         member: String,
@@ -110,6 +111,8 @@ pub enum Command {
         /// The member.
         member: String,
     },
+    /// Write down that a person accepts the hub as it is.
+    AcceptHub,
     /// Tell people.
     Announce {
         /// What happened.
@@ -146,7 +149,11 @@ pub enum EventKind {
 /// commands, and `more` is false. While `more` is true that holds for the last of the decisions.
 pub fn decide(state: &RolloutState, desired: Desired<'_>, observations: &Observations<'_>, now: Millis) -> Decision {
     let mut change = Change::new(state, observations, now);
-    if adopt::proceed(&mut change, desired) {
+    if rewound::hold(&mut change, desired) {
+        return change.finish(state, desired);
+    }
+    rewound::see(&mut change, desired);
+    if rewound::inherit(&mut change) || adopt::proceed(&mut change, desired) {
         return change.finish(state, desired);
     }
     actions::take_up(&mut change, desired);

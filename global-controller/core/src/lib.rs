@@ -15,6 +15,7 @@ mod adoption;
 mod claims;
 mod decide;
 mod gates;
+mod hub;
 mod lint;
 mod observations;
 mod plan;
@@ -37,6 +38,7 @@ pub use gates::{
     Measurement, Metric, MissingSource, Pace, RateRule, Rule, SUCCESS_RATE, Sample, SampleKey, Samples, Template,
     TemplateError, measurements_due,
 };
+pub use hub::{Heir, HubFacts, Predecessor, Rewound, SeenSpec, SpecHash, went_back};
 pub use lint::{lint, lint_orders};
 pub use observations::{MemberFacts, Observations, Reachability, Recovery};
 pub use plan::{Order, order};

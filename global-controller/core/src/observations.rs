@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{ActionFacts, Claims, GateSettings, Millis, Samples};
+use crate::{ActionFacts, Claims, GateSettings, HubFacts, Millis, Samples};
 use crds::{ClusterScopeRolloutStatus, RolloutAssignment, RolloutAssignmentStatus};
 
 /// Everything outside the state that a decision depends on.
@@ -30,6 +30,8 @@ pub struct Observations<'a> {
     /// When this leader began to decide; 0 for who only looks. What fell due before, while nobody may have been able
     /// to report, is not held against a member before its report had time to arrive.
     pub judging_since: Millis,
+    /// What is known of the hub, beside the rollout's own object.
+    pub hub: HubFacts<'a>,
     /// What tells of runs that the store may not know; none in a store that was never lost nor went back.
     pub recovery: Option<Recovery<'a>>,
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::actions::Handled;
 use crate::gates::OpenGate;
-use crate::{FailureRules, Gate, GateDefaults, Millis, Step, words};
+use crate::{FailureRules, Gate, GateDefaults, Millis, SeenSpec, Step, words};
 
 /// Version of the records' format. A reader refuses a higher one.
 pub const STATE_VERSION: u32 = 1;
@@ -84,6 +84,12 @@ pub struct Header {
     /// Why nothing moves until a person decides, if so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<Hold>,
+    /// The specification that was last decided on: a hub that tells of an older one went back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<SeenSpec>,
+    /// metadata.uid of the rollout that had its name before the hub was restored, and whose run it goes on with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inherited_from: Option<String>,
 }
 
 /// Why nothing of a rollout moves until a person decides.
@@ -363,6 +369,8 @@ impl RolloutState {
             contested_with: BTreeSet::new(),
             epoch: 0,
             hold: None,
+            seen: None,
+            inherited_from: None,
         };
         Self { header, plan: Plan::default(), members: BTreeMap::new() }
     }

@@ -102,7 +102,7 @@ impl View<'_> {
     }
 
     fn phase(&self) -> Phase {
-        if self.state.header.hold.is_some() && !matches!(self.desired, Desired::Deleted { .. }) {
+        if matches!(self.waiting, Some(WaitingOn::HubRewound { .. } | WaitingOn::StoreRebuilt { .. })) {
             return Phase::Holding;
         }
         if self.state.rolling_back().is_some() {

@@ -24,6 +24,11 @@ pub enum WaitingOn {
         /// All that is wrong with it.
         problems: Vec<Problem>,
     },
+    /// The hub was restored from an older backup: a person has to accept it.
+    HubRewound {
+        /// What shows it.
+        told: String,
+    },
     /// The store was lost or went back in the middle of a run: a person has to decide.
     StoreRebuilt {
         /// Number and revision of the run, if they are known.
@@ -250,6 +255,7 @@ impl WaitingOn {
         match self {
             Self::Withdrawal { .. } => "Withdrawal",
             Self::Invalid { .. } => "Invalid",
+            Self::HubRewound { .. } => "HubRewound",
             Self::StoreRebuilt { .. } => "StoreRebuilt",
             Self::NoPayload => "NoPayload",
             Self::TargetMissing { .. } => "TargetMissing",
@@ -308,6 +314,7 @@ impl WaitingOn {
     pub fn holds(&self) -> bool {
         match self {
             Self::Invalid { .. }
+            | Self::HubRewound { .. }
             | Self::StoreRebuilt { .. }
             | Self::TargetMissing { .. }
             | Self::Conflicted { .. }
@@ -417,6 +424,7 @@ impl WaitingOn {
                 let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
                 format!("fix the specification: {}", words::list_bounded(&problems, words::MAX_TROUBLES))
             }
+            Self::HubRewound { told } => rewound(told),
             Self::StoreRebuilt { run, unknown } => rebuilt(run.as_ref(), unknown),
             Self::NoPayload => "there is nothing to roll out: set spec.workload".to_owned(),
             Self::TargetMissing { names } => format!(
@@ -519,6 +527,13 @@ fn gate(verdict: Option<Verdict>, text: &str) -> String {
             format!("the pause is over, and there was nothing to measure: {text}; measuring goes on")
         }
     }
+}
+
+/// How it shows that the hub went back, and what to do about it.
+fn rewound(told: &str) -> String {
+    format!(
+        "the hub was restored from an older backup ({told}): nothing moves and nothing is withdrawn. Bring the hub up to date, rollouts that are missing included, then have a person accept it: kubectl clusterrollout accept-hub"
+    )
 }
 
 /// What is known after the store was lost, and what to do about it.

@@ -49,6 +49,16 @@ pub(crate) async fn retry(hub: &Hub, name: &str, act: &Reasoned) -> Result<ExitC
     create(hub, &rollout, ActionKind::Retry, revision, &act.why, act.waiting).await
 }
 
+pub(crate) async fn accept_hub(hub: &Hub, name: &str, act: &Reasoned) -> Result<ExitCode> {
+    let rollout = hub.rollout(name).await?;
+    let status = rollout.status.clone().unwrap_or_default();
+    // It is about no run: a rollout that was just created again has none.
+    let wanted = rollout.spec.workload.as_ref().map(Revision::of);
+    let revision = status.revision.or(wanted).unwrap_or_else(|| Revision("none".to_owned()));
+    let at = (status.run.max(1), status.step.max(1));
+    create_at(hub, &rollout, ActionKind::AcceptHub, (at, revision), &act.why, act.waiting).await
+}
+
 /// Run and step, as the status shows them.
 fn position(rollout: &ClusterScopeRollout) -> Result<(i64, i32)> {
     let status = rollout.status.as_ref().filter(|status| status.run > 0);
@@ -69,7 +79,18 @@ async fn create(
     why: &str,
     waiting: Waiting,
 ) -> Result<ExitCode> {
-    let (run, step) = position(rollout)?;
+    let at = position(rollout)?;
+    create_at(hub, rollout, action, (at, revision), why, waiting).await
+}
+
+async fn create_at(
+    hub: &Hub,
+    rollout: &ClusterScopeRollout,
+    action: ActionKind,
+    ((run, step), revision): ((i64, i32), Revision),
+    why: &str,
+    waiting: Waiting,
+) -> Result<ExitCode> {
     let name = rollout.name_any();
     let spec = RolloutActionSpec {
         rollout: ActedRollout { name: name.clone(), uid: rollout.uid().unwrap_or_default() },

@@ -84,6 +84,13 @@ pub(crate) enum Command {
         /// Name of the rollout
         name: String,
     },
+    /// Takes the hub as it is after it was restored from an older backup, for all rollouts that wait for HubRewound
+    AcceptHub {
+        /// Name of any rollout on the hub
+        name: String,
+        #[command(flatten)]
+        act: Reasoned,
+    },
     /// Takes a pause by hand back (spec.paused: false); with a reason, lets a run go on that waits for StoreRebuilt
     Resume {
         /// Name of the rollout

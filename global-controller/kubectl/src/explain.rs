@@ -81,6 +81,10 @@ fn possible(rollout: &ClusterScopeRollout, status: &ClusterScopeRolloutStatus) -
     if RETRIABLE.iter().any(|reason| waits(reason)) || failed {
         possible.push(("try again what failed", command(&format!("retry {name} --why REASON"))));
     }
+    if waits("HubRewound") {
+        possible.push(("take the hub as it is", command(&format!("accept-hub {name} --why REASON"))));
+        return possible;
+    }
     if waits("StoreRebuilt") {
         possible.push(("go on where it was", command(&format!("resume {name} --why REASON"))));
         possible.push(("go on from its first step", command(&format!("retry {name} --why REASON"))));

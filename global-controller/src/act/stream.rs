@@ -90,20 +90,18 @@ impl Stream<'_> {
         let mut next_sign = Instant::now();
         let mut cut_off = self.world.cut_off.subscribe();
         let mut asked = self.world.asked.subscribe();
+        let mut ask = true;
         loop {
             if *cut_off.borrow_and_update() {
                 return Err(Ended);
             }
             if Instant::now() >= next_sign {
                 self.line(&AssignmentEvent::Synced).await?;
-                asked.mark_changed();
+                ask = true;
                 next_sign = Instant::now() + SIGN_OF_LIFE;
             }
-            if asked.has_changed().unwrap_or(false) {
-                asked.mark_unchanged();
-                if !self.world.mirror().is_uploaded(self.member) {
-                    self.line(&AssignmentEvent::Upload).await?;
-                }
+            if std::mem::take(&mut ask) && !self.world.mirror().is_uploaded(self.member) {
+                self.line(&AssignmentEvent::Upload).await?;
             }
             for (rollout, assignment) in self.news() {
                 self.assign(rollout, assignment).await?;
@@ -113,7 +111,7 @@ impl Stream<'_> {
                 changed = wake.changed() => changed.map_err(|_| Ended)?,
                 changed = asked.changed() => {
                     changed.map_err(|_| Ended)?;
-                    asked.mark_changed();
+                    ask = true;
                 }
                 changed = cut_off.changed() => changed.map_err(|_| Ended)?,
                 () = tokio::time::sleep_until(next_sign) => {}

@@ -7,7 +7,7 @@ use rollout_core::{Command, Decision, Millis, RolloutState};
 
 use crate::fault;
 use crate::keys;
-use crate::records::{DecisionRecord, RecordedEvent, put};
+use crate::records::{DecisionRecord, HubRecord, RecordedEvent, put};
 use crate::world::World;
 
 /// Decisions that are kept of a rollout; older ones go.
@@ -35,6 +35,8 @@ pub(super) struct Before {
     pub(super) state: RolloutState,
     /// `None`: nothing is stored yet.
     pub(super) header_revision: Option<u64>,
+    /// uid of the rollout that it inherits from.
+    pub(super) predecessor: Option<String>,
 }
 
 /// What became of a decision.
@@ -43,6 +45,15 @@ pub(super) enum Outcome {
     Nothing,
     Committed,
     Fenced,
+}
+
+/// That what is known of the hub's past is still as it was seen.
+pub(super) fn hub_condition(world: &World) -> When {
+    let key = keys::HUB.to_owned();
+    match world.mirror().hub_revision {
+        Some(revision) => When::At { key, revision },
+        None => When::Absent { key },
+    }
 }
 
 /// Where and under which fence a decision is committed.
@@ -67,7 +78,10 @@ impl Commit<'_> {
             Some(revision) => When::At { key: header, revision },
             None => When::Absent { key: header },
         }];
-        when.extend(self.claimed_on(&decision));
+        when.extend(self.claimed_on(&decision, before));
+        if decision.commands.contains(&Command::AcceptHub) {
+            when.push(hub_condition(self.world));
+        }
         if decision.state.header.runs_started > before.state.header.runs_started {
             fault::pass(self.world, fault::Stage::Plan);
         }
@@ -111,11 +125,20 @@ impl Commit<'_> {
         }
     }
 
-    /// What is claimed must be free, and what is released must be as it was seen.
-    fn claimed_on(&self, decision: &Decision) -> Vec<When> {
+    /// What is claimed must be free, or of the rollout that this one inherits from, and what is released must be as it was
+    /// seen.
+    fn claimed_on(&self, decision: &Decision, before: &Before) -> Vec<When> {
         let mirror = self.world.mirror();
         let conditions = decision.commands.iter().filter_map(|command| match command {
-            Command::Claim { member, target, .. } => Some(When::Absent { key: keys::claim(member, target) }),
+            Command::Claim { member, target, .. } => {
+                let key = keys::claim(member, target);
+                let inherited =
+                    before.predecessor.as_ref().and_then(|uid| mirror.claims().revision_of(member, target, uid));
+                Some(match inherited {
+                    Some(revision) => When::At { key, revision },
+                    None => When::Absent { key },
+                })
+            }
             Command::Release { member, target } => mirror
                 .claims()
                 .revision(member, target)
@@ -154,6 +177,10 @@ impl Commit<'_> {
                 Command::Release { member, target } => {
                     operations.push(Op::Delete { key: keys::claim(member, target) });
                 }
+                Command::AcceptHub => {
+                    let accepted = self.world.mirror().hub.accepted + 1;
+                    operations.push(put(keys::HUB.to_owned(), &HubRecord { accepted, rewound: None })?);
+                }
                 // Events are published after the commit; the finalizer's release is in the header.
                 Command::Announce { .. } | Command::ReleaseFinalizer => {}
             }
@@ -190,6 +217,7 @@ impl Commit<'_> {
             Command::TakeUp { member } => Some(format!("{member}: take up")),
             Command::Claim { member, target, .. } => Some(format!("{member}: claim {target}")),
             Command::Release { member, target } => Some(format!("{member}: release {target}")),
+            Command::AcceptHub => Some("accept the hub".to_owned()),
             Command::ReleaseFinalizer => Some("release the finalizer".to_owned()),
             Command::Announce { .. } => None,
         });

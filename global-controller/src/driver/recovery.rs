@@ -38,7 +38,7 @@ impl Driver<'_> {
     async fn adopt(&mut self, uid: &str) -> Option<Ended> {
         let mut failures = 0;
         while failures < ATTEMPTS {
-            let members = self.world.member_facts();
+            let members = self.members().await;
             let recovering =
                 self.world.look(uid, &members, |known, _, observations| is_recovering(&known.state, observations));
             if !recovering || !self.is_ours(uid) {

@@ -1,5 +1,8 @@
 //! List, then watch, and know at any time when the hub was last heard.
 //!
+//! All kinds are listed together and replaced at once: members that a restored hub lacks are not taken for deleted before
+//! its rollouts show that it went back.
+//!
 //! The watch is asked to end after [`WATCH_SECONDS`] and is opened again from where it was: an answered request is a
 //! sign of life on a hub where nothing happens, where bookmarks come only once a minute.
 
@@ -16,7 +19,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Actions, Heard, HubCache, HubRollout, raw_targets};
+use super::{Actions, Heard, HubCache, HubRollout, MAX_ENDED, raw_targets};
 use crate::bus::Change;
 use crate::fault;
 use crate::world::World;
@@ -34,21 +37,70 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from
 
 /// Follows all kinds until told to stop.
 pub(crate) async fn run(world: Arc<World>, client: Client, stop: CancellationToken) {
-    let rollouts = follow::<ClusterScopeRollout>(&world, Api::all(client.clone()));
-    let members = follow::<MemberCluster>(&world, Api::all(client.clone()));
-    let actions = follow::<RolloutAction>(&world, Api::all(client));
+    let kinds =
+        Kinds { rollouts: Api::all(client.clone()), members: Api::all(client.clone()), actions: Api::all(client) };
     tokio::select! {
         () = stop.cancelled() => {}
-        () = rollouts => {}
-        () = members => {}
-        () = actions => {}
+        () = kinds.follow(&world) => {}
+    }
+}
+
+struct Kinds {
+    rollouts: Api<ClusterScopeRollout>,
+    members: Api<MemberCluster>,
+    actions: Api<RolloutAction>,
+}
+
+impl Kinds {
+    async fn follow(&self, world: &World) {
+        let mut pause = PAUSES.0;
+        let mut relist = world.relist.subscribe();
+        loop {
+            relist.mark_unchanged();
+            let failure = match self.list(world).await {
+                Ok([rollouts, members, actions]) => {
+                    pause = PAUSES.0;
+                    let error = tokio::select! {
+                        error = watch(world, &self.rollouts, rollouts) => error,
+                        error = watch(world, &self.members, members) => error,
+                        error = watch(world, &self.actions, actions) => error,
+                        // The sender lives as long as the world.
+                        _ = relist.changed() => continue,
+                    };
+                    format!("the hub's watch broke: {error:#}")
+                }
+                Err(error) => format!("the hub's list failed: {error:#}"),
+            };
+            tracing::warn!(failure, "listing again");
+            world.metrics.hub_watch_failures.inc();
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSES.1);
+        }
+    }
+
+    /// Reads everything, and answers the versions to watch from.
+    async fn list(&self, world: &World) -> Result<[String; 3]> {
+        // When it was asked for: what happened since may be missing in it.
+        let asked_at = Instant::now();
+        let lists = tokio::try_join!(list(&self.rollouts), list(&self.members), list(&self.actions));
+        let (rollouts, members, actions) = lists?;
+        let mut cache = world.hub_mut();
+        let versions = [rollouts.1, members.1, actions.1];
+        Cached::replace(&mut cache, rollouts.0);
+        Cached::replace(&mut cache, members.0);
+        Cached::replace(&mut cache, actions.0);
+        let heard = Heard { listed: Some(asked_at), at: Some(Instant::now()) };
+        (cache.rollouts_heard, cache.members_heard, cache.actions_heard) = (heard, heard, heard);
+        drop(cache);
+        world.bus.send(Change::Everything);
+        Ok(versions)
     }
 }
 
 /// A kind that is kept in the cache.
 trait Cached: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static {
-    /// Replaces all objects of this kind; answers who has to look.
-    fn replace(cache: &mut HubCache, objects: Vec<Self>) -> Vec<Change>;
+    /// Replaces all objects of this kind.
+    fn replace(cache: &mut HubCache, objects: Vec<Self>);
     /// Takes up one object.
     fn put(cache: &mut HubCache, object: Self) -> Vec<Change>;
     /// Takes one object away.
@@ -58,11 +110,10 @@ trait Cached: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Se
 }
 
 impl Cached for ClusterScopeRollout {
-    fn replace(cache: &mut HubCache, objects: Vec<Self>) -> Vec<Change> {
+    fn replace(cache: &mut HubCache, objects: Vec<Self>) {
         cache.names = objects.iter().filter_map(|object| Some((object.uid()?, object.name_any()))).collect();
         cache.rollouts =
             objects.into_iter().map(|object| (object.name_any(), Arc::new(HubRollout::new(object)))).collect();
-        vec![Change::Everything]
     }
 
     fn put(cache: &mut HubCache, object: Self) -> Vec<Change> {
@@ -88,6 +139,10 @@ impl Cached for ClusterScopeRollout {
     fn remove(cache: &mut HubCache, object: &Self) -> Vec<Change> {
         let (name, uid) = (object.name_any(), object.uid().unwrap_or_default());
         cache.names.remove(&uid);
+        cache.ended.insert(uid.clone());
+        while cache.ended.len() > MAX_ENDED {
+            cache.ended.pop_first();
+        }
         if cache.rollouts.get(&name).is_some_and(|kept| kept.uid().as_deref() == Some(uid.as_str())) {
             cache.rollouts.remove(&name);
         }
@@ -106,9 +161,8 @@ fn concerned(object: &ClusterScopeRollout, uid: &str) -> Vec<Change> {
 }
 
 impl Cached for MemberCluster {
-    fn replace(cache: &mut HubCache, objects: Vec<Self>) -> Vec<Change> {
+    fn replace(cache: &mut HubCache, objects: Vec<Self>) {
         cache.members = objects.into_iter().map(|object| (object.name_any(), Arc::new(object))).collect();
-        vec![Change::Everything]
     }
 
     fn put(cache: &mut HubCache, object: Self) -> Vec<Change> {
@@ -129,12 +183,11 @@ impl Cached for MemberCluster {
 }
 
 impl Cached for RolloutAction {
-    fn replace(cache: &mut HubCache, objects: Vec<Self>) -> Vec<Change> {
+    fn replace(cache: &mut HubCache, objects: Vec<Self>) {
         cache.actions = Actions::default();
         for object in objects {
             cache.actions.put(object);
         }
-        vec![Change::Everything]
     }
 
     fn put(cache: &mut HubCache, object: Self) -> Vec<Change> {
@@ -153,30 +206,6 @@ impl Cached for RolloutAction {
     }
 }
 
-async fn follow<K: Cached>(world: &World, api: Api<K>) {
-    let kind = K::kind(&());
-    let mut pause = PAUSES.0;
-    let mut relist = world.relist.subscribe();
-    loop {
-        relist.mark_unchanged();
-        let failure = match list(world, &api).await {
-            Ok(version) => {
-                pause = PAUSES.0;
-                tokio::select! {
-                    error = watch(world, &api, version) => format!("the hub's watch broke: {error:#}"),
-                    // The sender lives as long as the world.
-                    _ = relist.changed() => continue,
-                }
-            }
-            Err(error) => format!("the hub's list failed: {error:#}"),
-        };
-        tracing::warn!(%kind, failure, "listing again");
-        world.metrics.hub_watch_failures.inc();
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(PAUSES.1);
-    }
-}
-
 /// Watches on and on; answers why that came to an end.
 async fn watch<K: Cached>(world: &World, api: &Api<K>, mut version: String) -> anyhow::Error {
     loop {
@@ -187,9 +216,8 @@ async fn watch<K: Cached>(world: &World, api: &Api<K>, mut version: String) -> a
     }
 }
 
-/// Reads all objects, from a quorum (never resourceVersion 0), and answers the version to watch from.
-async fn list<K: Cached>(world: &World, api: &Api<K>) -> Result<String> {
-    let asked_at = Instant::now();
+/// Reads all objects, from a quorum (never resourceVersion 0), and answers them with the version to watch from.
+async fn list<K: Cached>(api: &Api<K>) -> Result<(Vec<K>, String)> {
     let mut objects = Vec::new();
     let mut parameters = ListParams::default().limit(PAGE);
     loop {
@@ -199,14 +227,7 @@ async fn list<K: Cached>(world: &World, api: &Api<K>) -> Result<String> {
             parameters = parameters.continue_token(&token);
             continue;
         }
-        let version = page.metadata.resource_version.context("the list has no resourceVersion")?;
-        let mut cache = world.hub_mut();
-        let changes = K::replace(&mut cache, objects);
-        // When it was asked for: what happened since may be missing in it.
-        *K::heard(&mut cache) = Heard { listed: Some(asked_at), at: Some(Instant::now()) };
-        drop(cache);
-        tell(world, changes);
-        return Ok(version);
+        return Ok((objects, page.metadata.resource_version.context("the list has no resourceVersion")?));
     }
 }
 
@@ -231,7 +252,11 @@ async fn watch_once<K: Cached>(world: &World, api: &Api<K>, from: &str) -> Resul
                 K::remove(&mut cache, &object)
             }
             WatchEvent::Bookmark(bookmark) => {
-                version = bookmark.metadata.resource_version;
+                let reached = bookmark.metadata.resource_version;
+                if went_down(&version, &reached) {
+                    bail!("the hub went back from version {version} to {reached}");
+                }
+                version = reached;
                 Vec::new()
             }
             WatchEvent::Error(status) => bail!("the API server ended the watch: {}", status.message),
@@ -243,6 +268,12 @@ async fn watch_once<K: Cached>(world: &World, api: &Api<K>, from: &str) -> Resul
         tell(world, changes);
     }
     Ok(version)
+}
+
+/// Whether a version is below an earlier one, as on a hub whose etcd was restored under a running API server: of what changed
+/// meanwhile that tells no watch. Versions that are no numbers say nothing.
+fn went_down(before: &str, reached: &str) -> bool {
+    matches!((before.parse::<u64>(), reached.parse::<u64>()), (Ok(before), Ok(reached)) if reached < before)
 }
 
 /// A hub that is heard again after having been silent may let rollouts go on.

@@ -50,6 +50,12 @@ impl ClaimIndex {
         Some(self.by_target.get(target)?.get(member)?.revision)
     }
 
+    /// The same, if this rollout holds it.
+    pub fn revision_of(&self, member: &str, target: &Target, holder: &str) -> Option<u64> {
+        let stored = self.by_target.get(target)?.get(member)?;
+        (stored.claim.uid == holder).then_some(stored.revision)
+    }
+
     /// All claims that the holder has, and everybody's on these objects.
     pub fn table(&self, holder: &str, targets: &[Target]) -> ClaimTable {
         let mut table = ClaimTable::new();

@@ -1,6 +1,7 @@
 //! What people do to a run: each action is taken up once, and is done or refused in the decision that remembers it.
 
 mod abort;
+mod accept_hub;
 mod approve;
 mod resume;
 mod retry;
@@ -9,7 +10,7 @@ use crds::{ActionKind, ActionOutcome, Revision};
 
 use super::change::Change;
 use crate::words::{MAX_MESSAGE_CHARS, bounded};
-use crate::{ActionFacts, Desired, HandledAction, Hold, Observations, Run};
+use crate::{ActionFacts, Desired, HandledAction, Hold, Millis, Observations, Run};
 
 pub(super) use approve::{approve_step, ask};
 pub(super) use retry::proceed as try_again;
@@ -39,6 +40,21 @@ pub(super) fn take_up(change: &mut Change<'_>, desired: Desired<'_>) {
         ActionKind::Abort => abort::judge(change, desired, action),
         ActionKind::Retry => retry::judge(change, desired, action),
         ActionKind::Resume => resume::judge(change, desired, action),
+        ActionKind::AcceptHub => Err(Refusal("the hub did not go back: there is nothing to accept".to_owned())),
+    });
+}
+
+/// While it is not known whether the hub still says what people want: it can be accepted, and nothing else be done. What
+/// it says that people do may have been done long ago.
+pub(super) fn take_up_rewound(change: &mut Change<'_>) {
+    settle_each(change, |change, action| {
+        match action.spec.action {
+        ActionKind::AcceptHub => accept_hub::judge(change, action),
+        ActionKind::Approve | ActionKind::Abort | ActionKind::Retry | ActionKind::Resume => Err(Refusal(
+            "the hub went back, so this may have been done long ago: accept the hub, look at the run, and create another action"
+                .to_owned(),
+        )),
+    }
     });
 }
 
@@ -46,7 +62,7 @@ pub(super) fn take_up(change: &mut Change<'_>, desired: Desired<'_>) {
 pub(super) fn refuse_approvals(change: &mut Change<'_>, desired: Desired<'_>) {
     settle_each(change, |change, action| match action.spec.action {
         ActionKind::Approve => approve::judge(change, desired, action),
-        ActionKind::Abort | ActionKind::Retry | ActionKind::Resume => Ok(Verdict::Pending),
+        ActionKind::Abort | ActionKind::Retry | ActionKind::Resume | ActionKind::AcceptHub => Ok(Verdict::Pending),
     });
 }
 
@@ -92,16 +108,22 @@ fn settle(change: &mut Change<'_>, action: &ActionFacts, outcome: ActionOutcome,
     change.state.header.handled.push(HandledAction { uid: action.uid.clone(), outcome, message, at }, untold);
 }
 
+/// Whoever created it was asked for rights on the name that it tells.
+fn check_name(change: &Change<'_>, action: &ActionFacts) -> Result<(), Refusal> {
+    let (told, header) = (&action.spec.rollout.name, &change.state.header);
+    if *told == header.name {
+        return Ok(());
+    }
+    Err(Refusal(format!(
+        "it names rollout \"{told}\", but uid {} is that of rollout \"{}\": create one with name and uid of the same rollout",
+        header.uid, header.name
+    )))
+}
+
 /// The run that the action is for, if that is the latest of the rollout.
 fn fitting_run<'c>(change: &'c Change<'_>, action: &ActionFacts) -> Result<&'c Run, Refusal> {
+    check_name(change, action)?;
     let (spec, header) = (&action.spec, &change.state.header);
-    // Whoever created it was asked for rights on this name.
-    if spec.rollout.name != header.name {
-        return Err(Refusal(format!(
-            "it names rollout \"{}\", but uid {} is that of rollout \"{}\": create one with name and uid of the same rollout",
-            spec.rollout.name, header.uid, header.name
-        )));
-    }
     match &header.run {
         Some(run) if run.number == spec.run => Ok(run),
         Some(run) => Err(Refusal(format!(
@@ -127,14 +149,18 @@ fn check_revision(action: &ActionFacts, revision: &Revision, whose: &str) -> Res
 fn hold_to_end(change: &Change<'_>, action: &ActionFacts) -> Result<Option<Hold>, Refusal> {
     let Some(hold) = change.state.header.hold else { return Ok(None) };
     let Hold::StoreRebuilt { since } = hold;
-    // Objects of the hub have whole seconds.
-    if action.created_at < since.div_euclid(1000) * 1000 {
+    if is_before(action, since) {
         return Err(Refusal(
             "it was created before the controller's store was lost, and may have been done then: look at the run, and create another action"
                 .to_owned(),
         ));
     }
     Ok(Some(hold))
+}
+
+/// Whether the action was created before a moment, in the whole seconds that objects of the hub have.
+fn is_before(action: &ActionFacts, since: Millis) -> bool {
+    action.created_at < since.div_euclid(1000) * 1000
 }
 
 fn check_present(desired: Desired<'_>) -> Result<(), Refusal> {

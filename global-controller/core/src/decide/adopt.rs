@@ -43,7 +43,8 @@ fn announce(change: &mut Change<'_>) {
 }
 
 fn take_up(change: &mut Change<'_>, desired: Desired<'_>, name: &str, order: &RolloutAssignment) {
-    if !change.claim(name) {
+    // With its claim, or others could take that before it is the turn of those that are missing.
+    if !change.bears(1, 1) || !change.claim(name) {
         return;
     }
     change.command(Command::TakeUp { member: name.to_owned() });

@@ -66,7 +66,7 @@ impl<'a> Change<'a> {
     }
 
     /// Whether the transaction bears so many members and claims more; notes that there is more if it doesn't.
-    fn bears(&mut self, members: usize, claims: usize) -> bool {
+    pub fn bears(&mut self, members: usize, claims: usize) -> bool {
         let operations = MEMBER_OPERATIONS * (self.changed.len() + members) + CLAIM_OPERATIONS * (self.claims + claims);
         let bears = operations <= MAX_OPERATIONS;
         self.more |= !bears;
@@ -157,7 +157,8 @@ fn enter_run(record: &mut MemberRecord, number: i64, settled: i64) {
 fn wake_at(state: &RolloutState, desired: Desired<'_>, observations: &Observations<'_>, now: Millis) -> Option<Millis> {
     let deleted = matches!(desired, Desired::Deleted { .. });
     // Nothing moves until a person decides.
-    let run = state.header.run.as_ref().filter(|_| deleted || state.header.hold.is_none())?;
+    let held = observations.hub.rewound.is_some() || (state.header.hold.is_some() && !deleted);
+    let run = state.header.run.as_ref().filter(|_| !held)?;
     let clock = match run.stage {
         Stage::Pausing(Clock::Running { ends_at }) | Stage::Soaking(Clock::Running { ends_at }) => Some(ends_at),
         _ => None,

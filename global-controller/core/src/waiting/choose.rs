@@ -10,7 +10,7 @@ use crate::gates::{Judgement, missing_source};
 use crate::plan::order;
 use crate::returns::Returns;
 use crate::tally::Tally;
-use crate::{Clock, Desired, Hold, Millis, Observations, Reachability, Rollout, RolloutState, Run, Stage};
+use crate::{Clock, Desired, Hold, Millis, Observations, Reachability, Rollout, RolloutState, Run, Stage, went_back};
 
 /// What the rollout waits for; none when it is done.
 pub fn waiting_on(
@@ -21,6 +21,11 @@ pub fn waiting_on(
 ) -> Option<WaitingOn> {
     // As in decisions, time never runs back behind the last one.
     let now = now.max(state.header.decided_at);
+    let known = observations.hub.rewound.map(|rewound| rewound.told.to_owned());
+    let found = || went_back(&state.header, desired, &observations.hub).filter(|_| observations.hub_fresh);
+    if let Some(told) = known.or_else(found) {
+        return Some(WaitingOn::HubRewound { told });
+    }
     let rollout = match desired {
         Desired::Deleted { .. } => {
             return rollback(state, None, observations, now).or_else(|| withdrawal(state));

@@ -6,8 +6,8 @@ use std::sync::{Arc, PoisonError};
 
 use crds::{Fence, GateMode, Intent, RolloutAssignment, RolloutAssignmentSpec, RolloutAssignmentStatus};
 use rollout_core::{
-    Claims, Command, Decision, Desired, GateSettings, MemberFacts, Millis, Observations, Reachability, RolloutState,
-    Samples, decide, lint, lint_orders,
+    Claims, Command, Decision, Desired, GateSettings, HubFacts, MemberFacts, Millis, Observations, Reachability,
+    RolloutState, Samples, decide, lint, lint_orders,
 };
 
 use super::check::{Guarantee, committed_break};
@@ -62,6 +62,7 @@ impl Seen {
             gates: &self.gates,
             hub_fresh: true,
             judging_since: self.judging_since,
+            hub: HubFacts::default(),
             recovery: None,
         }
     }
@@ -218,7 +219,7 @@ fn outcome(fleet: &Fleet, before: &Committed, decision: &Decision) -> Kept<Commi
             Command::Release { member, target } => {
                 after.claims.held.get_mut(member).and_then(|held| held.remove(target));
             }
-            Command::TakeUp { .. } | Command::Announce { .. } | Command::ReleaseFinalizer => {}
+            Command::TakeUp { .. } | Command::AcceptHub | Command::Announce { .. } | Command::ReleaseFinalizer => {}
         }
     }
     Kept::<Committed>::of(after)

@@ -29,6 +29,7 @@ mod plan;
 mod previous;
 mod reachability;
 mod returning;
+mod rewound;
 mod rollback;
 mod rollback_ends;
 mod status;

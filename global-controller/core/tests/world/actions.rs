@@ -1,6 +1,6 @@
 //! What people do to the run that the status shows, and what they are told.
 
-use crds::{ActedRollout, ActionKind, ActionOutcome, RolloutActionSpec};
+use crds::{ActedRollout, ActionKind, ActionOutcome, Revision, RolloutActionSpec};
 use rollout_core::{ActionFacts, WaitingOn};
 
 use super::World;
@@ -14,14 +14,14 @@ impl World {
     /// The same, with other words in it.
     pub fn act_with(&mut self, action: ActionKind, edit: impl FnOnce(&mut RolloutActionSpec)) -> String {
         let header = &self.state.header;
-        let run = header.run.as_ref().expect("a run has started");
+        let run = header.run.as_ref();
         let payload = self.rollout().ok().and_then(|rollout| rollout.payload.as_ref());
         let wanted = payload.filter(|_| action == ActionKind::Retry).map(|payload| payload.revision.clone());
         let mut spec = RolloutActionSpec {
             rollout: ActedRollout { name: header.name.clone(), uid: header.uid.clone() },
-            run: run.number,
-            step: i32::try_from(run.step_number()).expect("there are at most 33 steps"),
-            revision: wanted.unwrap_or_else(|| run.revision.clone()),
+            run: run.map_or(1, |run| run.number),
+            step: run.map_or(1, |run| i32::try_from(run.step_number()).expect("there are at most 33 steps")),
+            revision: wanted.or_else(|| run.map(|run| run.revision.clone())).unwrap_or(Revision("none".to_owned())),
             action,
             who: "alice".to_owned(),
             why: "of a test".to_owned(),

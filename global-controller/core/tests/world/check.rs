@@ -43,6 +43,7 @@ impl World {
                 Command::Claim { .. }
                 | Command::Release { .. }
                 | Command::TakeUp { .. }
+                | Command::AcceptHub
                 | Command::Announce { .. }
                 | Command::ReleaseFinalizer => None,
             })

@@ -9,6 +9,7 @@ mod actions;
 mod agent;
 mod check;
 pub mod claims;
+pub mod hub;
 pub mod measures;
 mod recovery;
 mod render;
@@ -63,6 +64,8 @@ pub struct World {
     pub epoch: i64,
     /// Orders that members have uploaded and that were not taken up yet.
     pub uploads: BTreeMap<String, RolloutAssignment>,
+    /// What the hub tells of its own past.
+    pub hub: hub::Hub,
     /// What the hub was told last.
     pub status: ClusterScopeRolloutStatus,
     pub wake_at: Option<Millis>,
@@ -96,6 +99,7 @@ impl World {
             claims: Claims::default(),
             epoch: 1,
             uploads: BTreeMap::new(),
+            hub: hub::Hub::default(),
             status: ClusterScopeRolloutStatus::default(),
             wake_at: None,
             more: false,
@@ -128,6 +132,7 @@ impl World {
         edit(&mut self.spec);
         self.spec.generation += 1;
         self.validated = self.spec.validate();
+        self.hub.spec.hash = self.spec.hash();
         if let (Ok(Rollout { payload: Some(payload), .. }), Some(image)) = (&self.validated, &self.spec.image) {
             self.names.insert(payload.revision.to_string(), image.clone());
         }
@@ -183,6 +188,7 @@ impl World {
             gates: &self.gates,
             hub_fresh: self.hub_fresh,
             judging_since: self.judging_since,
+            hub: self.hub.facts(),
             recovery: self.recovery(),
         }
     }
@@ -241,6 +247,7 @@ impl World {
                     self.reports.remove(&member);
                 }
                 Command::TakeUp { member } => drop(self.uploads.remove(&member)),
+                Command::AcceptHub => self.hub.accept(),
                 Command::Claim { .. }
                 | Command::Release { .. }
                 | Command::Announce { .. }

@@ -33,6 +33,7 @@ pub fn line(command: &Command) -> String {
             format!("{intent} {member}: run {} {}{over}{previous}", rollout.run, images_text(&workload.images))
         }
         Command::Forget { member } => format!("Forget {member}"),
+        Command::AcceptHub => "AcceptHub".to_owned(),
         Command::TakeUp { member } => format!("TakeUp {member}"),
         Command::Claim { member, target, .. } => format!("Claim {member}: {target}"),
         Command::Release { member, target } => format!("Release {member}: {target}"),

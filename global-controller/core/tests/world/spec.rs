@@ -32,6 +32,8 @@ pub struct Spec {
     pub analysis: Option<String>,
     pub paused: bool,
     pub generation: i64,
+    /// metadata.uid: another one is another object of the same name.
+    pub uid: String,
 }
 
 impl Spec {
@@ -53,6 +55,7 @@ impl Spec {
             analysis: None,
             paused: false,
             generation: 1,
+            uid: "11e8-b0a7".to_owned(),
         }
     }
 
@@ -71,16 +74,21 @@ impl Spec {
         validate(&crds::yaml::from_str::<ClusterScopeRollout>(&self.yaml()).expect("the fixture is a rollout"))
     }
 
+    /// Stands for the hash that the controller makes of what the hub has.
+    pub fn hash(&self) -> String {
+        self.yaml().lines().skip_while(|line| *line != "spec:").collect()
+    }
+
     fn yaml(&self) -> String {
         let mut text = format!(
             "apiVersion: rollout.example.com/v1alpha1
 kind: ClusterScopeRollout
-metadata: {{name: checkout, uid: 11e8-b0a7, generation: {}, creationTimestamp: '2025-12-31T23:59:00Z'}}
+metadata: {{name: checkout, uid: {}, generation: {}, creationTimestamp: '2025-12-31T23:59:00Z'}}
 spec:
   targetClusters: {:?}
   paused: {}
 ",
-            self.generation, self.targets, self.paused
+            self.uid, self.generation, self.targets, self.paused
         );
         let mut line = |name: &str, value: Option<String>| {
             if let Some(value) = value {
