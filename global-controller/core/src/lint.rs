@@ -7,7 +7,7 @@ use crds::{FailureTolerance, Intent, RollbackMode, RolloutAssignmentSpec};
 use crate::tally::Tally;
 use crate::{
     Command, Decision, Desired, MemberStage, Observations, RolloutState, Run, Stage, Target, Touched, Weight,
-    is_recovering, words,
+    is_recovering, went_back, words,
 };
 
 /// Every invariant that the state breaks, in words; empty when it is sound.
@@ -23,7 +23,9 @@ pub fn lint(state: &RolloutState, desired: Desired<'_>, observations: &Observati
             lint_members(state, run, observations, &mut broken);
         }
     }
-    lint_header(state, desired, &mut broken);
+    // What a hub says that went back is not decided on.
+    let in_doubt = observations.hub.rewound.is_some() || went_back(&state.header, desired, &observations.hub).is_some();
+    lint_header(state, in_doubt || matches!(desired, Desired::Deleted { .. }), &mut broken);
     broken
 }
 
@@ -194,11 +196,10 @@ fn lint_members(state: &RolloutState, run: &Run, observations: &Observations<'_>
     }
 }
 
-fn lint_header(state: &RolloutState, desired: Desired<'_>, broken: &mut Vec<String>) {
+fn lint_header(state: &RolloutState, may_be_gone: bool, broken: &mut Vec<String>) {
     let header = &state.header;
-    let deleted = matches!(desired, Desired::Deleted { .. });
     require(header.settled_run <= header.runs_started, broken, || "a run was settled that never started".to_owned());
-    require(deleted || !header.finalizer_released, broken, || "a rollout that is there was let go".to_owned());
+    require(may_be_gone || !header.finalizer_released, broken, || "a rollout that is there was let go".to_owned());
     require(header.deleting || !header.finalizer_released, broken, || "let go without deletion".to_owned());
     // A return that a rollback has left behind is carried out first.
     let let_go = |stage: MemberStage| stage == MemberStage::Withdrawing || stage.is_given_back();

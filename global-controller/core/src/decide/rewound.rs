@@ -5,7 +5,7 @@ use crds::Fence;
 
 use super::{Command, Desired, EventKind, actions, change::Change, reports, silence};
 use crate::hub::generation;
-use crate::{Claim, Header, Heir, HubFacts, Predecessor, RolloutState, SeenSpec, went_back};
+use crate::{Claim, Header, Heir, HubFacts, Predecessor, RolloutState, SeenSpec, Stage, went_back};
 
 /// True: everything holds, and that is all that this decision does.
 pub(super) fn hold(change: &mut Change<'_>, desired: Desired<'_>) -> bool {
@@ -28,7 +28,23 @@ pub(super) fn hold(change: &mut Change<'_>, desired: Desired<'_>) -> bool {
 pub(super) fn see(change: &mut Change<'_>, desired: Desired<'_>) {
     let HubFacts { spec, accepted, .. } = change.observations.hub;
     if let Some(spec) = spec.filter(|_| change.observations.hub_fresh) {
-        change.state.header.seen = Some(SeenSpec { generation: generation(desired), spec: spec.clone(), accepted });
+        let header = &mut change.state.header;
+        header.seen = Some(SeenSpec { generation: generation(desired), spec: spec.clone(), accepted });
+        if header.deleting && !matches!(desired, Desired::Deleted { .. }) {
+            revive(change);
+        }
+    }
+}
+
+/// Its deletion is one of the things that an accepted backup has undone. Members that have forgotten it are told again: the
+/// step is taken again, and after a success they catch up.
+fn revive(change: &mut Change<'_>) {
+    (change.state.header.deleting, change.state.header.finalizer_released) = (false, false);
+    let everybody = change.state.plan.wave_end;
+    match change.state.header.run.as_mut() {
+        Some(run) if run.goes_forward() => run.stage = Stage::Updating,
+        Some(run) => run.caught_up = run.caught_up.max(everybody),
+        None => {}
     }
 }
 

@@ -181,3 +181,44 @@ fn semantics_43_what_was_inherited_is_let_go_without_a_word_to_the_members() {
     assert_eq!(world.rest(), [""; 0]);
     assert!(world.state.is_spent());
 }
+
+#[test]
+fn semantics_43_a_deletion_that_the_backup_does_not_know_is_undone_when_the_hub_is_accepted() {
+    let (mut world, _) = in_the_second_run();
+    world.silence("m2");
+    let before = world.spec.clone();
+    world.deleted = true;
+    world.edit(|_| ());
+    world.rest();
+    assert!(world.state.header.finalizer_released, "one that is silent delays nothing");
+    world.deleted = false;
+    world.rewind_to(before);
+    world.rest();
+    assert_eq!((world.phase(), world.reason()), (Phase::Holding, "HubRewound"));
+    world.release(ActionKind::AcceptHub);
+    world.set_reachability("m2", rollout_core::Reachability::Reachable);
+    world.finish();
+    assert_eq!((world.phase(), runs(&world)), (Phase::Succeeded, vec!["shop:v3".to_owned(); 2]));
+}
+
+#[test]
+fn semantics_43_so_is_one_after_a_success_and_the_members_catch_up() {
+    let mut world = World::of(&["m1", "m2"], TWO_STEPS);
+    world.finish();
+    world.silence("m2");
+    let before = world.spec.clone();
+    world.deleted = true;
+    world.edit(|_| ());
+    world.rest();
+    world.deleted = false;
+    world.rewind_to(before);
+    world.rest();
+    world.release(ActionKind::AcceptHub);
+    world.set_reachability("m2", rollout_core::Reachability::Reachable);
+    world.finish();
+    assert_eq!(
+        (world.phase(), world.reason(), runs(&world)),
+        (Phase::Succeeded, "done", vec!["shop:v2".to_owned(); 2])
+    );
+    assert_eq!(world.summary().status.counts.healthy, 2);
+}
