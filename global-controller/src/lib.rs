@@ -36,6 +36,7 @@ mod quorum;
 mod records;
 mod reload;
 mod serve;
+mod skew;
 mod store;
 pub mod store_command;
 mod world;

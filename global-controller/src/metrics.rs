@@ -39,6 +39,8 @@ pub(crate) struct Metrics {
     pub streams: Gauge,
     /// 1 while this replica leads.
     pub leading: Gauge,
+    /// By how much the clocks of most replicas are ahead of this one's.
+    pub clock_offset_millis: Gauge,
     /// Questions to Prometheus servers.
     pub questions: Figures,
 }
@@ -62,6 +64,7 @@ impl Metrics {
             recoveries: Counter::default(),
             streams: Gauge::default(),
             leading: Gauge::default(),
+            clock_offset_millis: Gauge::default(),
             questions: Figures::default(),
             registry: Registry::default(),
         };
@@ -83,6 +86,11 @@ impl Metrics {
             registry.register(name, help, counter.clone());
         }
         registry.register("streams", "Open assignment streams of agents", metrics.streams.clone());
+        registry.register(
+            "clock_offset_milliseconds",
+            "By how much the median of the replicas' clocks is ahead of this one's",
+            metrics.clock_offset_millis.clone(),
+        );
         registry.register("leading", "1 while this replica leads", metrics.leading.clone());
         metrics.questions.register(&mut registry);
         Self { registry, ..metrics }

@@ -16,7 +16,7 @@ use crate::driver::EpochKeeper;
 use crate::leader::Tools;
 use crate::measure::Secrets;
 use crate::world::World;
-use crate::{fault, http, hub, leader, mirror, notices, presence, publish, quorum, reload, store};
+use crate::{fault, http, hub, leader, mirror, notices, presence, publish, quorum, reload, skew, store};
 
 /// Deadlines of requests to the hub that have none of their own.
 const HUB_CONNECT_DEADLINE: Duration = Duration::from_secs(5);
@@ -96,6 +96,7 @@ pub async fn serve(config: Config, config_path: PathBuf, stop: CancellationToken
     tasks.spawn(mirror::follow(Arc::clone(&world), stop.clone()));
     tasks.spawn(hub::follow(Arc::clone(&world), client.clone(), stop.clone()));
     tasks.spawn(quorum::run(Arc::clone(&world), stop.clone()));
+    tasks.spawn(skew::run(Arc::clone(&world), replicas.clone(), stop.clone()));
     tasks.spawn(presence::forward(Arc::clone(&world), replicas, stop.clone()));
     tasks.spawn(publish::events(Arc::clone(&world), client, notices, stop.clone()));
     tasks.spawn(Arc::clone(&board).run(stop.clone()));

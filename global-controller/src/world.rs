@@ -51,6 +51,8 @@ pub(crate) struct World {
     pub sources: Sources,
     /// Whether no leader was known for a while.
     pub cut_off: watch::Sender<bool>,
+    /// Whether this machine's clock is off those of the other replicas.
+    pub clock_off: watch::Sender<bool>,
     /// Events that wait for the hub.
     pub events: Queue,
     settings: ArcSwap<Settings>,
@@ -79,6 +81,7 @@ impl World {
             bus: Bus::new(),
             metrics,
             cut_off: watch::Sender::new(false),
+            clock_off: watch::Sender::new(false),
             events,
             settings: ArcSwap::from_pointee(settings),
             mirror: RwLock::default(),

@@ -20,12 +20,13 @@ use tokio::time::Instant;
 
 use crate::act::stream;
 use crate::bus::Change;
-use crate::clock::millis;
+use crate::clock::{self, millis};
 use crate::http::refusal::Refusal;
 use crate::http::{reports, uploads};
 use crate::keys;
 use crate::presence::{Ages, MAX_HEARTBEATS};
 use crate::records::put;
+use crate::skew::Time;
 use crate::world::World;
 
 /// Largest body: 10,000 heartbeats of members with long names.
@@ -41,6 +42,7 @@ pub(crate) fn router(world: Arc<World>) -> Router {
         .route("/v1/reports", post(report))
         .route("/v1/uploads", post(upload))
         .route("/v1/assignments", get(assignments))
+        .route("/v1/time", get(time))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .with_state(world)
 }
@@ -146,6 +148,14 @@ async fn upload(
     hear(&world, own);
     uploads::accept(&world, upload).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// For the other replicas, which compare their clocks with this one.
+async fn time(Extension(peer): Extension<Peer>) -> Result<Json<Time>, Refusal> {
+    match peer.role {
+        Role::Replica => Ok(Json(Time { unix_millis: clock::now_millis() })),
+        Role::Member => Err(Refusal::Forbidden(format!("'{}' is a member and no replica", peer.name))),
+    }
 }
 
 async fn assignments(State(world): State<Arc<World>>, Extension(peer): Extension<Peer>) -> Result<Response, Refusal> {

@@ -31,6 +31,9 @@ async fn ready(State(world): State<Arc<World>>) -> Response {
     if !world.hub().is_complete() {
         missing.push("the hub was not read yet");
     }
+    if *world.clock_off.borrow() {
+        missing.push("the clock is more than a second off those of the other replicas");
+    }
     if missing.is_empty() {
         return "ok".into_response();
     }

@@ -202,6 +202,18 @@ impl Embedded {
         drop(starting);
     }
 
+    /// Whether this replica may lead. One that may not hands leadership over and doesn't campaign.
+    pub async fn stand(&self, stands: bool) {
+        self.shared.tell(Command::Stand(stands)).await;
+    }
+
+    /// Urls of the other members.
+    pub fn others(&self) -> Vec<String> {
+        let own = self.shared.config.own.number;
+        let roster = self.shared.roster.borrow();
+        roster.members.iter().filter(|peer| peer.number != own).map(|peer| peer.url.clone()).collect()
+    }
+
     /// The epoch of the state that was last read: 1 in a new store, raised by each restore.
     pub fn epoch(&self) -> u64 {
         self.shared.table.read().epoch()

@@ -29,5 +29,6 @@ pub(crate) enum Command {
     SnapshotSent { peer: u64, delivered: bool },
     SnapshotTaken(SnapshotMeta),
     SnapshotFailed,
+    Stand(bool),
     Close,
 }

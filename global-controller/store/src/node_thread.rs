@@ -203,6 +203,7 @@ impl NodeThread {
             Command::SnapshotSent { peer, delivered } => Input::SnapshotSent { peer, delivered },
             Command::SnapshotTaken(meta) => Input::SnapshotTaken(meta),
             Command::SnapshotFailed => Input::SnapshotFailed,
+            Command::Stand(stands) => Input::Stand(stands),
             Command::Close | Command::Progress { .. } => return None,
         };
         Some(input)

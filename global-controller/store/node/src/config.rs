@@ -99,4 +99,9 @@ impl Config {
     pub(crate) fn election_timeout(&self, term: u64) -> usize {
         crate::election::timeout_ticks(self.seed, self.id, term, ELECTION_TICKS, MOST_ELECTION_TICKS)
     }
+
+    /// The longest that raft accepts, in ticks.
+    pub(crate) fn longest_election_timeout() -> usize {
+        MOST_ELECTION_TICKS - 1
+    }
 }

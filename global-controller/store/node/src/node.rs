@@ -121,6 +121,9 @@ pub enum Input {
     Campaign,
     /// This replica is about to stop: hand leadership over.
     HandOver,
+    /// Whether this replica may lead. One that may not hands leadership over and doesn't campaign; it votes and
+    /// acknowledges as ever.
+    Stand(bool),
 }
 
 /// A snapshot that a follower needs, to be sent as a file.
@@ -207,6 +210,7 @@ pub struct Node<S> {
     pub(crate) snapshot_running: bool,
     pub(crate) counters: Counters,
     pub(crate) repairing: Option<Repairing>,
+    stands: bool,
     proposed: Vec<(RequestId, Entry)>,
     view: ReplicaView,
 }
@@ -251,6 +255,7 @@ impl<S: State> Node<S> {
             snapshot_running: false,
             counters: Counters::default(),
             repairing: None,
+            stands: true,
             proposed: Vec::new(),
             view: ReplicaView::default(),
         };
@@ -324,6 +329,7 @@ impl<S: State> Node<S> {
             Input::Campaign if self.repairing.is_some() => {}
             Input::Campaign => drop(self.raw.campaign()),
             Input::HandOver => self.hand_over(),
+            Input::Stand(stands) => self.stands = stands,
         }
         Ok(())
     }
@@ -342,8 +348,21 @@ impl<S: State> Node<S> {
             // A follower's ticks only lead to elections.
             self.ask_for_repair(out);
         } else if self.installing.is_none() {
+            if !self.stands {
+                self.stand_back();
+            }
             self.raw.tick();
         }
+    }
+
+    /// Leads no longer than until somebody else can, and never begins an election. The time since it heard a leader is not
+    /// set back: it would refuse its vote to others for as long as it believed in that one.
+    fn stand_back(&mut self) {
+        if self.raw.raft.state == StateRole::Leader {
+            return self.hand_over();
+        }
+        let raft = &mut self.raw.raft;
+        raft.election_elapsed = raft.election_elapsed.min(raft.election_timeout());
     }
 
     /// Raft panics on a few claims that no honest replica makes; they are refused here.
@@ -358,7 +377,7 @@ impl<S: State> Node<S> {
             || match message.get_msg_type() {
                 MessageType::MsgHeartbeat => message.commit > last,
                 MessageType::MsgAppendResponse => !message.reject && message.index > last,
-                MessageType::MsgTimeoutNow => self.installing.is_some(),
+                MessageType::MsgTimeoutNow => self.installing.is_some() || !self.stands,
                 _ => false,
             };
         if refused || self.raw.step(message).is_err() {
@@ -443,7 +462,9 @@ impl<S: State> Node<S> {
     }
 
     fn fix_election_timeout(&mut self) {
-        let timeout = self.config.election_timeout(self.raw.raft.term);
+        let drawn = self.config.election_timeout(self.raw.raft.term);
+        // Further than one that stands back counts.
+        let timeout = if self.stands { drawn } else { Config::longest_election_timeout() };
         self.raw.raft.set_randomized_election_timeout(timeout);
     }
 

@@ -267,6 +267,30 @@ fn a_leader_that_is_about_to_stop_hands_over_without_an_election_timeout() {
 }
 
 #[test]
+fn semantics_39_a_replica_that_may_not_stand_hands_over_and_does_not_campaign_but_votes() {
+    let mut cluster = Cluster::new(3, 1, NO_SNAPSHOTS);
+    let off = cluster.elect();
+    cluster.step(off, [Input::Stand(false)]);
+    for _ in 0..20 {
+        cluster.tick();
+    }
+    let second = cluster.elect();
+    assert_ne!(second, off, "it handed over");
+    cluster.crash(second);
+    let third = cluster.elect();
+    assert_ne!(third, off, "of those left it is the other one, with this one's vote");
+    cluster.crash(third);
+    let term = cluster.node(off).view().term;
+    for _ in 0..200 {
+        cluster.tick();
+    }
+    assert_eq!(cluster.node(off).view().term, term, "it began no election");
+    cluster.step(off, [Input::Stand(true)]);
+    cluster.start(second);
+    cluster.elect();
+}
+
+#[test]
 fn the_same_seed_gives_the_same_run() {
     let run = |seed| {
         let mut cluster = Cluster::new(3, seed, NO_SNAPSHOTS);
