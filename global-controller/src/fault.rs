@@ -1,9 +1,12 @@
-//! Places at which the process can be made to die as by `kill -9`: for tests only.
+//! Places at which the process can be made to die as by `kill -9`, and a clock that can be set wrong: for tests only.
 //!
 //! `CLUSTERROLLOUT_FAULT_FILE` names a file. While it is there and says `STAGE` or `STAGE:N`, the leader kills itself at
 //! its N-th passage of that stage (N is 1 unless given). It removes the file first, so that one file means one death,
 //! whichever replica leads, and the process that is started in its place lives. Without the variable a passage is one
 //! look at a constant.
+//!
+//! The file of the same name with `.clock` at its end, while it says `ID MILLISECONDS`, makes the clock of that replica
+//! run so far ahead.
 
 use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -89,6 +92,19 @@ pub(crate) fn pass(world: &World, stage: Stage) {
     }
 }
 
+/// By how many milliseconds the clock of this replica is to be ahead.
+pub(crate) fn clock_skew(id: &str) -> i64 {
+    let Some(Some(armed)) = ARMED.get() else { return 0 };
+    let mut file = armed.file.clone().into_os_string();
+    file.push(".clock");
+    std::fs::read_to_string(file).ok().and_then(|text| parse_skew(&text, id)).unwrap_or(0)
+}
+
+fn parse_skew(text: &str, id: &str) -> Option<i64> {
+    let (named, millis) = text.trim().split_once(' ')?;
+    (named == id).then(|| millis.parse().ok())?
+}
+
 impl Armed {
     fn is_due(&self, stage: Stage) -> bool {
         let Ok(text) = std::fs::read_to_string(&self.file) else { return false };
@@ -133,6 +149,13 @@ mod tests {
         for bad in ["", "watching", "decide:", "decide:0", "decide:-1", ":2"] {
             assert_eq!(parse(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn a_clock_is_set_wrong_for_the_replica_that_is_named() {
+        assert_eq!(parse_skew("controller-2 -5000\n", "controller-2"), Some(-5_000));
+        assert_eq!(parse_skew("controller-2 -5000", "controller-1"), None);
+        assert_eq!(parse_skew("controller-2", "controller-2"), None);
     }
 
     #[test]

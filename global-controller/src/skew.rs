@@ -9,8 +9,8 @@ use rollout_core::Millis;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use crate::clock;
 use crate::world::World;
+use crate::{clock, fault};
 
 /// Short against all that is decided by the clock, long against the cost of a request.
 const EVERY: Duration = Duration::from_secs(2);
@@ -30,6 +30,7 @@ pub(crate) struct Time {
 /// Compares until told to stop.
 pub(crate) async fn run(world: Arc<World>, client: reqwest::Client, stop: CancellationToken) {
     loop {
+        clock::set_skew(fault::clock_skew(&world.id));
         compare(&world, &client).await;
         tokio::select! {
             () = stop.cancelled() => return,

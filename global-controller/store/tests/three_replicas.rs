@@ -65,6 +65,22 @@ async fn another_replica_leads_after_the_leader_was_closed_and_nothing_acknowled
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn semantics_39_a_leader_that_may_not_stand_gives_leadership_up_and_takes_writes_as_ever() {
+    let mut cluster = Cluster::new(Tuning::default()).await;
+    let first = cluster.leader().await;
+    cluster.store(first).embedded().unwrap().stand(false).await;
+    let mut leadership = cluster.store(first).leadership();
+    leadership.wait_for(|view| view.fence.is_none() && view.leader.is_some()).await.unwrap();
+    let second = cluster.leader().await;
+    write(&cluster.store(first), "a", "1").await;
+    cluster.abort(second).await;
+    let third = cluster.leader().await;
+    assert!(third != first && third != second, "{first}, {second}, {third}");
+    write(&cluster.store(first), "a", "2").await;
+    cluster.close_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn all_replicas_aborted_at_once_come_back_with_every_acknowledged_write() {
     let mut cluster = Cluster::new(Tuning::default()).await;
     cluster.leader().await;
