@@ -70,8 +70,9 @@ pub(crate) fn adopt(
             next.plan = sources.plan(&next.header, observations);
         }
         next.plan.wave_end = reached(&next.header, &next.plan);
-        let run = next.header.run.as_mut();
-        run.into_iter().for_each(|run| bear(run, next.plan.wave_end));
+        if let Some(run) = next.header.run.as_mut() {
+            bear(run, next.plan.wave_end);
+        }
     }
     let told = recovery.status.run == next.header.runs_started && recovery.is_current;
     let over = next.header.run.as_ref().is_some_and(|run| run.is_over() && phase_is_terminal(recovery.status));

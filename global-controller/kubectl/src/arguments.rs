@@ -84,14 +84,14 @@ pub(crate) enum Command {
         /// Name of the rollout
         name: String,
     },
-    /// Takes the hub as it is after it was restored from an older backup, for all rollouts that wait for HubRewound
+    /// Takes the hub as it is after it was restored from an older backup, for all rollouts that hold because of it
     AcceptHub {
         /// Name of any rollout on the hub
         name: String,
         #[command(flatten)]
         act: Reasoned,
     },
-    /// Takes a pause by hand back (spec.paused: false); with a reason, lets a run go on that waits for StoreRebuilt
+    /// Takes a pause by hand back (spec.paused: false); with a reason, lets a run go on that holds as its records were lost
     Resume {
         /// Name of the rollout
         name: String,

@@ -104,10 +104,8 @@ fn gives_back(order: &RolloutAssignment, header: &Header) -> bool {
             || report.deadline.as_ref().is_some_and(|deadline| deadline.state == DeadlineState::Passed)
     };
     let refused = header.quarantine.contains(&order.spec.revision) && !keeps(order, header);
-    let over = header.run.as_ref().is_some_and(|run| match is_of(order, run) {
-        true => run.is_over(),
-        false => header.hold.is_none(),
-    });
+    let over =
+        header.run.as_ref().is_some_and(|run| if is_of(order, run) { run.is_over() } else { header.hold.is_none() });
     report.is_some_and(passed) || (refused && over)
 }
 

@@ -1,5 +1,7 @@
 //! A store that is lost or goes back, and what hub and members still know.
 
+use std::collections::BTreeMap;
+
 use crds::ActionKind;
 use rollout_core::{Recovery, RolloutState};
 
@@ -9,8 +11,8 @@ use super::World;
 #[derive(Clone)]
 pub struct Backup {
     state: RolloutState,
-    assignments: std::collections::BTreeMap<String, crds::RolloutAssignment>,
-    reports: std::collections::BTreeMap<String, crds::RolloutAssignmentStatus>,
+    assignments: BTreeMap<String, crds::RolloutAssignment>,
+    reports: BTreeMap<String, crds::RolloutAssignmentStatus>,
     claims: rollout_core::Claims,
 }
 
@@ -42,7 +44,7 @@ impl World {
         }
         claims.held.retain(|_, held| !held.is_empty());
         let state = RolloutState::new(&self.state.header.name, &uid);
-        self.restore(Backup { state, assignments: Default::default(), reports: Default::default(), claims });
+        self.restore(Backup { state, assignments: BTreeMap::new(), reports: BTreeMap::new(), claims });
     }
 
     /// The store is as it was, and the members are asked what they have.

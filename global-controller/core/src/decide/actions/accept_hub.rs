@@ -1,4 +1,4 @@
-//! AcceptHub: a person takes the hub as it is after it was restored from an older backup, for all rollouts at once.
+//! `AcceptHub`: a person takes the hub as it is after it was restored from an older backup, for all rollouts at once.
 
 use super::{Judged, Refusal, Verdict, by, check_name, is_before};
 use crate::ActionFacts;
