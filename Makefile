@@ -6,7 +6,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test conformance verify fix bench bench-store deny
+.PHONY: help demo test conformance verify fix bench bench-store bench-gates bench-rounds deny
 
 help: ## This list
 	@awk -F ': ## ' '/^[a-z-]+: ## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,14 @@ bench-store: ## The store and etcd side by side, to docs/bench/store.json, 15 mi
 		--example bench_store && \
 	TMPDIR='$(CURDIR)/target/bench' ETCD="$$etcd" $(if $(QUICK),QUICK='$(QUICK)') \
 		'$(TARGET)/etcd/release/examples/bench_store' $(ARGS)
+
+bench-gates: ## False alarms and detection times of the control group's test, to docs/bench/gates.md, a minute
+	$(CARGO) build --release --workspace --locked --example bench_gates
+	'$(TARGET)/release/examples/bench_gates'
+
+bench-rounds: ## What measuring a fleet costs: many members in a question, beside a question for each, on a real Prometheus
+	$(CARGO) build --release --workspace --bins --locked
+	$(CARGO) run --release --workspace --locked --example bench_rounds
 
 deny: ## Advisories, licences and sources of dependencies; needs cargo-deny and the network
 	@$(CARGO) deny --version >/dev/null 2>&1 || { \

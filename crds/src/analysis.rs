@@ -1,6 +1,7 @@
 //! `analysis`: which metrics are measured at a pause, and what they must show.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use kube::KubeSchema;
@@ -18,10 +19,18 @@ pub struct Analysis {
     /// configuration applies (gates.successRate, by default at least 99.5%).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub success_rate: Option<SuccessRate>,
+    /// Judges the updated members against a control group in the same time, by the requests that successRate counts: a
+    /// revision that makes things worse fails even above the minimum, and trouble that has come over both groups holds the
+    /// run instead of taking it back. It asks for successRate too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compare: Option<Compare>,
     /// Further metrics, at most 16, each with a condition. All must pass.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub metrics: Vec<Metric>,
+    /// Alerts that fail the gate while they fire. Without it no alert does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alerts: Option<AlertGate>,
     /// Seconds between two measurements of a metric; the last one is always taken at the end of the pause. 5 to 3600,
     /// default 30.
     #[serde(default = "default_interval")]
@@ -47,6 +56,41 @@ pub struct Analysis {
     #[serde(default)]
     #[schemars(range(min = 0, max = 2_592_000))]
     pub max_pause: i64,
+}
+
+/// Alerts that fail the gate. An Alertmanager tells the controller of them, by its webhook.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AlertGate {
+    /// Labels and the exact values that an alert must have, at least one, at most 16, for example {severity: critical}.
+    /// It counts when it names an updated member in clusterLabel and began to fire after that was told to change, or
+    /// names this rollout in the label rollout and began to fire after the run did. One that does fails the gate at any
+    /// time of the run, whatever failureLimit says.
+    #[serde(rename = "match")]
+    #[schemars(schema_with = "match_labels")]
+    pub labels: BTreeMap<String, String>,
+    /// The label of an alert that names the member. 1 to 128 letters, digits and _, default cluster.
+    #[serde(default = "default_cluster_label")]
+    #[schemars(length(min = 1, max = 128), regex(pattern = "^[a-zA-Z_][a-zA-Z0-9_]*$"))]
+    pub cluster_label: String,
+    /// An alert that always fires, to tell silence from health. Without it no alert is taken for good news.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watchdog: Option<Watchdog>,
+}
+
+/// An alert that always fires. While it was not told for too long, nobody knows whether others fire: the gate is NoData.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Watchdog {
+    /// Its label alertname. 1 to 128 characters, default Watchdog.
+    #[serde(default = "default_watchdog")]
+    #[schemars(length(min = 1, max = 128))]
+    pub alertname: String,
+    /// After how many seconds without being told it is silent; more than Alertmanager's repeat_interval for it. 30 to
+    /// 86400, default 300.
+    #[serde(default = "default_silent_seconds")]
+    #[schemars(range(min = 30, max = 86_400))]
+    pub silent_seconds: i64,
 }
 
 /// A Prometheus of the controller's configuration.
@@ -91,6 +135,26 @@ pub struct SuccessRate {
     pub confidence: Option<Confidence>,
 }
 
+/// What the updated members are judged against.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Compare {
+    /// The control group. NotYetUpdated: members of the plan that this run has not reached yet, and that still run what they
+    /// ran before. When all are updated there is none, and nothing is compared: that is said in status.gate.
+    pub with: ControlGroup,
+    /// How much less of the requests may succeed on updated members than in the control group, in points: from 99.9%,
+    /// a drop of "0.3%" leads to 99.6%. From "0%" to "100%", with up to four decimals. The gate fails when the drop is shown
+    /// to be more; of revisions whose drop is just this, at most 5% fail in a pause, however often they are measured.
+    pub max_drop: Percentage,
+}
+
+/// What the updated members are judged against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ControlGroup {
+    /// Members of the plan that this run has not reached yet.
+    NotYetUpdated,
+}
+
 /// How sure a success rate must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Confidence {
@@ -109,9 +173,9 @@ pub enum Confidence {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Metric {
-    /// Its name, for messages. A DNS label; "success-rate" is taken.
+    /// Its name, for messages. A DNS label; "success-rate" and "success-rate-drop" are taken.
     #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
-    #[x_kube(validation = Rule::new("self != 'success-rate'").message("success-rate is the name of analysis.successRate: choose another").reason(Reason::FieldValueInvalid))]
+    #[x_kube(validation = Rule::new("!(self in ['success-rate', 'success-rate-drop'])").message("success-rate is the name of analysis.successRate, and success-rate-drop that of analysis.compare: choose another").reason(Reason::FieldValueInvalid))]
     pub name: String,
     /// PromQL, with the same placeholders as in successRate. One with `{{cluster}}` or `{{labels.KEY}}` is measured for
     /// each updated member, any other once for all.
@@ -132,6 +196,27 @@ pub enum OnNoData {
     Hold,
     /// Every touched member returns to what it ran before.
     Rollback,
+}
+
+fn match_labels(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "minProperties": 1,
+        "maxProperties": 16,
+        "additionalProperties": {"type": "string", "minLength": 1, "maxLength": 256},
+    })
+}
+
+fn default_cluster_label() -> String {
+    "cluster".to_owned()
+}
+
+fn default_watchdog() -> String {
+    "Watchdog".to_owned()
+}
+
+fn default_silent_seconds() -> i64 {
+    300
 }
 
 fn default_interval() -> i64 {
@@ -159,6 +244,11 @@ impl Percentage {
     /// In millionths, 0 to 1,000,000.
     pub fn millionths(self) -> u32 {
         self.0
+    }
+
+    /// As a number, 0 to 1.
+    pub fn share(self) -> f64 {
+        f64::from(self.0) / f64::from(Self::FULL)
     }
 }
 

@@ -27,7 +27,8 @@ pub mod yaml;
 
 pub use action::{ActedRollout, ActionKind, ActionOutcome, RolloutAction, RolloutActionSpec, RolloutActionStatus};
 pub use analysis::{
-    Analysis, Confidence, Metric, OnNoData, ParsePercentageError, Percentage, PrometheusRef, SuccessRate,
+    AlertGate, Analysis, Compare, Confidence, ControlGroup, Metric, OnNoData, ParsePercentageError, Percentage,
+    PrometheusRef, SuccessRate, Watchdog,
 };
 pub use assignment::{
     AssignedRollout, AssignedWorkload, Fence, Intent, Outcome, Previous, RolloutAssignment, RolloutAssignmentSpec,
@@ -38,11 +39,11 @@ pub use deadline::{Deadline, DeadlineState, OnDeadline};
 pub use intorpercent::{IntOrPercent, ParsePercentError};
 pub use member::{Connection, ConnectionType, MemberCluster, MemberClusterSpec, MemberClusterStatus};
 pub use names::*;
-pub use payload::{Revision, WorkloadKind, WorkloadPayload, images_hash, spec_hash};
+pub use payload::{Revision, WorkloadKind, WorkloadPayload, images_hash, short_sha256, spec_hash};
 pub use report::{AgentInfo, AssignmentEvent, Heartbeat, Heartbeats, Leader, Register, Report, Reports, Upload};
 pub use rollout::{
     Approval, Canary, ClusterScopeRollout, ClusterScopeRolloutSpec, FailureTolerance, Rollback, RollbackMode,
-    RollbackScope, RolloutStrategy, Step,
+    RollbackScope, RolloutStrategy, Step, WaveOrder,
 };
 pub use selector::{ClusterSelector, SelectorOperator, SelectorRequirement};
 pub use status::{

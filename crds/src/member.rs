@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
     doc = "A MemberCluster is a cluster of the fleet, looked after by the agent that runs in it.",
     validation = Rule::new("self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$') && size(self.metadata.name) <= 63").message("metadata.name: must be a DNS label of at most 63 characters").reason(Reason::FieldValueInvalid),
     printcolumn(name = "Reachable", type_ = "string", json_path = ".status.conditions[?(@.type==\"Reachable\")].status", description = "Whether the agent was heard of lately"),
+    printcolumn(name = "Cordoned", type_ = "boolean", json_path = ".spec.cordoned", description = "Whether it is kept out of new waves"),
     printcolumn(name = "Agent", type_ = "string", json_path = ".status.agentVersion", description = "Version of the agent"),
     printcolumn(name = "Kubernetes", type_ = "string", json_path = ".status.kubernetesVersion", description = "Version of the member's API server"),
     printcolumn(name = "Nodes", type_ = "integer", json_path = ".status.nodes", description = "Nodes of the member", priority = 1),
@@ -30,6 +31,11 @@ pub struct MemberClusterSpec {
     /// How the hub reaches the member. Default: through its agent, over the stream that the agent opens.
     #[serde(default)]
     pub connection: Connection,
+    /// Keeps the member out of new waves, for example while someone works on it: nothing new is applied to it. It still counts
+    /// among the members, in no budget, and is owed what it misses; it gets that when this is false again. What it has
+    /// been told already goes on, and so does a rollback. Default false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cordoned: bool,
 }
 
 /// How the hub reaches the member.

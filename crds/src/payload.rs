@@ -120,7 +120,8 @@ fn push_images(text: &mut String, images: &BTreeMap<String, String>) {
     }
 }
 
-fn short_sha256(text: &str) -> String {
+/// Hash of a text: the first 16 hexadecimal digits of its SHA-256.
+pub fn short_sha256(text: &str) -> String {
     let digest = Sha256::digest(text.as_bytes());
     digest.iter().take(8).fold(String::with_capacity(16), |mut hex, byte| {
         // Writing to a String cannot fail.

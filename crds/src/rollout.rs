@@ -68,6 +68,10 @@ pub struct ClusterScopeRolloutSpec {
 pub struct RolloutStrategy {
     /// Canary steps.
     pub canary: Canary,
+    /// Who comes first, and how failure domains such as regions share the risk. Default: the named members in their order,
+    /// then the selected ones by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<WaveOrder>,
     /// How many members may be in flux, that is assigned and not yet healthy, at once: a number of at
     /// least 1, or a percentage of the members planned up to the current step, rounded up. Default "10%".
     #[serde(default = "default_max_concurrency")]
@@ -101,6 +105,36 @@ pub struct RolloutStrategy {
     #[serde(default)]
     #[schemars(range(min = 0, max = 86_399))]
     pub min_ready_seconds: i64,
+}
+
+/// In which order selected members are updated, and how many of a failure domain at once. Those named in targetClusters come
+/// before, in their own order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.priorityLabel) || has(self.spreadBy)").message("give priorityLabel, spreadBy or both").reason(Reason::FieldValueRequired))]
+#[x_kube(validation = Rule::new("!has(self.maxPerDomain) || has(self.spreadBy)").message("maxPerDomain needs spreadBy, which says what a domain is").reason(Reason::FieldValueInvalid).field_path(".maxPerDomain"))]
+pub struct WaveOrder {
+    /// Label of MemberCluster objects whose value, a whole number, says who comes first: the smaller the earlier. Members
+    /// without it, or with something else in it, come after all others. Default: none comes first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 317),
+        regex(pattern = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")
+    )]
+    pub priority_label: Option<String>,
+    /// Label of MemberCluster objects that names the failure domain, for example topology.kubernetes.io/region. Members of
+    /// the same priority are taken from one domain after the other, and one of each domain is kept for the end, so that
+    /// no early wave has a whole domain in it. Members without the label are a domain of their own. Default: no domains.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 317),
+        regex(pattern = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")
+    )]
+    pub spread_by: Option<String>,
+    /// How many members of one domain may be in flux at once, beside maxConcurrency: a number of at least 1, or a
+    /// percentage of the rollout's members in that domain, rounded up. It doesn't limit a rollback. Default: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_per_domain: Option<IntOrPercent>,
 }
 
 /// How far failures may overshoot `maxFailures`.

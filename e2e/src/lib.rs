@@ -3,6 +3,7 @@
 //! Nothing is mocked: each cluster is etcd, a kube-apiserver and, in members, the controllers, a scheduler
 //! and kwok's nodes. Every child process ends with the process that started it, however that one ends.
 
+pub mod alertmanager;
 pub mod assets;
 pub mod cluster_client;
 pub mod control_plane;

@@ -69,10 +69,15 @@ impl Part {
 
     /// What it says at `/metrics`, beside where it says that it is ready.
     pub async fn metrics(&self) -> Result<String> {
-        let Ready::Http { url, ca } = &self.ready else { bail!("{} has no metrics", self.name) };
+        Ok(self.ask("/metrics").await?.error_for_status()?.text().await?)
+    }
+
+    /// Its answer to a GET of a path beside the one at which it says that it is ready.
+    pub async fn ask(&self, path: &str) -> Result<reqwest::Response> {
+        let Ready::Http { url, ca } = &self.ready else { bail!("{} listens nowhere for operations", self.name) };
         let mut url = reqwest::Url::parse(url).with_context(|| format!("\"{url}\" is no URL"))?;
-        url.set_path("/metrics");
-        Ok(http_client(ca.as_deref())?.get(url).send().await?.error_for_status()?.text().await?)
+        url.set_path(path);
+        Ok(http_client(ca.as_deref())?.get(url).send().await?)
     }
 
     /// Its log.

@@ -33,6 +33,7 @@ pub use socket::{Action, ask};
 pub use state::State;
 pub use traffic::Rule;
 
+use crate::alertmanager::{self, Alertmanager};
 use crate::assets::{Assets, Program};
 use crate::control_plane::{ControlPlane, Role, Spec};
 use crate::harness::wait_for;
@@ -66,12 +67,14 @@ pub struct Playground {
 struct Fleet {
     folder: Folder,
     progress: Progress,
+    programs: programs::Programs,
     kubectl: PathBuf,
     plugin: PathBuf,
     hub: ControlPlane,
     members: Vec<Member>,
     controllers: Vec<Controller>,
     metrics: Option<Metrics>,
+    alertmanagers: Vec<Alertmanager>,
     /// Writers of state.json take turns, so that an older picture never overwrites a newer one.
     writing: tokio::sync::Mutex<()>,
 }
@@ -95,17 +98,26 @@ impl Playground {
         let hub = ControlPlane::prepare(&assets, &spec(&folder, "hub", "hub", Role::Hub))?;
         let metrics = options.prometheus.then(|| Metrics::prepare(&assets, &folder)).transpose()?;
         let prometheus = metrics.as_ref().map(|metrics| &metrics.prometheus);
-        let controllers = controllers::prepare(&options, &folder, &programs, &authority, prometheus)?;
+        let alertmanagers = prepare_alertmanagers(&options, &folder, &assets)?;
+        let controllers = controllers::prepare(&options, &folder, &programs, &authority, prometheus, &alertmanagers)?;
+        let webhooks: Vec<String> = controllers.iter().map(|one| format!("{}/api/v1/alerts", one.url)).collect();
+        let token = folder.alert_token();
+        let (people, token) = (options.alert_webhooks.as_slice(), Some(token.as_path()));
+        for alertmanager in &alertmanagers {
+            alertmanager.tells(&alertmanager::Receivers { people, controllers: &webhooks, token })?;
+        }
         let members = prepare_members(&options, &folder, &assets, &programs, &authority, &controllers)?;
         let fleet = Arc::new(Fleet {
             kubectl: assets.path(Program::Kubectl).to_path_buf(),
             plugin: programs.plugin.clone(),
             folder,
             progress,
+            programs,
             hub,
             members,
             controllers,
             metrics,
+            alertmanagers,
             writing: tokio::sync::Mutex::new(()),
         });
         let mut playground = Self { fleet, tasks: Vec::new() };
@@ -157,6 +169,11 @@ impl Playground {
     /// What a controller or an agent says at `/metrics`.
     pub async fn metrics(&self, name: &str) -> Result<String> {
         self.fleet.part(name)?.metrics().await
+    }
+
+    /// What a controller answers at a path of its listener for operations.
+    pub async fn ask_operations(&self, controller: &str, path: &str) -> Result<reqwest::Response> {
+        self.fleet.part(controller)?.ask(path).await
     }
 
     /// Names of all parts.
@@ -214,6 +231,11 @@ impl Playground {
         self.fleet.controllers.iter().map(|one| (one.id.clone(), one.url.clone())).collect()
     }
 
+    /// The controllers' program, for its commands.
+    pub fn controller_program(&self) -> &Path {
+        &self.fleet.programs.controller
+    }
+
     /// The leader that the controllers agree on, as soon as one answers with one.
     pub async fn leader(&self) -> Result<Leader> {
         self.fleet.leader().await
@@ -222,6 +244,11 @@ impl Playground {
     /// The Prometheus, if one was asked for.
     pub fn prometheus(&self) -> Result<&Prometheus> {
         Ok(&self.fleet.metrics()?.prometheus)
+    }
+
+    /// The Alertmanagers, as many as were asked for.
+    pub fn alertmanagers(&self) -> &[Alertmanager] {
+        &self.fleet.alertmanagers
     }
 
     /// Writes `traffic.json`: from now on the simulated traffic follows these rules and no others.
@@ -247,6 +274,15 @@ impl Drop for Playground {
 
 fn spec(folder: &Folder, name: &str, dir: &str, role: Role) -> Spec {
     Spec { name: name.to_owned(), dir: folder.path().join(dir), logs: folder.logs(), role, durable: false }
+}
+
+fn prepare_alertmanagers(options: &Options, folder: &Folder, assets: &Assets) -> Result<Vec<Alertmanager>> {
+    let prepare = |number: usize| {
+        let name = format!("alertmanager-{number}");
+        let (dir, logs) = (folder.path().join("alertmanagers").join(&name), folder.logs());
+        Alertmanager::prepare(assets, &alertmanager::Setup { name: &name, dir: &dir, logs: &logs })
+    };
+    (1..=options.alertmanagers).map(prepare).collect()
 }
 
 fn prepare_members(
@@ -284,7 +320,7 @@ impl Fleet {
             anyhow::Ok(())
         });
         let members = stream::iter(members).buffer_unordered(PARALLEL_CLUSTERS).try_collect::<Vec<()>>();
-        let metrics = self.start_all(self.metrics.iter().map(|metrics| metrics.prometheus.part()));
+        let metrics = self.start_all(self.observers());
         futures::future::try_join3(hub, members, metrics).await?;
         self.start_all(self.controllers.iter().map(|controller| &controller.part)).await?;
         let leader = self.leader().await?;
@@ -308,7 +344,7 @@ impl Fleet {
     async fn stop(&self) {
         self.progress.line("stopping");
         let ours = self.controllers.iter().map(|one| &one.part).chain(self.members.iter().map(|one| &one.agent.part));
-        let ours = ours.chain(self.metrics.iter().map(|metrics| metrics.prometheus.part()));
+        let ours = ours.chain(self.observers());
         stream::iter(ours.map(|part| part.stop())).buffer_unordered(PARALLEL_PARTS).collect::<Vec<()>>().await;
         let planes = self.members.iter().map(|member| &member.plane).chain([&self.hub]);
         stream::iter(planes.map(ControlPlane::stop)).buffer_unordered(PARALLEL_PARTS).collect::<Vec<()>>().await;
@@ -326,8 +362,13 @@ impl Fleet {
     fn parts(&self) -> Vec<&Arc<Part>> {
         let members = self.members.iter().flat_map(|one| one.plane.parts().iter().chain([&one.agent.part]));
         let controllers = self.controllers.iter().map(|one| &one.part);
+        self.hub.parts().iter().chain(members).chain(controllers).chain(self.observers()).collect()
+    }
+
+    /// Prometheus and the Alertmanagers, as far as they were asked for.
+    fn observers(&self) -> impl Iterator<Item = &Arc<Part>> {
         let metrics = self.metrics.iter().map(|metrics| metrics.prometheus.part());
-        self.hub.parts().iter().chain(members).chain(controllers).chain(metrics).collect()
+        metrics.chain(self.alertmanagers.iter().map(Alertmanager::part))
     }
 
     fn metrics(&self) -> Result<&Metrics> {

@@ -77,7 +77,7 @@ async fn semantics_44_people_approve_abort_and_retry_a_run_as_far_as_they_may() 
     who_may_approves(&playground).await;
     an_abort_takes_each_member_back_to_its_own_image(&playground).await;
     a_retry_after_the_repair_succeeds(&playground).await;
-    playground.stop().await;
+    common::down(playground).await;
 }
 
 async fn semantics_09_a_step_waits_for_a_person(playground: &Playground) {
@@ -217,7 +217,7 @@ async fn semantics_44_a_leader_that_dies_over_an_action_leaves_it_to_the_next_an
     settled.await.unwrap();
     let images: Vec<_> = checkouts(&playground).await.into_iter().map(|(_, image, _)| image).collect();
     assert_eq!(images, [V1, V1]);
-    playground.stop().await;
+    common::down(playground).await;
 }
 
 /// The leader dies at that stage of taking the action up, which is the next thing that happens.

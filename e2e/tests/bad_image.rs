@@ -6,7 +6,7 @@ mod common;
 
 use std::collections::BTreeSet;
 
-use common::{V1, apply, checkouts, meddle, rollout, until_phase, until_rolled_out, up};
+use common::{V1, apply, checkouts, down, meddle, rollout, until_phase, until_rolled_out, up};
 use crds::{ClusterScopeRolloutStatus, Phase, millis_from_time};
 use e2e::harness::{CHECKOUT, Sampler, TestFolder};
 use e2e::playground::{Options, Playground};
@@ -28,7 +28,7 @@ async fn semantics_12_28_29_a_bad_image_touches_few_of_ten_and_leaves_everybody_
     members_with_images_of_their_own_each_return_to_it(&playground).await;
     strict_tolerance_touches_one_more_than_may_fail(&playground).await;
     soft_tolerance_touches_no_more_than_may_fail_and_are_in_flux(&playground).await;
-    playground.stop().await;
+    down(playground).await;
 }
 
 async fn at_ten_percent_one_member_is_touched_and_back_within_its_deadline(playground: &Playground) {

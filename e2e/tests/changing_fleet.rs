@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use common::story::{Story, decisions, told};
 use common::{
-    PATIENCE, V1, V2, V3, apply, checkouts, members_with, rollout, until, until_described, until_image, until_phase,
-    until_waiting, up,
+    PATIENCE, V1, V2, V3, apply, checkouts, down, members_with, rollout, until, until_described, until_image,
+    until_phase, until_waiting, up,
 };
 use crds::{ClusterScopeRolloutStatus, Phase};
 use e2e::harness::{TestFolder, wait_for};
@@ -34,7 +34,7 @@ async fn semantics_30_to_36_and_40_a_run_goes_on_while_members_the_payload_and_t
     a_payload_that_comes_in_mid_rollback_waits_for_its_end(&playground).await;
     nothing_goes_forward_while_the_hub_is_away(&playground).await;
     a_deletion_in_mid_rollback_waits_for_its_end(&playground).await;
-    playground.stop().await;
+    down(playground).await;
 }
 
 /// Four of six at first. While the first pauses, one is created, one is relabelled to belong, and one no longer belongs.

@@ -35,7 +35,7 @@ async fn semantics_39_a_replica_whose_clock_is_off_does_not_lead() {
     until_offset(&playground, &off, |millis| millis.abs() < 500).await;
     write(&clock, &format!("{third} -5000"));
     until_another_leads(&playground, &[&third]).await;
-    playground.stop().await;
+    common::down(playground).await;
 }
 
 async fn leader(playground: &Playground) -> String {

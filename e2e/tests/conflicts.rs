@@ -4,7 +4,9 @@
 
 mod common;
 
-use common::{PATIENCE, V1, V2, V3, apply, checkouts, members_with, rollout, until, until_phase, until_waiting, up};
+use common::{
+    PATIENCE, V1, V2, V3, apply, checkouts, down, members_with, rollout, until, until_phase, until_waiting, up,
+};
 use crds::Phase;
 use e2e::harness::{TestFolder, wait_for};
 use e2e::playground::Options;
@@ -46,5 +48,5 @@ async fn semantics_07_a_second_rollout_on_the_same_workload_waits_names_the_firs
     let done = until_phase(&playground, "second", Phase::Succeeded).await;
     assert_eq!((done.run, done.counts.healthy), (1, 2));
     assert_eq!(members_with(&playground, V3).await, [EAST, WEST]);
-    playground.stop().await;
+    down(playground).await;
 }

@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{PATIENCE, V1, apply, checkouts, rollout, until_described, until_image, until_phase, up};
+use common::{PATIENCE, V1, apply, checkouts, down, rollout, until_described, until_image, until_phase, up};
 use crds::{DeadlineState, Intent, Outcome, Phase, RolloutAssignment};
 use e2e::harness::{TestFolder, wait_for};
 use e2e::playground::{Options, Playground};
@@ -43,7 +43,7 @@ async fn semantics_17_a_member_that_is_cut_off_in_mid_wave_returns_by_itself_and
         let changes = if member == CANARY { 2 } else { 0 };
         assert_eq!((now, *new), (image, old + changes), "{member}");
     }
-    playground.stop().await;
+    down(playground).await;
 }
 
 async fn until_reverted(playground: &Playground) -> RolloutAssignment {

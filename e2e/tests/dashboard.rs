@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use common::{PATIENCE, V2, apply, rollout, until_waiting, up};
+use common::{PATIENCE, V2, apply, down, rollout, until_waiting, up};
 use e2e::harness::{TestFolder, wait_for};
 use e2e::playground::Options;
 use e2e::ports::Port;
@@ -121,7 +121,7 @@ async fn the_page_follows_a_rollout_without_a_reload_and_shows_a_killed_agent_as
     playground.kill_part("controller-1").await.unwrap();
     browser.until("that the connection is lost", "return !document.getElementById('stale-banner').hidden;").await;
     tokio::time::timeout(Duration::from_secs(10), browser.page.clone().close()).await.unwrap().unwrap();
-    playground.stop().await;
+    down(playground).await;
 }
 
 fn card(condition: &str) -> String {

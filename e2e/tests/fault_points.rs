@@ -7,7 +7,7 @@ mod common;
 use std::path::Path;
 
 use common::story::Story;
-use common::{PATIENCE, apply, checkouts, rollout, until, until_phase, up};
+use common::{PATIENCE, apply, checkouts, down, rollout, until, until_phase, up};
 use crds::{Counts, Phase};
 use e2e::harness::{TestFolder, wait_for};
 use e2e::playground::{Options, Playground};
@@ -41,7 +41,7 @@ async fn a_leader_killed_at_any_stage_changes_neither_decisions_nor_members() {
         let disturbed = run(&playground, number, Some((stage, &fault))).await;
         assert_eq!(disturbed, undisturbed, "killed at {stage}");
     }
-    playground.stop().await;
+    down(playground).await;
 }
 
 /// A run to the end, during which the leader perhaps dies.

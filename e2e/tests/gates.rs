@@ -35,7 +35,7 @@ async fn semantics_23_to_29_a_pause_passes_on_evidence_alone() {
     without_traffic_it_holds(&playground).await;
     a_prometheus_that_is_away_neither_passes_nor_fails(&playground).await;
     a_leader_that_dies_in_a_pause_takes_no_measurement_with_it(&playground).await;
-    playground.stop().await;
+    common::down(playground).await;
 }
 
 async fn what_cannot_be_measured_is_said_before_anything_is_touched(playground: &Playground) {

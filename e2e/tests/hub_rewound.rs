@@ -39,7 +39,7 @@ async fn semantics_43_a_hub_that_was_put_back_moves_nobody_until_a_person_accept
     back_up(&playground, &second).await;
     a_run_that_the_backup_does_not_know(&playground, &second).await;
     a_rollout_that_the_backup_does_not_know(&playground, &empty).await;
-    playground.stop().await;
+    common::down(playground).await;
 }
 
 /// The canary runs v3, and the hub says v2 again.

@@ -8,13 +8,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use common::{meddle, up};
-use e2e::assets::{Assets, Program};
 use e2e::harness::{TestFolder, wait_for};
-use e2e::part::{Part, Ready};
 use e2e::playground::{Options, Playground, Rule};
-use e2e::ports::Port;
-use e2e::process::Launch;
-use e2e::progress::Progress;
 use tokio::process::Command;
 
 const DEADLINE: Duration = Duration::from_mins(1);
@@ -93,27 +88,6 @@ async fn a_controller_takes_up_sources_without_a_restart_and_asks_them() {
     let gone = ask("central", "1").await;
     assert!(gone.contains("there is no source 'central'; there are: another"), "{gone}");
     playground.stop().await;
-}
-
-#[tokio::test]
-async fn alertmanager_starts() {
-    let folder = TestFolder::new("alertmanager").unwrap();
-    let assets = Assets::ensure(&[Program::Alertmanager], &Progress::stderr()).await.unwrap();
-    let port = Port::take().unwrap();
-    let address = format!("127.0.0.1:{}", port.number());
-    let file = folder.path().join("alertmanager.yml");
-    std::fs::write(&file, "route: {receiver: nobody}\nreceivers: [{name: nobody}]\n").unwrap();
-    let launch = Launch::new(assets.path(Program::Alertmanager))
-        .arg("--config.file")
-        .arg(&file)
-        .arg("--storage.path")
-        .arg(folder.path().join("data"))
-        .args(["--web.listen-address", &address, "--cluster.listen-address", ""]);
-    let ready = Ready::Http { url: format!("http://{address}/-/ready"), ca: None };
-    let part = Part::new("alertmanager", launch, folder.path(), ready);
-    part.start().await.unwrap();
-    assert!(part.metrics().await.unwrap().contains("alertmanager_build_info"));
-    part.stop().await;
 }
 
 /// Waits until the success ratio of a member's checkout, over the last seconds, is within half a percent.

@@ -2,10 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+mod common;
+
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use common::down;
 use e2e::harness::{TestFolder, wait_for};
 use e2e::playground::{Action, Options, Playground, State, ask};
 use e2e::progress::Progress;
@@ -66,7 +69,7 @@ async fn parts_come_and_go_and_the_state_follows() {
     assert!(is_alive(read(folder.path()).controllers[0].pid.unwrap()));
 
     let pids: Vec<u32> = playground.part_names().iter().filter_map(|name| playground.pid(name).unwrap()).collect();
-    playground.stop().await;
+    down(playground).await;
     assert!(pids.iter().all(|pid| !is_alive(*pid)));
     assert!(!folder.path().join("state.json").exists());
     let nobody = ask(folder.path(), Action::Start, "controller-1").await.unwrap_err().to_string();

@@ -8,8 +8,8 @@ mod common;
 use std::path::{Path, PathBuf};
 
 use common::{
-    V1, V2, V3, apply, checkouts, copy, members_with, only_ran, rollout, status, until, until_described, until_phase,
-    until_rolled_out, until_waiting, up, watch,
+    V1, V2, V3, apply, checkouts, copy, members_with, only_ran, rollout, status, until, until_described, until_image,
+    until_phase, until_rolled_out, until_waiting, up, watch,
 };
 use crds::Phase;
 use e2e::harness::{CHECKOUT, TestFolder};
@@ -38,7 +38,7 @@ async fn semantics_42_a_store_that_was_lost_is_learnt_anew_from_hub_and_members(
     after_folders_were_put_back(&playground, folder.path()).await;
     in_the_middle_of_a_good_run(&playground).await;
     resumed_it_goes_on_and_aborted_it_goes_back(&playground).await;
-    playground.stop().await;
+    common::down(playground).await;
 }
 
 /// It stays rolled back, and its revision in quarantine.
@@ -122,6 +122,8 @@ async fn resumed_it_goes_on_and_aborted_it_goes_back(playground: &Playground) {
     until(playground, "checkout", "to hold", |status| status.phase == Some(Phase::Holding)).await;
     plugin.ok(&["abort", "checkout", "--why", "not today"]).await.unwrap();
     until_phase(playground, "checkout", Phase::RolledBack).await;
+    // It may have told of its order after the abort was taken up: then it goes back when it has.
+    until_image(playground, CANARY, V3).await;
     assert_eq!(members_with(playground, V3).await.len(), 3);
 }
 

@@ -5,8 +5,8 @@
 mod common;
 
 use common::{
-    V1, V2, V3, apply, checkouts, meddle, members_with, rollout, until, until_described, until_image, until_phase,
-    until_rolled_out, until_waiting, up,
+    V1, V2, V3, apply, checkouts, down, meddle, members_with, rollout, until, until_described, until_image,
+    until_phase, until_rolled_out, until_waiting, up,
 };
 use crds::Phase;
 use e2e::harness::{CHECKOUT, LEDGER, TestFolder, views};
@@ -35,7 +35,7 @@ async fn semantics_28_to_33_a_bad_image_goes_back_where_it_was_and_a_good_one_go
     a_bad_image_goes_back_by_itself(&playground).await;
     the_same_payload_waits_in_quarantine(&playground).await;
     semantics_18_a_stateful_set_gets_rid_of_pods_that_never_became_ready(&playground).await;
-    playground.stop().await;
+    down(playground).await;
 }
 
 async fn a_bad_image_goes_back_by_itself(playground: &Playground) {

@@ -6,7 +6,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{V1, V2, apply, members_with, rollout, until_phase, up};
+use common::{V1, V2, apply, down, members_with, rollout, until_phase, up};
 use crds::Phase;
 use e2e::harness::{CHECKOUT, Sample, Sampler, TestFolder};
 use e2e::playground::Options;
@@ -47,7 +47,7 @@ async fn semantics_09_of_ten_members_one_then_five_then_all_are_updated_and_neve
         let both: Vec<_> = before.intersection(&after).collect();
         assert!(both.len() <= 2, "more than maxConcurrency in flux at once: {both:?}");
     }
-    playground.stop().await;
+    down(playground).await;
 }
 
 fn place(samples: &[Sample], wanted: impl Fn(&Sample) -> bool) -> usize {

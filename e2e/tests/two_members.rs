@@ -7,8 +7,8 @@ mod common;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use common::{
-    PATIENCE, V1, V2, V3, apply, checkouts, meddle, members_with, rollout, until_described, until_image, until_phase,
-    until_waiting, up,
+    PATIENCE, V1, V2, V3, apply, checkouts, down, meddle, members_with, rollout, until_described, until_image,
+    until_phase, until_waiting, up,
 };
 use crds::{Phase, millis_from_time};
 use e2e::harness::{self, CHECKOUT, EDGE, LEDGER, TestFolder, Watched, wait_for};
@@ -56,7 +56,7 @@ async fn a_rollout_over_two_members_survives_its_leader_and_tells_its_story() {
     deletion_changes_no_workload(&playground).await;
     other_kinds_roll_out_too(&playground).await;
     a_container_that_a_later_payload_does_not_name_keeps_its_image(&playground).await;
-    playground.stop().await;
+    down(playground).await;
 }
 
 async fn what_can_not_start_says_why(playground: &Playground) {

@@ -6,7 +6,8 @@ mod common;
 
 use common::story::{Story, lose};
 use common::{
-    PATIENCE, V1, V2, V3, apply, checkouts, members_with, rollout, until, until_described, until_image, until_phase, up,
+    PATIENCE, V1, V2, V3, apply, checkouts, down, members_with, rollout, until, until_described, until_image,
+    until_phase, up,
 };
 use crds::{ClusterScopeRolloutStatus, Phase};
 use e2e::harness::{CHECKOUT, TestFolder, wait_for};
@@ -33,7 +34,7 @@ async fn semantics_29_33_37_a_member_that_was_away_gets_what_is_accepted_and_nev
     an_order_that_was_rolled_back_never_reaches_a_member_that_was_away(&playground).await;
     what_is_accepted_is_owed_to_a_member_that_was_away(&playground).await;
     a_member_that_is_away_delays_no_deletion(&playground).await;
-    playground.stop().await;
+    down(playground).await;
 }
 
 /// The second member is told while it is away, then the third fails and all go back. Pods that nobody starts are late,

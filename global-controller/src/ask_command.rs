@@ -8,7 +8,8 @@ use tokio::time::Instant;
 
 use crate::clock;
 use crate::config::{Config, Credentials, SourceConfig};
-use crate::measure::{Answer, Figures, Labels, Secrets, Sources};
+use crate::measure::{Answer, Figures, Labels, Sources};
+use crate::remote::Secrets;
 use crate::serve::hub_client;
 
 /// Longest wait for an answer, with all retries: a person watches.

@@ -128,7 +128,7 @@ impl Board {
     }
 
     fn refresh(&self, dirty: Dirty, resync: bool) {
-        let Dirty { everything, mut rollouts, assignments, members, workloads, claims, leader: _ } = dirty;
+        let Dirty { everything, mut rollouts, assignments, members, workloads, claims, alerts: _, leader: _ } = dirty;
         rollouts.extend(self.world.rollouts_on(&claims));
         let (all_rollouts, all_members) = (everything || resync || !members.is_empty(), everything || resync);
         let of_workloads: BTreeSet<String> =

@@ -43,6 +43,8 @@ pub(crate) enum Change {
         /// The object, in whichever member.
         target: Target,
     },
+    /// What Alertmanagers tell; concerns rollouts with a gate that heeds alerts.
+    Alerts,
     /// Who leads.
     Leader,
     /// Perhaps everything.
@@ -83,6 +85,8 @@ pub(crate) struct Dirty {
     pub workloads: BTreeSet<String>,
     /// Objects whose claims changed.
     pub claims: BTreeSet<Target>,
+    /// What Alertmanagers tell.
+    pub alerts: bool,
     /// Who leads.
     pub leader: bool,
 }
@@ -95,6 +99,7 @@ impl Dirty {
             Change::Member { name } => drop(self.members.insert(name)),
             Change::Workloads { member } => drop(self.workloads.insert(member)),
             Change::Claims { target } => drop(self.claims.insert(target)),
+            Change::Alerts => self.alerts = true,
             Change::Leader => self.leader = true,
             Change::Everything => self.everything = true,
         }

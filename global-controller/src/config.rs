@@ -1,8 +1,10 @@
 //! The configuration: a YAML file, parsed and checked once; every problem is named, not only the first.
 
+mod alerts;
 mod etcd;
 mod gates;
 mod prometheus;
+mod server;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -13,8 +15,10 @@ use rollout_core::GateSettings;
 use serde::Deserialize;
 
 use crate::logging::LogFormat;
+pub use alerts::{AlertsConfig, EventsConfig, ReceiverConfig};
 pub use etcd::Etcd;
-pub use prometheus::{Credentials, Headers, SourceConfig, SourceTls, User};
+pub use prometheus::SourceConfig;
+pub use server::{Credentials, Headers, Server, ServerTls, User};
 
 /// Where the charts install, and so where the epoch's `ConfigMap` is unless told otherwise.
 const DEFAULT_NAMESPACE: &str = "rollout-system";
@@ -51,6 +55,10 @@ pub struct Settings {
     pub gates: GateSettings,
     /// The Prometheus servers that gates may ask. Who names none means the first.
     pub sources: Vec<SourceConfig>,
+    /// Who is told of alerts, and how.
+    pub alerts: AlertsConfig,
+    /// Who gets the same facts as `CloudEvents`.
+    pub events: EventsConfig,
 }
 
 /// The hub.
@@ -165,7 +173,8 @@ impl Config {
 
     /// Parses and checks a text.
     pub fn parse(text: &str, id: Option<&str>, store_argument: Option<&str>) -> Result<Self, Error> {
-        let File { id: own, data_dir, hub, listen, tls, store, gates, prometheus, log } = crds::yaml::from_str(text)?;
+        let File { id: own, data_dir, hub, listen, tls, store, gates, prometheus, alerts, events, log } =
+            crds::yaml::from_str(text)?;
         let id = id.map(str::to_owned).or(own).unwrap_or_default();
         let replicas: Vec<_> = store.replicas.into_iter().map(Replica::into_config).collect();
         let mut problems = Problems::default();
@@ -184,6 +193,8 @@ impl Config {
         let sources = prometheus::check(prometheus, &mut problems);
         let names = sources.iter().map(|source| source.name.clone()).collect();
         let gates = gates::check(gates, names, &mut problems);
+        let events = alerts::check_events(events, &mut problems);
+        let alerts = alerts::check(alerts, &mut problems);
         problems.into_result(Self {
             id,
             data_dir,
@@ -192,7 +203,7 @@ impl Config {
             tls_dir: tls.dir,
             store: Store { cluster: store.cluster, replicas, join: store.join, etcd, state: store.state },
             store_argument: store_argument.map(str::to_owned),
-            settings: Settings { gates, sources },
+            settings: Settings { gates, sources, alerts, events },
             log_format: log.format,
         })
     }
@@ -247,6 +258,10 @@ struct File {
     gates: gates::Section,
     #[serde(default)]
     prometheus: prometheus::Section,
+    #[serde(default)]
+    alerts: alerts::Section,
+    #[serde(default)]
+    events: alerts::EventsSection,
     #[serde(default)]
     log: Log,
 }

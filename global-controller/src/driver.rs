@@ -2,6 +2,7 @@
 
 mod commit;
 mod epoch;
+mod recorder;
 mod recovery;
 mod rewound;
 
@@ -14,6 +15,7 @@ use std::time::Duration;
 use crds::Fence as AssignmentFence;
 use federated_store::Fence;
 use kube::ResourceExt as _;
+use rollout_core::replay::Recorded;
 use rollout_core::{Decision, MemberFacts, Millis, decide, is_recovering, lint, lint_orders};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -25,7 +27,9 @@ use crate::hub::has_finalizer;
 use crate::loss::Loss;
 use crate::records::Proof;
 use crate::world::{Known, World};
+pub(crate) use commit::{KEPT_DECISIONS, TRIMMED_AT_ONCE};
 pub(crate) use epoch::EpochKeeper;
+pub(crate) use recorder::Recorder;
 
 use commit::{Before, Commit};
 
@@ -54,7 +58,7 @@ async fn drive(world: &World, keeper: &EpochKeeper, fence: Fence) {
     loop {
         let epoch = epoch::ensure(world, keeper, fence).await;
         tracing::info!(epoch, term = fence.0, "deciding");
-        let mut driver = Driver { world, fence, epoch, due: BTreeMap::new() };
+        let mut driver = Driver { world, fence, epoch, due: BTreeMap::new(), recorder: Recorder::default() };
         await_pictures(world).await;
         let ended = match driver.recover().await {
             Some(ended) => ended,
@@ -105,6 +109,7 @@ struct Driver<'a> {
     epoch: i64,
     /// When to look at a rollout again, by uid.
     due: BTreeMap<String, Instant>,
+    recorder: Recorder,
 }
 
 impl Driver<'_> {
@@ -151,16 +156,19 @@ impl Driver<'_> {
     }
 
     fn concerned(&self, dirty: Dirty, resync: bool) -> BTreeSet<String> {
-        let Dirty { everything, mut rollouts, assignments: _, members, workloads: _, claims, leader } = dirty;
+        let Dirty { everything, mut rollouts, assignments: _, members, workloads: _, claims, alerts, leader } = dirty;
         rollouts.extend(self.world.rollouts_on(&claims));
+        if alerts {
+            rollouts.extend(self.world.mirror().heeding_alerts().cloned());
+        }
         if everything || leader || resync {
-            return all(self.world);
+            return self.world.rollouts();
         }
         if members.is_empty() {
             return rollouts;
         }
         // A member may belong to any rollout that selects by label; its reports come as their rollout's changes.
-        rollouts.into_iter().chain(all(self.world)).collect()
+        rollouts.into_iter().chain(self.world.rollouts()).collect()
     }
 
     async fn turn(&mut self, uid: &str, members: &BTreeMap<String, MemberFacts>) -> Turn {
@@ -171,11 +179,12 @@ impl Driver<'_> {
             return Turn::Done;
         }
         if !self.is_ours(uid) {
+            self.recorder.forget(uid);
             return Turn::Done;
         }
         let now = clock::now_millis();
         let started = std::time::Instant::now();
-        let Some((before, decision)) = self.decide(uid, members, now) else {
+        let Some((mut before, decision)) = self.decide(uid, members, now) else {
             self.world.metrics.observe("decide", "broken", started);
             self.due.insert(uid.to_owned(), Instant::now() + RETRY_PAUSE * 100);
             return Turn::Done;
@@ -186,10 +195,13 @@ impl Driver<'_> {
         }
         let more = decision.more;
         let commit = Commit { world: self.world, fence: self.fence, epoch: self.epoch, uid, now };
-        match commit.run(&before, decision).await {
-            Ok(commit::Outcome::Committed) if more => Turn::Again,
-            // What was committed comes back as a change of the mirror and is looked at again then.
-            Ok(commit::Outcome::Committed | commit::Outcome::Nothing) => Turn::Done,
+        match commit.run(&mut before, &decision).await {
+            Ok(commit::Outcome::Committed { revision }) => {
+                self.remember(before, &decision, revision);
+                // What was committed comes back as a change of the mirror and is looked at again then.
+                if more { Turn::Again } else { Turn::Done }
+            }
+            Ok(commit::Outcome::Nothing) => Turn::Done,
             Ok(commit::Outcome::Fenced) => Turn::Fenced,
             Err(error) => {
                 tracing::warn!(uid, error = crate::logging::with_causes(&error), "a decision was not committed");
@@ -197,6 +209,16 @@ impl Driver<'_> {
                 Turn::Done
             }
         }
+    }
+
+    /// What the next decision's record builds on.
+    fn remember(&mut self, before: Before, decision: &Decision, revision: u64) {
+        let Some(recorded) = before.recorded else { return };
+        if matches!(recorded, Recorded::NotReplayable { .. }) {
+            self.world.metrics.decisions_not_replayable.inc();
+        }
+        let generation = i64::try_from(revision).unwrap_or(i64::MAX);
+        self.recorder.committed(recorded, decision, AssignmentFence { epoch: self.epoch, generation });
     }
 
     /// Without our finalizer a rollout could vanish unnoticed, so nothing is decided before it is there.
@@ -232,11 +254,13 @@ impl Driver<'_> {
                 let decision = decide(&known.state, desired, observations, now);
                 let mut broken = lint(&decision.state, desired, observations);
                 broken.extend(lint_orders(&decision, observations));
+                let recorded = self.recorder.record(&known.state, &decision, desired, observations, now);
                 let Known { state, header_revision, predecessor } = known;
                 let before = Before {
                     state: state.clone(),
                     header_revision: *header_revision,
                     predecessor: predecessor.clone(),
+                    recorded,
                 };
                 (before, decision, broken)
             })
@@ -253,13 +277,6 @@ impl Driver<'_> {
         }
         Some((before, decision))
     }
-}
-
-/// One lock after the other: nobody holds two of them in the other order.
-fn all(world: &World) -> BTreeSet<String> {
-    let mut uids: BTreeSet<_> = world.hub().uids().cloned().collect();
-    uids.extend(world.mirror().rollouts().cloned());
-    uids
 }
 
 /// The instant of a wall-clock time, a little late rather than early.

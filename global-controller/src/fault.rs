@@ -34,10 +34,12 @@ pub(crate) enum Stage {
     Decide,
     /// A rollout's new status is computed and not written.
     Publish,
+    /// An alert, or its end, is committed, and nobody was told of it.
+    Tell,
 }
 
 impl Stage {
-    const ALL: [Self; 6] = [Self::Watch, Self::Plan, Self::Act, Self::Observe, Self::Decide, Self::Publish];
+    const ALL: [Self; 7] = [Self::Watch, Self::Plan, Self::Act, Self::Observe, Self::Decide, Self::Publish, Self::Tell];
 
     fn as_str(self) -> &'static str {
         match self {
@@ -47,6 +49,7 @@ impl Stage {
             Self::Observe => "observe",
             Self::Decide => "decide",
             Self::Publish => "publish",
+            Self::Tell => "tell",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What is served: agents and peers by mutual TLS, people and operations by plain HTTP.
 
 pub(crate) mod agents;
+mod alerts;
 mod dashboard;
 mod events;
 pub(crate) mod operations;

@@ -16,6 +16,7 @@
 //! | `uploads/<member>/<rollout>` | `RolloutAssignment`: an order that the member has, until it is taken up |
 //! | `claims/<member>/<kind>/<namespace>/<name>` | `Claim`: who may touch that object there |
 //! | `samples/<uid>/<metric>/<member>` | `Sample` of a metric; `-` in the place of a member: measured once for all |
+//! | `alerts/<fingerprint>` | `HeardAlert`: what an Alertmanager has told of |
 //! | `decisions/<uid>/<number>` | `DecisionRecord`, the number in 12 digits so that keys sort |
 
 use rollout_core::{SampleKey, Target};
@@ -36,6 +37,10 @@ pub(crate) const DECISIONS: &str = "decisions/";
 /// In the place of a member's name, which it can't be.
 const NO_MEMBER: &str = "-";
 
+/// What the mirror reads: everything but the decisions.
+pub(crate) const MIRRORED: [&str; 7] =
+    [ASSIGNMENTS, "claims/", "clusters/", "meta/", "reports/", "rollouts/", "samples/"];
+
 /// A key, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Key<'a> {
@@ -54,7 +59,8 @@ pub(crate) enum Key<'a> {
     Upload { member: &'a str, rollout: &'a str },
     Claim { member: &'a str, target: Target },
     Sample { uid: &'a str, key: SampleKey },
-    Decision { uid: &'a str },
+    Alert { fingerprint: &'a str },
+    Decision { uid: &'a str, number: u64 },
 }
 
 impl<'a> Key<'a> {
@@ -83,7 +89,8 @@ impl<'a> Key<'a> {
                 let member = (*member != NO_MEMBER).then(|| (*member).to_owned());
                 Self::Sample { uid, key: SampleKey { metric: (*metric).to_owned(), member } }
             }
-            ["decisions", uid, _] => Self::Decision { uid },
+            ["alerts", fingerprint] => Self::Alert { fingerprint },
+            ["decisions", uid, number] => Self::Decision { uid, number: number.parse().ok()? },
             _ => return None,
         })
     }
@@ -141,6 +148,10 @@ pub(crate) fn sample(uid: &str, SampleKey { metric, member }: &SampleKey) -> Str
     format!("samples/{uid}/{metric}/{}", member.as_deref().unwrap_or(NO_MEMBER))
 }
 
+pub(crate) fn alert(fingerprint: &str) -> String {
+    format!("alerts/{fingerprint}")
+}
+
 pub(crate) fn decisions_of(uid: &str) -> String {
     format!("{DECISIONS}{uid}/")
 }
@@ -180,7 +191,8 @@ mod tests {
             (claim("m", &checkout()), Key::Claim { member: "m", target: checkout() }),
             (sample("u", &of_metric(Some("m"))), Key::Sample { uid: "u", key: of_metric(Some("m")) }),
             (sample("u", &of_metric(None)), Key::Sample { uid: "u", key: of_metric(None) }),
-            (decision("u", 7), Key::Decision { uid: "u" }),
+            (alert("7a"), Key::Alert { fingerprint: "7a" }),
+            (decision("u", 7), Key::Decision { uid: "u", number: 7 }),
         ];
         for (text, key) in cases {
             assert_eq!(Key::parse(&text), Some(key), "{text}");

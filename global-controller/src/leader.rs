@@ -10,8 +10,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bus::Change;
 use crate::driver::EpochKeeper;
+use crate::remote::Secrets;
 use crate::world::World;
-use crate::{act, driver, measure, presence, publish};
+use crate::{act, alerts, driver, measure, presence, publish};
 
 /// Before tasks that ended by themselves are started again, so that a lasting fault doesn't spin.
 const RESTART_PAUSE: Duration = Duration::from_millis(500);
@@ -25,6 +26,8 @@ pub(crate) struct Tools {
     pub epoch: EpochKeeper,
     /// Client for agents' webhooks.
     pub agents: reqwest::Client,
+    /// Credentials for Alertmanagers.
+    pub secrets: Secrets,
 }
 
 /// Follows leadership until told to stop. Tasks of one term end before those of the next begin.
@@ -79,4 +82,5 @@ fn start(tasks: &mut JoinSet<()>, world: &Arc<World>, tools: &Tools, fence: Fenc
     tasks.spawn(act::webhook::run(Arc::clone(world), tools.agents.clone(), term.clone()));
     tasks.spawn(measure::measure(Arc::clone(world), fence, term.clone()));
     tasks.spawn(publish::run(Arc::clone(world), tools.hub.clone(), term.clone()));
+    tasks.spawn(alerts::run(Arc::clone(world), tools.secrets.clone(), term.clone()));
 }

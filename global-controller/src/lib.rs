@@ -11,12 +11,15 @@
 //! leader that was cut off can at most repeat what was committed.
 
 mod act;
+pub mod alerts;
 pub mod ask_command;
 mod board;
 mod bus;
 mod claims;
 mod clock;
 mod config;
+mod consistency;
+pub mod decisions_command;
 mod driver;
 mod fault;
 mod http;
@@ -35,13 +38,19 @@ mod publish;
 mod quorum;
 mod records;
 mod reload;
+pub mod remote;
 mod serve;
 mod skew;
 mod store;
 pub mod store_command;
+#[cfg(test)]
+mod test_story;
 mod world;
 
-pub use config::{Config, ConfigProblem, Credentials, Error as ConfigError, Headers, SourceConfig, SourceTls, User};
+pub use config::{
+    AlertsConfig, Config, ConfigProblem, Credentials, Error as ConfigError, EventsConfig, Headers, ReceiverConfig,
+    Server, ServerTls, SourceConfig, User,
+};
 pub use logging::{LogFormat, init as init_logging};
 pub use serve::{Error as ServeError, serve};
 pub use store::Error as StoreError;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 use global_controller::ask_command;
+use global_controller::decisions_command::{self, DecisionsCommand};
 use global_controller::store_command::{self, StoreCommand};
 use global_controller::{Config, init_logging, serve};
 use tokio::signal::unix::{SignalKind, signal};
@@ -38,6 +39,9 @@ enum Command {
     /// Backs up, restores or inspects the embedded store.
     #[command(subcommand)]
     Store(StoreCommand),
+    /// Exports what was decided, and takes recorded decisions again.
+    #[command(subcommand)]
+    Decisions(DecisionsCommand),
 }
 
 #[tokio::main]
@@ -46,6 +50,7 @@ async fn main() -> ExitCode {
         Command::Serve { config, id, store } => run(config, id, store).await,
         Command::Ask(arguments) => ask_command::run(arguments).await,
         Command::Store(command) => store_command::run(command).await,
+        Command::Decisions(command) => decisions_command::run(command).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -11,17 +11,17 @@
 //! ever a number.
 
 mod answer;
+mod batch;
 mod breaker;
-mod connection;
-mod credentials;
 mod figures;
 pub(crate) mod promql;
+mod questions;
 mod rounds;
 mod source;
 mod sources;
 
 pub use answer::{Answer, Failure, Labels};
-pub use credentials::{SECRET_LABEL, Secrets};
 pub use figures::Figures;
+pub use questions::{Wanted, answers};
 pub(crate) use rounds::run as measure;
 pub use sources::Sources;

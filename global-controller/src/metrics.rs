@@ -8,6 +8,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::alerts;
 use crate::measure::Figures;
 
 /// A phase of the loop and how it went.
@@ -31,6 +32,10 @@ pub(crate) struct Metrics {
     pub config_reload_failures: Counter,
     /// Events that found no room in the queue.
     pub events_dropped: Counter,
+    /// Decisions whose record can't be replayed, as it would be too large.
+    pub decisions_not_replayable: Counter,
+    /// Alerts that Alertmanagers told of and that are not kept.
+    pub alerts_left_out: Counter,
     /// Reports of agents that were written.
     pub reports: Counter,
     /// Times that the store got a new epoch: it was new, restored, or found to have gone back.
@@ -43,6 +48,10 @@ pub(crate) struct Metrics {
     pub clock_offset_millis: Gauge,
     /// Questions to Prometheus servers.
     pub questions: Figures,
+    /// What the latest check for consistency has found.
+    pub consistency_faults: Gauge,
+    /// Alerts, and those who are told.
+    pub alerts: alerts::Figures,
 }
 
 /// From 0.5 ms, which a decision takes, to 16 s, which is past every deadline.
@@ -52,7 +61,8 @@ fn durations() -> Histogram {
 
 impl Metrics {
     pub fn new() -> Self {
-        let mut registry = Registry::with_prefix("rollout_controller");
+        let mut root = Registry::default();
+        let registry = root.sub_registry_with_prefix("rollout_controller");
         let reconcile = Family::<PhaseResult, Histogram>::new_with_constructor(durations as fn() -> Histogram);
         let metrics = Self {
             reconcile: reconcile.clone(),
@@ -60,12 +70,16 @@ impl Metrics {
             hub_watch_failures: Counter::default(),
             config_reload_failures: Counter::default(),
             events_dropped: Counter::default(),
+            decisions_not_replayable: Counter::default(),
+            alerts_left_out: Counter::default(),
             reports: Counter::default(),
             recoveries: Counter::default(),
             streams: Gauge::default(),
             leading: Gauge::default(),
             clock_offset_millis: Gauge::default(),
             questions: Figures::default(),
+            consistency_faults: Gauge::default(),
+            alerts: alerts::Figures::default(),
             registry: Registry::default(),
         };
         let help = "Time of one pass by phase and result";
@@ -75,6 +89,12 @@ impl Metrics {
             ("hub_watch_failures", "Broken lists and watches of the hub", &metrics.hub_watch_failures),
             ("config_reload_failures", "Changed configurations that did not fit", &metrics.config_reload_failures),
             ("events_dropped", "Events that found no room in the queue", &metrics.events_dropped),
+            (
+                "decisions_not_replayable",
+                "Decisions whose inputs are too large to be recorded",
+                &metrics.decisions_not_replayable,
+            ),
+            ("alerts_left_out", "Alerts told by Alertmanagers and not kept", &metrics.alerts_left_out),
             ("reports", "Reports of agents written to the store", &metrics.reports),
             (
                 "store_recoveries",
@@ -92,8 +112,13 @@ impl Metrics {
             metrics.clock_offset_millis.clone(),
         );
         registry.register("leading", "1 while this replica leads", metrics.leading.clone());
-        metrics.questions.register(&mut registry);
-        Self { registry, ..metrics }
+        metrics.questions.register(registry);
+        metrics.alerts.register(registry);
+        // Of the product, not of this program: whoever checks, the name is the same.
+        let registry = root.sub_registry_with_prefix("clusterrollout");
+        let help = "Faults that the latest check at /debug/consistency found; 0 before the first";
+        registry.register("consistency_faults", help, metrics.consistency_faults.clone());
+        Self { registry: root, ..metrics }
     }
 
     /// Notes a pass that took from `started` until now.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crds::{AgentInfo, Report, RolloutAssignment, RolloutAssignmentSpec, RolloutAssignmentStatus};
 use federated_store::Change as StoreChange;
 use kube::api::ObjectMeta;
-use rollout_core::{Plan, RolloutState, STATE_VERSION, Samples};
+use rollout_core::{HeardAlerts, Plan, RolloutState, STATE_VERSION, Samples};
 
 pub(crate) use claims::ClaimIndex;
 pub(crate) use follow::run as follow;
@@ -48,6 +48,8 @@ pub(crate) struct StoredMember {
 pub(crate) struct Mirror {
     /// Everything up to and with this revision is in here.
     pub revision: u64,
+    /// Revision from which on all is of one instant: it was read in pages, the later ones at later revisions.
+    pub whole_from: u64,
     /// The store's epoch, once a leader has set it.
     pub epoch: Option<i64>,
     /// What the store has to learn anew, or had.
@@ -74,9 +76,16 @@ pub(crate) struct Mirror {
     claims: ClaimIndex,
     /// Rollout's uid to what was measured.
     samples: BTreeMap<String, Samples>,
+    /// What Alertmanagers have told of.
+    alerts: HeardAlerts,
 }
 
 impl Mirror {
+    /// Whether all of it is of one instant.
+    pub fn is_whole(&self) -> bool {
+        self.revision >= self.whole_from
+    }
+
     /// A rollout's records.
     pub fn rollout(&self, uid: &str) -> Option<&Stored> {
         self.rollouts.get(uid)
@@ -151,6 +160,16 @@ impl Mirror {
     /// What was measured of a rollout.
     pub fn samples(&self, uid: &str) -> Option<&Samples> {
         self.samples.get(uid)
+    }
+
+    /// What Alertmanagers have told of.
+    pub fn alerts(&self) -> &HeardAlerts {
+        &self.alerts
+    }
+
+    /// Uids of rollouts that alerts which are told can concern.
+    pub fn heeding_alerts(&self) -> impl Iterator<Item = &String> {
+        self.rollouts.iter().filter(|(_, stored)| stored.state.heeds_alerts()).map(|(uid, _)| uid)
     }
 
     /// Takes up a change of one key; answers who has to look.
@@ -228,6 +247,10 @@ impl Mirror {
                     self.samples.remove(uid);
                 }
                 rollout(uid)
+            }
+            Some(Key::Alert { fingerprint }) => {
+                set(&mut self.alerts, fingerprint, value.and_then(|value| read(key, value)));
+                vec![Change::Alerts]
             }
             // Decisions are read from the store when a person asks; keys of a newer release are not ours.
             Some(Key::Decision { .. }) | None => Vec::new(),

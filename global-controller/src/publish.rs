@@ -87,7 +87,7 @@ impl Publisher<'_> {
     }
 
     fn concerned(&self, dirty: Dirty, resync: bool, now: Instant) -> BTreeSet<Object> {
-        let Dirty { everything, rollouts, assignments: _, members, workloads: _, claims, leader } = dirty;
+        let Dirty { everything, rollouts, assignments: _, members, workloads: _, claims, alerts: _, leader } = dirty;
         let claimants = self.world.rollouts_on(&claims);
         let hub = self.world.hub();
         let all = everything || resync || leader;

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use crds::Fence;
 use federated_store::Op;
-use rollout_core::{Event, Millis};
+use rollout_core::replay::Recorded;
+use rollout_core::{Command, Decision, Event, Millis};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// Whether a member's agent is heard, as the leader last saw a change of it.
@@ -100,6 +101,24 @@ pub(crate) struct DecisionRecord {
     pub events: Vec<RecordedEvent>,
 }
 
+/// A decision with what it takes to take it again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Replayable {
+    /// What it says to people.
+    #[serde(flatten)]
+    pub decision: DecisionRecord,
+    /// Version of the program that decided.
+    #[serde(default)]
+    pub version: String,
+    /// See [`rollout_core::replay::digest`].
+    #[serde(default)]
+    pub digest: String,
+    /// What it was taken on; none of versions that didn't record it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay: Option<Recorded>,
+}
+
 /// What people were told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -120,6 +139,30 @@ impl From<&Event> for RecordedEvent {
         };
         Self { kind: kind.to_owned(), reason: event.reason.to_owned(), message: event.message.clone() }
     }
+}
+
+/// What a decision orders, in order, each as "member-1: Apply".
+pub(crate) fn commands_of(decision: &Decision) -> Vec<String> {
+    let lines = decision.commands.iter().filter_map(|command| match command {
+        Command::Assign { member, spec } => Some(format!("{member}: {}", spec.intent.as_str())),
+        Command::Forget { member } => Some(format!("{member}: forget")),
+        Command::TakeUp { member } => Some(format!("{member}: take up")),
+        Command::AcceptHub => Some("accept the hub".to_owned()),
+        Command::Claim { member, target, .. } => Some(format!("{member}: claim {target}")),
+        Command::Release { member, target } => Some(format!("{member}: release {target}")),
+        Command::ReleaseFinalizer => Some("release the finalizer".to_owned()),
+        Command::Announce { .. } => None,
+    });
+    lines.collect()
+}
+
+/// What a decision tells people.
+pub(crate) fn events_of(decision: &Decision) -> Vec<RecordedEvent> {
+    let events = decision.commands.iter().filter_map(|command| match command {
+        Command::Announce { event } => Some(RecordedEvent::from(event)),
+        _ => None,
+    });
+    events.collect()
 }
 
 /// A put of a value as JSON.

@@ -47,18 +47,19 @@ pub(crate) async fn run(world: Arc<World>, path: PathBuf, started_with: Config, 
 }
 
 fn take(world: &World, before: &Config, now: &Config) {
-    let Settings { gates, sources } = &now.settings;
+    let Settings { gates, sources, alerts, events } = &now.settings;
     if before.settings != now.settings {
         let names: Vec<_> = sources.iter().map(|source| source.name.as_str()).collect();
         let (mode, minimum) = (gates.when_unconfigured, gates.success_rate.minimum);
-        tracing::info!(?mode, %minimum, sources = names.join(","), "configuration reloaded");
+        let (alertmanagers, sinks) = (alerts.alertmanagers.len(), events.sinks.len());
+        tracing::info!(?mode, %minimum, sources = names.join(","), alertmanagers, sinks, "configuration reloaded");
         world.set_settings(now.settings.clone());
         world.bus.send(Change::Everything);
     }
     let restart = Config { settings: before.settings.clone(), ..now.clone() };
     if restart != *before {
         tracing::warn!(
-            "the configuration changed in fields that need a restart: only gates and prometheus take effect"
+            "the configuration changed in fields that need a restart: only gates, prometheus, alerts and events take effect"
         );
     }
 }

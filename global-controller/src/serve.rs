@@ -14,7 +14,7 @@ use crate::board::Board;
 use crate::config::Config;
 use crate::driver::EpochKeeper;
 use crate::leader::Tools;
-use crate::measure::Secrets;
+use crate::remote::Secrets;
 use crate::world::World;
 use crate::{fault, http, hub, leader, mirror, notices, presence, publish, quorum, reload, skew, store};
 
@@ -82,7 +82,7 @@ pub async fn serve(config: Config, config_path: PathBuf, stop: CancellationToken
     let (store, raft) = store::open(&config, replicas.clone()).await?;
     let (events, notices) = notices::queue();
     let secrets = Secrets::of(client.clone(), &config.hub.namespace);
-    let world = World::new(config.id.clone(), store.clone(), config.settings.clone(), secrets, events);
+    let world = World::new(config.id.clone(), store.clone(), config.settings.clone(), secrets.clone(), events);
     let world = Arc::new(world);
     let board = Board::new(Arc::clone(&world), config.store.cluster.clone());
 
@@ -90,9 +90,10 @@ pub async fn serve(config: Config, config_path: PathBuf, stop: CancellationToken
     let mut servers = JoinSet::new();
     // The store's routes must outlive the tasks: leadership is handed over through them.
     let serving = CancellationToken::new();
-    listeners.serve(&mut servers, credentials, raft, &world, &board, &serving);
+    let people = http::people::router(Arc::clone(&world), Arc::clone(&board), secrets.clone());
+    listeners.serve(&mut servers, credentials, raft, &world, people, &serving);
     let epoch = EpochKeeper { client: client.clone(), namespace: config.hub.namespace.clone() };
-    let tools = Tools { hub: client.clone(), epoch, agents };
+    let tools = Tools { hub: client.clone(), epoch, agents, secrets };
     tasks.spawn(mirror::follow(Arc::clone(&world), stop.clone()));
     tasks.spawn(hub::follow(Arc::clone(&world), client.clone(), stop.clone()));
     tasks.spawn(quorum::run(Arc::clone(&world), stop.clone()));
@@ -181,11 +182,10 @@ impl Listeners {
         credentials: Credentials,
         raft: axum::Router,
         world: &Arc<World>,
-        board: &Arc<Board>,
+        people: axum::Router,
         stop: &CancellationToken,
     ) {
         let agents = http::agents::router(Arc::clone(world)).merge(raft);
-        let people = http::people::router(Arc::clone(world), Arc::clone(board));
         let operations = http::operations::router(Arc::clone(world));
         let token = stop.clone();
         servers.spawn(async move { Ok(mutual_tls::serve(self.agents, &credentials, agents, token).await?) });

@@ -1,6 +1,6 @@
 //! What every task of the controller shares: the two pictures, the store, and who is heard.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use federated_store::{Change as StoreChange, ReadError, Store};
 use rollout_core::{
-    Claims, Desired, MemberFacts, Observations, Reachability, Recovery, RolloutState, Summary, summarize,
+    Claims, Desired, HeardAlerts, MemberFacts, Observations, Reachability, Recovery, RolloutState, Summary, summarize,
 };
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -16,13 +16,14 @@ use tokio::time::Instant;
 use crate::bus::{Bus, Change};
 use crate::config::Settings;
 use crate::hub::{HubCache, Wanted};
-use crate::measure::{Secrets, Sources};
+use crate::measure::Sources;
 use crate::metrics::Metrics;
 use crate::mirror::{Mirror, Stored};
 use crate::notices::Queue;
 use crate::past::Past;
 use crate::presence::Presence;
 use crate::records::{ReachRecord, RecoveryRecord, read};
+use crate::remote::Secrets;
 use crate::{claims, clock, keys};
 
 /// Before reading the store again after a failure.
@@ -241,10 +242,19 @@ impl World {
         hub.members()
             .map(|(name, member)| {
                 let labels = member.metadata.labels.clone().unwrap_or_default();
+                let cordoned = member.spec.cordoned;
                 let uploaded = self.mirror().is_uploaded(name);
-                (name.clone(), MemberFacts { labels, reachable: self.reachability(name), uploaded })
+                (name.clone(), MemberFacts { labels, reachable: self.reachability(name), cordoned, uploaded })
             })
             .collect()
+    }
+
+    /// Uids of all rollouts, of the hub and of the store. One lock after the other: nobody holds two of them in the other
+    /// order.
+    pub fn rollouts(&self) -> BTreeSet<String> {
+        let mut uids: BTreeSet<_> = self.hub().uids().cloned().collect();
+        uids.extend(self.mirror().rollouts().cloned());
+        uids
     }
 
     /// Looks at one rollout with everything that a decision about it depends on. The same look feeds decisions,
@@ -267,15 +277,17 @@ impl World {
         let is_current = object.and_then(|object| object.metadata.generation) == Some(status.observed_generation);
         let gone = Wanted::Deleted { generation: 0 };
         let wanted = object.map_or(&gone, |object| object.wanted());
-        let (stored, assigned, reported, held, samples, recovery, orders) = {
+        let (stored, assigned, reported, held, samples, alerts, recovery, orders) = {
             let mirror = self.mirror();
             let stored = mirror.rollout(uid).cloned();
+            let heeds = stored.as_ref().is_some_and(|stored| stored.state.heeds_alerts());
             (
                 stored,
                 mirror.assigned(uid).cloned().unwrap_or_default(),
                 mirror.reported(uid).cloned().unwrap_or_default(),
                 claims::held(&mirror, uid, past.predecessor(), wanted),
                 mirror.samples(uid).cloned().unwrap_or_default(),
+                if heeds { mirror.alerts().clone() } else { HeardAlerts::new() },
                 mirror.recovery,
                 mirror.uploads(uid).cloned().unwrap_or_default(),
             )
@@ -296,6 +308,7 @@ impl World {
             claims: &claims,
             actions: &actions,
             samples: &samples,
+            alerts: &alerts,
             gates: &self.settings().gates,
             hub_fresh,
             judging_since: self.judging_since.load(Ordering::Relaxed),

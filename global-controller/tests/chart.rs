@@ -6,7 +6,7 @@ use e2e::assets::{Assets, Program};
 use e2e::harness::TestFolder;
 use e2e::playground::charts;
 use e2e::progress::Progress;
-use global_controller::{Config, Credentials};
+use global_controller::{AlertsConfig, Config, Credentials};
 use serde_json::Value;
 
 const VALUES: &str = r#"
@@ -24,6 +24,17 @@ prometheus:
     bearerTokenFile: /etc/global-controller/prometheus/token
     headers: {X-Scope-OrgID: shop}
     timeoutSeconds: 5
+alerts:
+  filesSecretName: alerts-files
+  externalUrl: https://rollouts.example.com
+  labels: {hub: eu}
+  resendSeconds: 60
+  webhook: {secretRef: {name: webhook-token, key: token}}
+  alertmanagers:
+  - {address: "https://alertmanager-0.example.com", secretRef: {name: alert-token, key: token}}
+  - {address: "http://alertmanager-1:9093/base", bearerTokenFile: /etc/global-controller/alerts/token}
+events:
+  sinks: [{address: "https://events.example.com/rollouts", secretRef: {name: event-token, key: token}}]
 "#;
 
 async fn render(values: &[&str]) -> Vec<Value> {
@@ -48,11 +59,12 @@ async fn by_default_there_is_no_source_and_no_secret_can_be_read() {
     let objects = render(&[]).await;
     let settings = config(&objects).settings;
     assert_eq!((settings.sources.len(), settings.gates), (0, rollout_core::GateSettings::default()));
+    assert_eq!(settings.alerts, AlertsConfig::default());
     assert_eq!(secrets_rule(&objects), None);
 }
 
 #[tokio::test]
-async fn sources_and_the_default_gate_reach_the_controller_as_they_are_written() {
+async fn sources_alertmanagers_and_the_default_gate_reach_the_controller_as_they_are_written() {
     let folder = TestFolder::new("chart").unwrap();
     let file = folder.path().join("values.yaml");
     std::fs::write(&file, VALUES).unwrap();
@@ -65,7 +77,19 @@ async fn sources_and_the_default_gate_reach_the_controller_as_they_are_written()
     assert_eq!(names, ["central", "second"]);
     assert_eq!(settings.sources[0].credentials, Credentials::Secret { name: "token".into(), key: "token".into() });
     let rule = secrets_rule(&objects).unwrap();
-    assert_eq!((&rule["resourceNames"], &rule["verbs"]), (&serde_json::json!(["token"]), &serde_json::json!(["get"])));
-    let mounted = objects.iter().any(|object| object.to_string().contains("/etc/global-controller/prometheus\""));
-    assert!(mounted, "the files' Secret is not mounted");
+    assert_eq!(
+        (&rule["resourceNames"], &rule["verbs"]),
+        (&serde_json::json!(["token", "alert-token", "webhook-token", "event-token"]), &serde_json::json!(["get"]))
+    );
+    for folder in ["prometheus", "alerts"] {
+        let path = format!("/etc/global-controller/{folder}\"");
+        assert!(objects.iter().any(|object| object.to_string().contains(&path)), "no Secret is mounted there: {path}");
+    }
+    assert_eq!(settings.events.sinks[0].server.address, "https://events.example.com/rollouts");
+    let AlertsConfig { alertmanagers, external_url, labels, resend, webhook } = settings.alerts;
+    assert_eq!(webhook, Some(Credentials::Secret { name: "webhook-token".into(), key: "token".into() }));
+    let addresses: Vec<_> = alertmanagers.iter().map(|one| one.server.address.as_str()).collect();
+    assert_eq!(addresses, ["https://alertmanager-0.example.com", "http://alertmanager-1:9093/base"]);
+    assert_eq!(external_url.as_deref(), Some("https://rollouts.example.com"));
+    assert_eq!((labels["hub"].as_str(), resend.as_secs()), ("eu", 60));
 }

@@ -46,6 +46,9 @@ struct Up {
     /// Also run a Prometheus, and simulated traffic that it scrapes; DIR/traffic.json changes that.
     #[arg(long)]
     prometheus: bool,
+    /// Also run an Alertmanager, which the controllers tell.
+    #[arg(long)]
+    alertmanager: bool,
     /// Folder for data, logs and state.json.
     #[arg(long)]
     dir: PathBuf,
@@ -71,7 +74,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(up: Up) -> Result<()> {
-    let Up { members, names, controllers, no_webhook, nodes, prometheus, dir } = up;
+    let Up { members, names, controllers, no_webhook, nodes, prometheus, alertmanager, dir } = up;
     let mut options = Options::new(dir, members, controllers);
     if !names.is_empty() {
         options.members = names;
@@ -79,6 +82,7 @@ async fn run(up: Up) -> Result<()> {
     options.no_webhook = no_webhook;
     options.nodes = nodes;
     options.prometheus = prometheus;
+    options.alertmanagers = usize::from(alertmanager);
     let progress = Progress::stdout();
     let mut signals = Signals::new()?;
     // A signal during the start drops the unfinished fleet, which ends its processes.

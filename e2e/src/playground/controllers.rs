@@ -10,11 +10,18 @@ use serde_json::json;
 use super::folder::Folder;
 use super::options::Options;
 use super::programs::Programs;
+use crate::alertmanager::Alertmanager;
 use crate::part::{Part, Ready};
 use crate::pki::{Authority, REPLICA_ORGANIZATION};
 use crate::ports::Port;
 use crate::process::Launch;
 use crate::prometheus::Prometheus;
+
+/// How often alerts are repeated; four times as long after the last time they are over by themselves.
+const RESEND_SECONDS: u64 = 10;
+
+/// What Alertmanagers must know to tell the controllers of alerts.
+const ALERT_TOKEN: &str = "playground";
 
 /// How rollouts name the playground's Prometheus.
 const SOURCE: &str = "central";
@@ -40,6 +47,7 @@ pub(super) fn prepare(
     programs: &Programs,
     authority: &Authority,
     prometheus: Option<&Prometheus>,
+    alertmanagers: &[Alertmanager],
 ) -> Result<Vec<Controller>> {
     let ports: Vec<[Port; 3]> =
         (0..options.controllers).map(|_| Ok([Port::take()?, Port::take()?, Port::take()?])).collect::<Result<_>>()?;
@@ -61,6 +69,8 @@ pub(super) fn prepare(
             "store": {"cluster": "playground", "replicas": replicas},
             "gates": gates(options, prometheus),
             "prometheus": {"sources": sources(prometheus)},
+            "alerts": alerts(alertmanagers, folder)?,
+            "events": {"sinks": options.event_sinks.iter().map(|sink| json!({"address": sink})).collect::<Vec<_>>()},
             "log": {"format": "text"},
         });
         let file = dir.join("config.yaml");
@@ -98,6 +108,20 @@ fn gates(options: &Options, prometheus: Option<&Prometheus>) -> serde_json::Valu
 
 fn sources(prometheus: Option<&Prometheus>) -> Vec<serde_json::Value> {
     prometheus.map(|prometheus| json!({"name": SOURCE, "address": prometheus.url()})).into_iter().collect()
+}
+
+/// Often, since a test waits for what is repeated.
+fn alerts(alertmanagers: &[Alertmanager], folder: &Folder) -> Result<serde_json::Value> {
+    let token = folder.alert_token();
+    fs::write(&token, ALERT_TOKEN).with_context(|| format!("failed to write \"{}\"", token.display()))?;
+
+    let addresses: Vec<_> = alertmanagers.iter().map(|one| json!({"address": one.url()})).collect();
+    Ok(json!({
+        "alertmanagers": addresses,
+        "resendSeconds": RESEND_SECONDS,
+        "labels": {"hub": "playground"},
+        "webhook": {"bearerTokenFile": token},
+    }))
 }
 
 fn id(number: usize) -> String {

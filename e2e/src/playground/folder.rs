@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 
 /// What an earlier playground may have left in its folder. Nothing else in it is ever removed.
-const OURS: [&str; 10] = [
+const OURS: [&str; 11] = [
     "hub",
     "members",
     "controllers",
     "prometheus",
+    "alertmanagers",
     "logs",
     "state.json",
     "state.json.unfinished",
@@ -57,6 +58,11 @@ impl Folder {
 
     pub(super) fn logs(&self) -> PathBuf {
         self.path.join("logs")
+    }
+
+    /// The token with which Alertmanagers tell the controllers of alerts.
+    pub(super) fn alert_token(&self) -> PathBuf {
+        self.path.join("controllers").join("alert-token")
     }
 
     pub(super) fn state(&self) -> PathBuf {

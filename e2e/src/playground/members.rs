@@ -77,7 +77,7 @@ fn custom_resources(names: &[&str]) -> Result<String> {
 
 fn member_cluster(index: usize, member: &Member) -> Result<String> {
     let connection = Connection { endpoint: member.agent.endpoint.clone(), ..Connection::default() };
-    let mut object = MemberCluster::new(member.plane.name(), MemberClusterSpec { connection });
+    let mut object = MemberCluster::new(member.plane.name(), MemberClusterSpec { connection, cordoned: false });
     let region = format!("r{}", index % REGIONS + 1);
     let labels = [("env", "prod"), ("region", region.as_str())];
     object.metadata.labels = Some(labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect());

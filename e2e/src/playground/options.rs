@@ -23,6 +23,12 @@ pub struct Options {
     pub nodes: u32,
     /// Whether a Prometheus runs, and simulated traffic that it scrapes.
     pub prometheus: bool,
+    /// How many Alertmanagers run, each alone; the controllers tell all of them.
+    pub alertmanagers: usize,
+    /// Webhooks that each of them tells.
+    pub alert_webhooks: Vec<String>,
+    /// Who gets the controllers' `CloudEvents`.
+    pub event_sinks: Vec<String>,
     /// What the controllers do at the end of a pause without a metric source.
     pub gates: GateMode,
     /// Further variables of the controllers' environment.
@@ -39,6 +45,9 @@ impl Options {
             no_webhook: Vec::new(),
             nodes: 2,
             prometheus: false,
+            alertmanagers: 0,
+            alert_webhooks: Vec::new(),
+            event_sinks: Vec::new(),
             gates: GateMode::TimerOnly,
             controller_environment: Vec::new(),
         }
@@ -65,6 +74,20 @@ impl Options {
         self
     }
 
+    /// The same with so many Alertmanagers, which tell these webhooks.
+    #[must_use]
+    pub fn with_alertmanagers(mut self, count: usize, webhooks: &[String]) -> Self {
+        (self.alertmanagers, self.alert_webhooks) = (count, webhooks.to_vec());
+        self
+    }
+
+    /// The same with a sink of `CloudEvents` at this address.
+    #[must_use]
+    pub fn with_event_sink(mut self, address: String) -> Self {
+        self.event_sinks.push(address);
+        self
+    }
+
     /// The same with a further variable in the controllers' environment.
     #[must_use]
     pub fn with_controller_variable(mut self, key: &str, value: &str) -> Self {
@@ -75,7 +98,8 @@ impl Options {
     /// Programs that it needs.
     pub(super) fn programs(&self) -> Vec<Program> {
         let metrics = self.prometheus.then_some(Program::Prometheus);
-        Program::CLUSTERS.into_iter().chain(metrics).collect()
+        let alerts = (self.alertmanagers > 0).then_some(Program::Alertmanager);
+        Program::CLUSTERS.into_iter().chain(metrics).chain(alerts).collect()
     }
 
     pub(super) fn check(&self) -> Result<()> {
@@ -85,8 +109,9 @@ impl Options {
         let mut seen = BTreeSet::new();
         for name in &self.members {
             ensure!(is_dns_label(name), "\"{name}\" is no name for a member: it must be a DNS label");
-            // Parts are called hub/… and controller-1, so these names are taken.
-            ensure!(name != "hub" && !name.starts_with("controller-"), "a member can't be named \"{name}\"");
+            // Parts are called hub/…, controller-1 and alertmanager-1, so these names are taken.
+            let taken = ["controller-", "alertmanager-"].iter().any(|prefix| name.starts_with(prefix));
+            ensure!(name != "hub" && !taken, "a member can't be named \"{name}\"");
             ensure!(seen.insert(name), "there are two members named \"{name}\"");
         }
         match self.no_webhook.iter().find(|name| !self.members.contains(name)) {

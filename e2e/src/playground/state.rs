@@ -22,7 +22,7 @@ pub struct State {
     pub dashboard: Option<String>,
     /// Base URL of Prometheus; null when none was asked for.
     pub prometheus: Option<String>,
-    /// URL of Alertmanager; there is none yet.
+    /// Base URL of the first Alertmanager; null when none was asked for.
     pub alertmanager: Option<String>,
     /// URL of the simulated traffic's counters; null when there is no Prometheus.
     pub traffic: Option<String>,
@@ -93,7 +93,7 @@ impl Fleet {
             controllers: controllers.collect(),
             dashboard: self.controllers.first().map(|controller| format!("{}/", controller.url)),
             prometheus: self.metrics.as_ref().map(|metrics| metrics.prometheus.url().to_owned()),
-            alertmanager: None,
+            alertmanager: self.alertmanagers.first().map(|one| one.url().to_owned()),
             traffic: self.metrics.as_ref().map(|metrics| metrics.traffic.url()),
             kubectl: self.kubectl.clone(),
         }

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod receiver;
+mod sound;
 pub mod story;
 
 use std::path::Path;
@@ -24,6 +26,12 @@ pub const V3: &str = "registry.example.com/checkout:v3";
 /// A playground, ready, whose progress goes to the test's output.
 pub async fn up(options: Options) -> Playground {
     Playground::up(options, Progress::stderr()).await.unwrap()
+}
+
+/// Ends a playground, after the controllers have said that all they keep is sound.
+pub async fn down(playground: Playground) {
+    sound::check(&playground).await;
+    playground.stop().await;
 }
 
 /// A rollout of an image of `shop/checkout`. `targets` and `strategy` are flow YAML.

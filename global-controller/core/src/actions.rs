@@ -11,7 +11,8 @@ use crate::Millis;
 const MAX_HANDLED: usize = 64;
 
 /// A `RolloutAction` of the hub.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ActionFacts {
     /// metadata.uid of the action.
     pub uid: String,

@@ -212,7 +212,10 @@ impl Sources<'_> {
             gate: None,
             gate_began_at: 0,
             gate_ended_at: 0,
+            passed_over: 0,
+            troubled_until: 0,
             refused_because: String::new(),
+            refused_by: crate::RefusedBy::default(),
         };
         run.finished_at = run.is_over().then(|| time(&status.finished_at));
         Some(run)

@@ -8,6 +8,7 @@ mod catch_up;
 mod change;
 mod claims;
 mod deletion;
+mod domains;
 mod failure;
 mod finish;
 mod forward;

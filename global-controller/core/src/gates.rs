@@ -8,11 +8,14 @@
 //!
 //! Only evidence passes or fails: silence, errors and what can't be a number do neither (SEMANTICS 27).
 
+mod compare;
 mod condition;
 mod due;
+mod heard;
 mod judge;
 mod measure;
 mod sample;
+mod sequential;
 mod series;
 mod template;
 mod wilson;
@@ -22,20 +25,27 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Clock, Millis, Rollout, Run, Stage};
 
+pub(crate) use compare::COMPARABLE;
+pub use compare::Comparison;
 pub use condition::Condition;
 pub use due::{Ask, Asked, measurements_due};
+pub use heard::{AlertRule, HeardAlert, HeardAlerts, WatchdogRule};
 pub(crate) use judge::Judgement;
 pub use measure::{Answer, Measurement};
 pub use sample::{GateId, Sample, SampleKey, Samples};
-pub use template::{Template, TemplateError};
+pub use sequential::{DropTest, Requests};
+pub use template::{About, MEMBER_MARK, Query, Template, TemplateError};
 
 /// Name of the metric that `analysis.successRate`, or the configuration, makes.
 pub const SUCCESS_RATE: &str = "success-rate";
+/// Name of the metric that `analysis.compare` makes.
+pub const SUCCESS_RATE_DROP: &str = "success-rate-drop";
 /// Names of all metrics have at most so many characters, and there are at most so many beside the success rate.
 pub const MAX_METRICS: usize = 16;
 
 /// What the controller's configuration says about gates.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct GateSettings {
     /// What happens at the end of a pause while no source is configured.
     pub when_unconfigured: GateMode,
@@ -98,20 +108,33 @@ impl GateSettings {
 }
 
 /// `analysis` as decisions use it: parsed once, complete, valid. Made only by [`crate::validate`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Analysis {
     /// Name of a configured source; none: the first.
     pub source: Option<String>,
     /// What differs from the configured success rate; none: not asked for.
     pub success_rate: Option<RateRule>,
+    /// How much less may succeed than in the control group; none: nothing is compared.
+    pub max_drop: Option<Percentage>,
     /// Further metrics.
     pub metrics: Vec<Metric>,
+    /// Alerts that fail it.
+    pub alerts: Option<AlertRule>,
     /// When and how often.
     pub pace: Pace,
 }
 
+impl Analysis {
+    /// Whether no metric is measured, so that no source is needed.
+    pub(crate) fn only_alerts(&self) -> bool {
+        self.alerts.is_some() && self.success_rate.is_none() && self.metrics.is_empty()
+    }
+}
+
 /// What a rollout says about its success rate; none: as the configuration says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct RateRule {
     /// The least share.
     pub minimum: Option<Percentage>,
@@ -155,10 +178,13 @@ impl Default for Pace {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Gate {
-    /// Name of the configured source.
+    /// Name of the configured source; empty where no metric is measured.
     pub source: String,
-    /// At least one.
+    /// None where only alerts are looked at.
     pub metrics: Vec<Metric>,
+    /// Alerts that fail it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alerts: Option<AlertRule>,
     /// When and how often.
     pub pace: Pace,
 }
@@ -191,6 +217,19 @@ pub enum Rule {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         confidence: Option<Confidence>,
     },
+    /// The share of requests on updated members, beside that of the control group in the same time.
+    Drop {
+        /// Counts requests that succeeded.
+        good: Template,
+        /// Counts all requests.
+        total: Template,
+        /// The least share: when both groups are below it, the trouble is not the revision's.
+        minimum: Percentage,
+        /// Fewer requests of a group are no evidence.
+        min_requests: u32,
+        /// How much less may succeed.
+        max_drop: Percentage,
+    },
     /// Values that meet a condition.
     Values {
         /// What is asked.
@@ -201,18 +240,37 @@ pub enum Rule {
 }
 
 impl Metric {
+    /// That of the control group, beside a success rate.
+    fn compared(&self, max_drop: Percentage) -> Option<Self> {
+        let Rule::SuccessRate { good, total, minimum, min_requests, confidence: _ } = &self.rule else { return None };
+        let (good, total) = (good.clone(), total.clone());
+        let rule = Rule::Drop { good, total, minimum: *minimum, min_requests: *min_requests, max_drop };
+        Some(Self { name: SUCCESS_RATE_DROP.to_owned(), rule })
+    }
+
     /// Whether it is measured for each member.
     pub fn is_per_member(&self) -> bool {
         match &self.rule {
             Rule::SuccessRate { good, total, .. } => good.names_member() || total.names_member(),
+            // Both groups are asked at once, so that they are compared in the same time.
+            Rule::Drop { .. } => false,
             Rule::Values { query, .. } => query.names_member(),
         }
     }
 }
 
 impl Gate {
-    /// The gate of a rollout, with what the run has kept of the configuration.
-    pub(crate) fn of(analysis: Option<&Analysis>, defaults: &GateDefaults) -> Self {
+    /// The gate of a rollout, with what the run has kept of the configuration; none where it would need that, and there is
+    /// none.
+    pub(crate) fn of(analysis: Option<&Analysis>, defaults: Option<&GateDefaults>) -> Option<Self> {
+        if let Some(analysis) = analysis.filter(|analysis| analysis.only_alerts()) {
+            let (source, metrics) = (String::new(), Vec::new());
+            return Some(Self { source, metrics, alerts: analysis.alerts.clone(), pace: analysis.pace });
+        }
+        defaults.map(|defaults| Self::measured(analysis, defaults))
+    }
+
+    fn measured(analysis: Option<&Analysis>, defaults: &GateDefaults) -> Self {
         let rate = |rule: Option<&RateRule>| {
             let DefaultRate { minimum, good, total, min_requests } = defaults.success_rate.clone();
             let (good, total) = rule.and_then(|rule| rule.queries.clone()).unwrap_or((good, total));
@@ -227,13 +285,16 @@ impl Gate {
         };
         let Some(analysis) = analysis else {
             let pace = Pace::default();
-            return Self { source: defaults.source.clone(), metrics: vec![rate(None)], pace };
+            return Self { source: defaults.source.clone(), metrics: vec![rate(None)], alerts: None, pace };
         };
-        let wants_rate = analysis.success_rate.is_some() || analysis.metrics.is_empty();
+        let compares = analysis.max_drop.is_some();
+        let wants_rate = analysis.success_rate.is_some() || analysis.metrics.is_empty() || compares;
         let own = wants_rate.then(|| rate(analysis.success_rate.as_ref()));
+        let drop = own.as_ref().zip(analysis.max_drop).and_then(|(own, max_drop)| own.compared(max_drop));
         Self {
             source: analysis.source.clone().unwrap_or_else(|| defaults.source.clone()),
-            metrics: own.into_iter().chain(analysis.metrics.iter().cloned()).collect(),
+            metrics: own.into_iter().chain(drop).chain(analysis.metrics.iter().cloned()).collect(),
+            alerts: analysis.alerts.clone(),
             pace: analysis.pace,
         }
     }
@@ -292,7 +353,7 @@ pub struct MissingSource {
 /// The source that a rollout needs and the configuration doesn't have. Without `analysis` it needs none: what happens
 /// then is `gates.whenUnconfigured`.
 pub(crate) fn missing_source(rollout: &Rollout, settings: &GateSettings) -> Option<MissingSource> {
-    let named = rollout.analysis.as_ref()?.source.clone();
+    let named = rollout.analysis.as_ref().filter(|analysis| !analysis.only_alerts())?.source.clone();
     let known = settings.sources.clone();
     let is_there = named.as_ref().map_or(!known.is_empty(), |name| known.contains(name));
     (!is_there).then(|| MissingSource { name: named.unwrap_or_default(), known })

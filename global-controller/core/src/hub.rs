@@ -44,7 +44,7 @@ pub struct Predecessor<'a> {
 }
 
 /// How far a rollout has inherited from the one that had its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Heir {
     /// It has yet to.
     Expected,

@@ -12,6 +12,7 @@
 
 mod actions;
 mod adoption;
+mod alerts;
 mod claims;
 mod decide;
 mod gates;
@@ -19,6 +20,7 @@ mod hub;
 mod lint;
 mod observations;
 mod plan;
+pub mod replay;
 mod returns;
 mod rollout;
 mod state;
@@ -31,12 +33,14 @@ mod words;
 
 pub use actions::{ActionFacts, Handled, HandledAction};
 pub use adoption::is_recovering;
+pub use alerts::{Alert, AlertKind, Alerts, Fact, Raised, Severity, alerts};
 pub use claims::{Claim, ClaimTable, Claims, Contender, Target, TargetError, claim_of, targets, wanted_by_older};
 pub use decide::{Command, Decision, Desired, Event, EventKind, MAX_MEMBERS_PER_DECISION, decide};
 pub use gates::{
-    Analysis, Answer, Ask, Asked, Condition, DefaultRate, Gate, GateDefaults, GateId, GateSettings, MAX_METRICS,
-    Measurement, Metric, MissingSource, Pace, RateRule, Rule, SUCCESS_RATE, Sample, SampleKey, Samples, Template,
-    TemplateError, measurements_due,
+    About, AlertRule, Analysis, Answer, Ask, Asked, Comparison, Condition, DefaultRate, DropTest, Gate, GateDefaults,
+    GateId, GateSettings, HeardAlert, HeardAlerts, MAX_METRICS, MEMBER_MARK, Measurement, Metric, MissingSource, Pace,
+    Query, RateRule, Requests, Rule, SUCCESS_RATE, SUCCESS_RATE_DROP, Sample, SampleKey, Samples, Template,
+    TemplateError, WatchdogRule, measurements_due,
 };
 pub use hub::{Heir, HubFacts, Predecessor, Rewound, SeenSpec, SpecHash, went_back};
 pub use lint::{lint, lint_orders};
@@ -44,8 +48,8 @@ pub use observations::{MemberFacts, Observations, Reachability, Recovery};
 pub use plan::{Order, order};
 pub use rollout::{FailureRules, Payload, Rollout, Step, Weight, WeightError};
 pub use state::{
-    Clock, Header, Hold, MemberRecord, MemberStage, Plan, RolloutState, Run, STATE_VERSION, Silence, Stage, Standing,
-    Touched,
+    Clock, Header, Hold, MemberRecord, MemberStage, Plan, RefusedBy, RolloutState, Run, STATE_VERSION, Silence, Stage,
+    Standing, Touched,
 };
 pub use summary::{ConditionFact, MAX_CLUSTERS_IN_STATUS, Summary, summarize};
 pub use validate::{Problem, validate};

@@ -87,13 +87,13 @@ fn lint_run(state: &RolloutState, run: &Run, broken: &mut Vec<String>) {
     }
 }
 
-/// A step leaves behind as many as `maxUnreachable` bears; after the end those who came later are on their way, too.
+/// A step leaves behind as many as `maxUnreachable` bears, and those that are cordoned; after the end those who came later are on their way, too.
 fn lint_left_behind(state: &RolloutState, run: &Run, broken: &mut Vec<String>) {
     let updated = |stage: MemberStage| {
         matches!(stage, MemberStage::Healthy { .. } | MemberStage::Unhealthy { .. }) || stage.is_given_back()
     };
     let behind: Vec<&String> = state.begun().iter().filter(|name| !updated(state.stage_of(name))).collect();
-    require(behind.len() <= run.unreachable_most + run.caught_up, broken, || {
+    require(behind.len() <= run.unreachable_most + run.caught_up + run.passed_over, broken, || {
         let stages: Vec<String> = behind.iter().map(|name| format!("{name} is {:?}", state.stage_of(name))).collect();
         format!("{} after the wave was healthy, {} allowed", words::list(&stages), run.unreachable_most)
     });

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::{ActionFacts, Claims, GateSettings, HubFacts, Millis, Samples};
+use crate::{ActionFacts, Claims, GateSettings, HeardAlerts, HubFacts, Millis, Samples};
 use crds::{ClusterScopeRolloutStatus, RolloutAssignment, RolloutAssignmentStatus};
+use serde::{Deserialize, Serialize};
 
 /// Everything outside the state that a decision depends on.
 ///
@@ -23,6 +24,8 @@ pub struct Observations<'a> {
     pub actions: &'a [ActionFacts],
     /// What was measured, each series of this rollout with its latest gate.
     pub samples: &'a Samples,
+    /// What Alertmanagers have told of, by fingerprint.
+    pub alerts: &'a HeardAlerts,
     /// What the configuration says about gates.
     pub gates: &'a GateSettings,
     /// Whether the hub's watch is alive. While it is silent nothing goes forward.
@@ -50,19 +53,23 @@ pub struct Recovery<'a> {
 }
 
 /// What is known of one member.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct MemberFacts {
     /// Labels of the `MemberCluster`.
     pub labels: BTreeMap<String, String>,
     /// Whether its agent is heard.
     pub reachable: Reachability,
+    /// Whether a person keeps it out of new waves.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cordoned: bool,
     /// Whether the store knows what it was told before: always, but in a store that was lost or went back, which the
     /// member has to tell first.
     pub uploaded: bool,
 }
 
 /// Whether a member's agent is heard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Reachability {
     /// Heard lately.
     Reachable,
@@ -86,6 +93,11 @@ impl<'a> Observations<'a> {
     /// Whether the store knows what the member was told before; there is nothing to know of one without `MemberCluster`.
     pub fn is_known(&self, member: &str) -> bool {
         self.members.get(member).is_none_or(|facts| facts.uploaded)
+    }
+
+    /// Whether a person keeps a member out of new waves.
+    pub fn is_cordoned(&self, member: &str) -> bool {
+        self.members.get(member).is_some_and(|facts| facts.cordoned)
     }
 
     /// The member's report, if it answers its committed assignment. One that answers an earlier assignment

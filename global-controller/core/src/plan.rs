@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crds::WaveOrder;
+
 use crate::{MemberFacts, Plan, Rollout};
 
 /// The members that a rollout means at present.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Order {
-    /// Named ones in list order, then selected ones by name.
+    /// Named ones in list order, then selected ones by name, or as `order` says.
     pub members: Vec<String>,
     /// Named ones without `MemberCluster`.
     pub missing: Vec<String>,
@@ -21,9 +23,44 @@ pub fn order(rollout: &Rollout, members: &BTreeMap<String, MemberFacts>) -> Orde
         let named: BTreeSet<&str> = rollout.targets.iter().map(String::as_str).collect();
         let selected =
             members.iter().filter(|(name, facts)| !named.contains(name.as_str()) && selector.matches(&facts.labels));
-        ordered.extend(selected.map(|(name, _)| name.clone()));
+        let mut selected: Vec<(&String, &MemberFacts)> = selected.collect();
+        if let Some(order) = &rollout.order {
+            arrange(&mut selected, order);
+        }
+        ordered.extend(selected.into_iter().map(|(name, _)| name.clone()));
     }
     Order { members: ordered, missing }
+}
+
+/// Puts members, given by name, in the order of their priority, and with domains those of a priority one domain after the
+/// other. The last of each domain comes after all others: the waves before it have no whole domain in them.
+fn arrange(members: &mut [(&String, &MemberFacts)], order: &WaveOrder) {
+    let label = |facts: &MemberFacts, key: &Option<String>| {
+        let value = key.as_ref().and_then(|key| facts.labels.get(key));
+        value.cloned().unwrap_or_default()
+    };
+    let priority = |facts: &MemberFacts| label(facts, &order.priority_label).parse::<i64>().unwrap_or(i64::MAX);
+    members.sort_by_cached_key(|(_, facts)| priority(facts));
+    let Some(_) = order.spread_by else { return };
+    let domain = |facts: &MemberFacts| label(facts, &order.spread_by);
+    let mut left: BTreeMap<String, usize> = BTreeMap::new();
+    for (_, facts) in members.iter() {
+        *left.entry(domain(facts)).or_default() += 1;
+    }
+    // Place of each among those of its domain and priority.
+    let mut turns: BTreeMap<(String, i64), usize> = BTreeMap::new();
+    let mut places: BTreeMap<&String, (bool, i64, usize, String)> = BTreeMap::new();
+    for (name, facts) in members.iter() {
+        let (domain, priority) = (domain(facts), priority(facts));
+        let is_last = left.get_mut(&domain).is_some_and(|left| {
+            *left -= 1;
+            *left == 0
+        });
+        let turn = turns.entry((domain.clone(), priority)).or_default();
+        places.insert(name, (is_last, priority, *turn, domain));
+        *turn += 1;
+    }
+    members.sort_by(|(one, _), (other, _)| places.get(one).cmp(&places.get(other)));
 }
 
 /// Who may still join a plan.

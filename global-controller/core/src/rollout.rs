@@ -1,14 +1,16 @@
 //! A rollout as decisions use it: parsed once, complete, valid.
 
 use crds::{
-    Approval, ClusterSelector, FailureTolerance, IntOrPercent, Revision, RollbackMode, RollbackScope, WorkloadPayload,
+    Approval, ClusterSelector, FailureTolerance, IntOrPercent, Revision, RollbackMode, RollbackScope, WaveOrder,
+    WorkloadPayload,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::{Analysis, Millis};
 
-/// What a person asked for. Made only by [`crate::validate`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a person asked for. Made only by [`crate::validate`], and read again only from what was recorded of that.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Rollout {
     /// metadata.name.
     pub name: String,
@@ -24,6 +26,9 @@ pub struct Rollout {
     pub targets: Vec<String>,
     /// Further members by label.
     pub selector: Option<ClusterSelector>,
+    /// Who of these comes first, and what they share the risk by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<WaveOrder>,
     /// Explicit steps, 1 to 32, weights never decreasing. The implicit last one is not among them.
     pub steps: Vec<Step>,
     /// Seconds that the whole fleet must stay healthy at the end: as given, else the longest pause.
@@ -105,7 +110,8 @@ impl FailureRules {
 }
 
 /// An immutable payload and its name.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Payload {
     /// Hash of the payload.
     pub revision: Revision,

@@ -10,6 +10,7 @@ use crds::{IntOrPercent, OnDeadline, Previous, Revision, RolloutAssignmentSpec, 
 use serde::{Deserialize, Serialize};
 
 use crate::actions::Handled;
+use crate::alerts::Alerts;
 use crate::gates::OpenGate;
 use crate::{FailureRules, Gate, GateDefaults, Millis, SeenSpec, Step, words};
 
@@ -90,6 +91,9 @@ pub struct Header {
     /// metadata.uid of the rollout that had its name before the hub was restored, and whose run it goes on with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inherited_from: Option<String>,
+    /// What people are alerted of, and what they were lately.
+    #[serde(default, skip_serializing_if = "Alerts::is_empty")]
+    pub alerts: Alerts,
 }
 
 /// Why nothing of a rollout moves until a person decides.
@@ -172,9 +176,28 @@ pub struct Run {
     /// When the clock of the pause ended whose step waits for approval.
     #[serde(default)]
     pub gate_ended_at: Millis,
+    /// Most members that were cordoned when a step passed them over.
+    #[serde(default)]
+    pub passed_over: usize,
+    /// When trouble ended that updated members and the control group had at a time: nothing is measured of before.
+    #[serde(default)]
+    pub troubled_until: Millis,
     /// Why it was refused, for people; empty while it is not.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub refused_because: String,
+    /// What it was refused by, if it was.
+    #[serde(default)]
+    pub refused_by: RefusedBy,
+}
+
+/// What a run was refused by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RefusedBy {
+    /// Members that failed, or a person.
+    #[default]
+    Members,
+    /// A gate that failed.
+    Gate,
 }
 
 /// Where a run stands within its step.
@@ -260,6 +283,10 @@ pub struct MemberRecord {
     /// What stands in its order beside the payload.
     #[serde(default)]
     pub standing: Standing,
+    /// When it was first told to apply in the run that it was told in last; 0: never. What was the matter with it before is
+    /// not the revision's doing.
+    #[serde(default)]
+    pub told_at: Millis,
 }
 
 /// What stands in the order of a member beside the payload, and follows the specification while the order is out.
@@ -371,6 +398,7 @@ impl RolloutState {
             hold: None,
             seen: None,
             inherited_from: None,
+            alerts: Alerts::default(),
         };
         Self { header, plan: Plan::default(), members: BTreeMap::new() }
     }
@@ -388,6 +416,12 @@ impl RolloutState {
     /// Whether the rollout is deleted and every member has forgotten it: its records can be removed.
     pub fn is_spent(&self) -> bool {
         self.header.finalizer_released && self.members.is_empty()
+    }
+
+    /// Whether alerts that are told can change what is decided.
+    pub fn heeds_alerts(&self) -> bool {
+        let heeds = |run: &Run| run.goes_forward() && run.gate.as_ref().is_some_and(|gate| gate.alerts.is_some());
+        !self.header.deleting && self.header.run.as_ref().is_some_and(heeds)
     }
 
     /// Whether metrics are measured at present: a pause or the soak is on, and it has a gate.
@@ -438,6 +472,7 @@ impl MemberRecord {
             ready_since: None,
             failed_in: 0,
             standing: Standing::default(),
+            told_at: 0,
         }
     }
 

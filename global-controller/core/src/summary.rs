@@ -170,12 +170,14 @@ impl View<'_> {
         }
     }
 
-    /// Silent members whose waves have begun, and that were not healthy at the revision when last heard.
+    /// Silent members whose waves have begun, and that were not healthy at the revision when last heard, and those that a
+    /// person keeps out.
     fn owed(&self) -> Vec<&String> {
         let owed = |name: &&String| {
             let stage = self.state.stage_of(name);
             let silent = self.observations.reachability(name) == Reachability::Unreachable;
-            silent && !matches!(stage, MemberStage::Healthy { .. }) && !stage.is_given_back()
+            let kept_out = self.observations.is_cordoned(name) && !stage.is_assigned();
+            (silent || kept_out) && !matches!(stage, MemberStage::Healthy { .. }) && !stage.is_given_back()
         };
         let runs = self.state.header.run.as_ref().is_some_and(Run::judges);
         self.state.begun().iter().filter(|_| runs).filter(owed).collect()

@@ -52,6 +52,8 @@ pub(crate) struct Tally {
     pub silent_assigned: Vec<String>,
     /// Not told to run the revision and silent.
     pub silent_unassigned: Vec<String>,
+    /// Not told to run the revision and kept out of new waves by a person: in no budget, and waited for by nobody.
+    pub cordoned: Vec<String>,
     /// Not heard by a new leader yet.
     pub unheard: Vec<String>,
     /// When the next deadline passes, if nothing is heard until then.
@@ -119,6 +121,9 @@ impl Tally {
         }
         if let Some(deadline) = return_comes_first(run, name, record, observations).filter(|deadline| *deadline > now) {
             return self.add_going_back(name, deadline, observations);
+        }
+        if observations.is_cordoned(name) && !stage.is_assigned() {
+            return self.cordoned.push(name.to_owned());
         }
         self.assigned += usize::from(stage.is_assigned());
         let silent = observations.reachability(name) == Reachability::Unreachable;

@@ -8,10 +8,10 @@ mod analysis;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crds::{
-    ClusterScopeRollout, ClusterSelector, IntOrPercent, RolloutStrategy, SelectorOperator, WorkloadPayload,
+    ClusterScopeRollout, ClusterSelector, IntOrPercent, RolloutStrategy, SelectorOperator, WaveOrder, WorkloadPayload,
     is_dns_label, is_dns_part, millis_from_time,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{FailureRules, Payload, Rollout, Step, Weight};
 
@@ -29,11 +29,13 @@ const MAX_IMAGES: usize = 32;
 const MAX_IMAGE_BYTES: usize = 512;
 /// Longest name of a workload, in bytes.
 const MAX_WORKLOAD_NAME_BYTES: usize = 253;
+/// Longest key of a label, in bytes: a DNS name, a slash and a name.
+const MAX_LABEL_KEY_BYTES: usize = 317;
 /// Most requirements of either sort in a selector.
 const MAX_REQUIREMENTS: usize = 32;
 
 /// One thing that is wrong with an object.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Problem {
     /// Path of the field, as in `spec.rolloutStrategy.canary.steps[1].setWeight`.
@@ -67,6 +69,9 @@ pub fn validate(object: &ClusterScopeRollout) -> Result<Rollout, Vec<Problem>> {
     check_budget("spec.rolloutStrategy.maxFailures", strategy.max_failures, &mut problems);
     check_budget("spec.rolloutStrategy.maxUnreachable", strategy.max_unreachable, &mut problems);
     check_min_ready(strategy, &mut problems);
+    if let Some(order) = &strategy.order {
+        check_order(order, &mut problems);
+    }
     problems.range(
         "spec.rolloutStrategy.progressDeadlineSeconds",
         strategy.progress_deadline_seconds,
@@ -88,6 +93,7 @@ pub fn validate(object: &ClusterScopeRollout) -> Result<Rollout, Vec<Problem>> {
             .map(|workload| Payload { revision: crds::Revision::of(workload), workload: workload.clone() }),
         targets: spec.target_clusters.clone(),
         selector: spec.cluster_selector.clone(),
+        order: strategy.order.clone(),
         steps,
         soak_seconds,
         max_concurrency: strategy.max_concurrency,
@@ -194,6 +200,32 @@ fn check_concurrency(field: &str, limit: IntOrPercent, problems: &mut Problems) 
         IntOrPercent::Percent(percent) => (1..=100).contains(&percent),
     };
     problems.require(sound, field, &limit.to_string(), "must be 1 to 100000, or \"1%\" to \"100%\"");
+}
+
+fn check_order(order: &WaveOrder, problems: &mut Problems) {
+    let field = "spec.rolloutStrategy.order";
+    let WaveOrder { priority_label, spread_by, max_per_domain } = order;
+    let says_something = priority_label.is_some() || spread_by.is_some();
+    problems.require(says_something, field, "{}", "give priorityLabel, spreadBy or both");
+    for (name, label) in [("priorityLabel", priority_label), ("spreadBy", spread_by)] {
+        let sound = label.as_ref().is_none_or(|label| !label.is_empty() && label.len() <= MAX_LABEL_KEY_BYTES);
+        problems.require(
+            sound,
+            &format!("{field}.{name}"),
+            label.as_deref().unwrap_or_default(),
+            "must be the key of a label",
+        );
+    }
+    if let Some(limit) = max_per_domain {
+        let field = format!("{field}.maxPerDomain");
+        check_concurrency(&field, *limit, problems);
+        problems.require(
+            spread_by.is_some(),
+            &field,
+            &limit.to_string(),
+            "needs spreadBy, which says what a domain is",
+        );
+    }
 }
 
 fn check_min_ready(strategy: &RolloutStrategy, problems: &mut Problems) {

@@ -164,10 +164,17 @@ pub enum WaitingOn {
         /// Members that the revision is kept from.
         pending: usize,
     },
-    /// The run has succeeded, and silent members are owed the revision.
-    Owed {
+    /// Everybody in the waves begun that could be told to run the revision is kept out by a person.
+    Cordoned {
         /// Their names.
         members: Vec<String>,
+    },
+    /// The run has succeeded, and members that are silent or cordoned are owed the revision.
+    Owed {
+        /// Names of the silent ones.
+        members: Vec<String>,
+        /// Names of the cordoned ones.
+        cordoned: Vec<String>,
         /// The revision.
         revision: Revision,
     },
@@ -226,6 +233,11 @@ pub enum WaitingOn {
         /// Whether it has taken too long.
         holds: bool,
     },
+    /// Too few requests succeed on updated members, and in the control group too: nothing speaks against the revision.
+    GlobalTrouble {
+        /// What was measured, for people.
+        text: String,
+    },
     /// A pause or soak is over, but no metric source is configured, and that means hold.
     GateUnconfigured,
     /// The controller itself: the next decision goes on.
@@ -279,6 +291,7 @@ impl WaitingOn {
             Self::Finishing { .. } => "Finishing",
             Self::TooManyFailed { .. } => "TooManyFailed",
             Self::CatchUpHeld { .. } => "CatchUpHeld",
+            Self::Cordoned { .. } => "Cordoned",
             Self::Owed { .. } => "Owed",
             Self::Heartbeat { .. } => "Heartbeat",
             Self::Observation { .. } => "Observation",
@@ -291,6 +304,7 @@ impl WaitingOn {
             Self::Gate { verdict: Some(Verdict::Fail), .. } => "GateFailed",
             Self::Gate { verdict: Some(Verdict::Inconclusive), .. } => "GateInconclusive",
             Self::Gate { verdict: Some(Verdict::NoData), .. } => "GateNoData",
+            Self::GlobalTrouble { .. } => "GlobalTrouble",
             Self::GateUnconfigured => "GateUnconfigured",
             Self::Decision => "Decision",
         }
@@ -327,9 +341,11 @@ impl WaitingOn {
             | Self::Refused { .. }
             | Self::MemberUnreachable { .. }
             | Self::StrictTolerance { .. }
+            | Self::Cordoned { .. }
             | Self::TooManyFailed { .. }
             | Self::CatchUpHeld { .. }
             | Self::SourceMissing { .. }
+            | Self::GlobalTrouble { .. }
             | Self::GateUnconfigured => true,
             Self::Gate { holds, .. } => *holds,
             Self::Withdrawal { .. }
@@ -468,11 +484,22 @@ impl WaitingOn {
                 words::list(members),
                 words::members(*pending)
             ),
-            Self::Owed { members, revision } => format!(
-                "{} unreachable and owed revision {revision}: {}; they get it when they are heard again",
+            Self::Cordoned { members } => format!(
+                "{} cordoned, and nobody else to be updated in this step: {}; set spec.cordoned: false on the MemberCluster",
                 words::members(members.len()),
                 words::list(members)
             ),
+            Self::Owed { members, cordoned, revision } => {
+                let owed = |names: &[String], why: &str, until: &str| {
+                    (!names.is_empty()).then(|| {
+                        let (count, names) = (words::members(names.len()), words::list(names));
+                        format!("{count} {why} and owed revision {revision}: {names}; they get it when they are {until}")
+                    })
+                };
+                let silent = owed(members, "unreachable", "heard again");
+                let cordoned = owed(cordoned, "cordoned", "no longer cordoned");
+                silent.into_iter().chain(cordoned).collect::<Vec<_>>().join("; ")
+            }
             Self::Heartbeat { members } => format!(
                 "a new leader has not yet heard {}, or not what they were told before: {}",
                 words::members(members.len()),
@@ -495,6 +522,9 @@ impl WaitingOn {
             }
             Self::SourceMissing { source } => missing_source(source),
             Self::Gate { verdict, text, .. } => gate(*verdict, text),
+            Self::GlobalTrouble { text } => format!(
+                "members that are not updated yet are in trouble as well as updated ones, so it is not the revision's: {text}; nothing goes forward and nothing back, and the pause begins anew when they are well again"
+            ),
             Self::GateUnconfigured => "the pause is over, but no metric source is configured, so nothing is known: configure one, or set gates.whenUnconfigured: TimerOnly in the controller's configuration".to_owned(),
             _ => "the controller decides next".to_owned(),
         }
@@ -518,7 +548,7 @@ fn gate(verdict: Option<Verdict>, text: &str) -> String {
     match verdict {
         None | Some(Verdict::Pass) => format!("the pause is over, and measuring goes on: {text}"),
         Some(Verdict::Fail) => format!(
-            "the metric gate has failed: {text}; rollback.mode is Manual, so no further member is touched until the payload or analysis changes, or a person acts: kubectl clusterrollout retry, or abort"
+            "the gate has failed: {text}; rollback.mode is Manual, so no further member is touched until the payload or analysis changes, or a person acts: kubectl clusterrollout retry, or abort"
         ),
         Some(Verdict::Inconclusive) => {
             format!("the pause is over, and what was measured is not enough to tell: {text}; measuring goes on")

@@ -2,7 +2,7 @@
 
 use crds::time_from_millis;
 
-use crate::Millis;
+use crate::{Millis, Observations};
 
 /// Names in one message. Ten of 63 characters leave room in the 1024 that a message may have.
 const MAX_NAMES: usize = 10;
@@ -42,12 +42,14 @@ pub(crate) fn tolerated<T: AsRef<str>>(failed: &[T]) -> String {
     }
 }
 
-/// "; 2 unreachable and owed it: a, b", or nothing.
-pub(crate) fn owed<T: AsRef<str>>(owed: &[T]) -> String {
-    match owed.len() {
+/// "; 2 unreachable and owed it: a, b; 1 cordoned and owed it: c", or nothing.
+pub(crate) fn owed(owed: &[&str], observations: &Observations<'_>) -> String {
+    let (cordoned, silent): (Vec<&str>, Vec<&str>) = owed.iter().partition(|name| observations.is_cordoned(name));
+    let text = |why: &str, names: &[&str]| match names.len() {
         0 => String::new(),
-        count => format!("; {count} unreachable and owed it: {}", list(owed)),
-    }
+        count => format!("; {count} {why} and owed it: {}", list(names)),
+    };
+    text("unreachable", &silent) + &text("cordoned", &cordoned)
 }
 
 /// At most `most` characters; a cut is shown.

@@ -5,28 +5,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crds::{MAX_NAME_BYTES, is_dns_label};
-use reqwest::Url;
-use reqwest::header::{self, HeaderName, HeaderValue};
 use serde::Deserialize;
 
 use super::Problems;
+use super::server::{
+    BasicSection, Credentials, Headers, SecretSection, Server, ServerTls, TlsSection, Written, between,
+};
 
 /// Each has connections and figures of its own; fleets have a handful of servers.
 const MAX_SOURCES: usize = 32;
-/// A tenant, a few tags of a proxy.
-const MAX_HEADERS: usize = 16;
-/// What the client itself writes, or what has a field of its own here and must not be in a plain file.
-const RESERVED_HEADERS: [HeaderName; 8] = [
-    header::AUTHORIZATION,
-    header::PROXY_AUTHORIZATION,
-    header::COOKIE,
-    header::HOST,
-    header::CONNECTION,
-    header::CONTENT_LENGTH,
-    header::CONTENT_TYPE,
-    header::TRANSFER_ENCODING,
-];
-
 /// A Prometheus server, or what speaks its API, that gates may ask.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceConfig {
@@ -35,7 +22,7 @@ pub struct SourceConfig {
     /// Base URL, http or https, with or without a path.
     pub address: String,
     /// Certificates, for https.
-    pub tls: SourceTls,
+    pub tls: ServerTls,
     /// Who we are.
     pub credentials: Credentials,
     /// Sent with each question.
@@ -46,57 +33,6 @@ pub struct SourceConfig {
     pub retries: u32,
     /// Questions under way at a time, 1 to 64.
     pub max_concurrent: usize,
-}
-
-/// Files with certificates in PEM; they may change while the controller runs.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SourceTls {
-    /// Authorities that the server's certificate may be of; none: those of the system.
-    pub authority: Option<PathBuf>,
-    /// Our certificate and its key.
-    pub identity: Option<(PathBuf, PathBuf)>,
-}
-
-/// Where the credentials are; the configuration holds none itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Credentials {
-    /// The server asks for none.
-    None,
-    /// A file with a bearer token.
-    BearerFile(PathBuf),
-    /// User and password.
-    Basic {
-        /// Who.
-        user: User,
-        /// A file with the password.
-        password: PathBuf,
-    },
-    /// A bearer token in a Secret of the controller's own namespace.
-    Secret {
-        /// Name of the Secret.
-        name: String,
-        /// Key in its data.
-        key: String,
-    },
-}
-
-/// The user of basic authentication.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum User {
-    /// By name.
-    Name(String),
-    /// A file with the name.
-    File(PathBuf),
-}
-
-/// Headers by name. Values may be confidential, so they are never printed.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Headers(pub BTreeMap<String, String>);
-
-impl std::fmt::Debug for Headers {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
-    }
 }
 
 /// `prometheus` as it is written.
@@ -128,34 +64,6 @@ struct SourceSection {
     retries: u32,
     #[serde(default = "default_concurrency")]
     max_concurrent: usize,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TlsSection {
-    #[serde(default, rename = "caFile")]
-    authority: Option<PathBuf>,
-    #[serde(default, rename = "certFile")]
-    certificate: Option<PathBuf>,
-    #[serde(default, rename = "keyFile")]
-    key: Option<PathBuf>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct BasicSection {
-    #[serde(default)]
-    username: Option<String>,
-    #[serde(default)]
-    username_file: Option<PathBuf>,
-    password_file: PathBuf,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct SecretSection {
-    name: String,
-    key: String,
 }
 
 fn default_timeout() -> u64 {
@@ -202,115 +110,27 @@ fn check_source(source: SourceSection, at: &str, problems: &mut Problems) -> Sou
     problems.require(is_dns_label(&name), &format!("{at}.name"), || {
         format!("'{name}' must be a DNS label: at most {MAX_NAME_BYTES} of a-z, 0-9 and '-'")
     });
-    let https = check_address(&address, at, problems);
-    problems.require(https || tls.is_none(), &format!("{at}.tls"), || format!("'{address}' is no https address"));
-    check_headers(&headers, at, problems);
+    let written = Written { address, tls, bearer_token_file, basic_auth, secret_ref, headers };
+    let Server { address, tls, credentials, headers } = written.check(at, problems);
     between(timeout_seconds, 1, 60, &format!("{at}.timeoutSeconds"), problems);
     between(u64::from(retries), 0, 5, &format!("{at}.retries"), problems);
     between(max_concurrent as u64, 1, 64, &format!("{at}.maxConcurrent"), problems);
     SourceConfig {
-        tls: check_tls(tls.unwrap_or_default(), at, problems),
-        credentials: check_credentials(bearer_token_file, basic_auth, secret_ref, at, problems),
         name,
         address,
-        headers: Headers(headers),
+        tls,
+        credentials,
+        headers,
         timeout: Duration::from_secs(timeout_seconds),
         retries,
         max_concurrent,
     }
 }
 
-/// Whether it is an https address. An unfit one is not shown whole: it may hold a password.
-fn check_address(address: &str, at: &str, problems: &mut Problems) -> bool {
-    let field = format!("{at}.address");
-    let Ok(url) = Url::parse(address) else {
-        problems.require(false, &field, || "must be a URL such as https://prometheus.example.com:9090".to_owned());
-        return false;
-    };
-    problems.require(matches!(url.scheme(), "http" | "https") && url.has_host(), &field, || {
-        format!("the scheme is '{}': must be http or https", url.scheme())
-    });
-    problems.require(url.username().is_empty() && url.password().is_none(), &field, || {
-        "must not hold a user or password: use basicAuth".to_owned()
-    });
-    problems.require(url.query().is_none() && url.fragment().is_none(), &field, || {
-        "must not have a query or fragment".to_owned()
-    });
-    url.scheme() == "https"
-}
-
-fn check_tls(section: TlsSection, at: &str, problems: &mut Problems) -> SourceTls {
-    let TlsSection { authority, certificate, key } = section;
-    problems.require(certificate.is_some() == key.is_some(), &format!("{at}.tls"), || {
-        "certFile and keyFile go together, or neither".to_owned()
-    });
-    SourceTls { authority, identity: certificate.zip(key) }
-}
-
-fn check_credentials(
-    bearer: Option<PathBuf>,
-    basic: Option<BasicSection>,
-    secret: Option<SecretSection>,
-    at: &str,
-    problems: &mut Problems,
-) -> Credentials {
-    match (bearer, basic, secret) {
-        (None, None, None) => Credentials::None,
-        (Some(file), None, None) => Credentials::BearerFile(file),
-        (None, Some(basic), None) => check_basic(basic, at, problems),
-        (None, None, Some(SecretSection { name, key })) => {
-            problems.require(!name.is_empty() && !key.is_empty(), &format!("{at}.secretRef"), || {
-                "name and key must be set".to_owned()
-            });
-            Credentials::Secret { name, key }
-        }
-        _ => {
-            problems.require(false, at, || "has several of bearerTokenFile, basicAuth and secretRef".to_owned());
-            Credentials::None
-        }
-    }
-}
-
-fn check_basic(section: BasicSection, at: &str, problems: &mut Problems) -> Credentials {
-    let BasicSection { username, username_file, password_file } = section;
-    let user = match (username, username_file) {
-        // A colon ends the name in what is sent.
-        (Some(name), None) if !name.is_empty() && !name.contains(':') => User::Name(name),
-        (None, Some(file)) => User::File(file),
-        _ => {
-            problems.require(false, &format!("{at}.basicAuth"), || {
-                "must have either username, without a colon, or usernameFile".to_owned()
-            });
-            User::Name(String::new())
-        }
-    };
-    Credentials::Basic { user, password: password_file }
-}
-
-fn check_headers(headers: &BTreeMap<String, String>, at: &str, problems: &mut Problems) {
-    let field = format!("{at}.headers");
-    problems.require(headers.len() <= MAX_HEADERS, &field, || {
-        format!("{} headers: there can be at most {MAX_HEADERS}", headers.len())
-    });
-    for (name, value) in headers {
-        let known = HeaderName::try_from(name.as_str());
-        problems.require(known.is_ok(), &field, || format!("'{name}' is no name of a header"));
-        problems.require(known.is_ok_and(|name| !RESERVED_HEADERS.contains(&name)), &field, || {
-            format!("'{name}' can't be set here; credentials have fields of their own")
-        });
-        problems.require(HeaderValue::try_from(value.as_str()).is_ok(), &field, || {
-            format!("the value of '{name}' is none that a header can have")
-        });
-    }
-}
-
-fn between(value: u64, least: u64, most: u64, field: &str, problems: &mut Problems) {
-    problems.require((least..=most).contains(&value), field, || format!("{value}: must be {least} to {most}"));
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use super::super::server::User;
     use super::*;
 
     fn read(text: &str) -> (Vec<SourceConfig>, String) {
@@ -326,7 +146,7 @@ mod tests {
         let expected = SourceConfig {
             name: "central".into(),
             address: "http://prometheus:9090/base".into(),
-            tls: SourceTls::default(),
+            tls: ServerTls::default(),
             credentials: Credentials::None,
             headers: Headers::default(),
             timeout: Duration::from_secs(10),

@@ -66,6 +66,7 @@ const REASONS = {
   MemberFailed: "A member has failed",
   MemberUnhealthy: "A member is no longer healthy",
   MemberUnreachable: "Waiting for a silent member",
+  Cordoned: "Members are cordoned",
   StrictTolerance: "A silent member may have failed",
   Finishing: "Too many failed; finishing what has begun",
   TooManyFailed: "Too many members failed",

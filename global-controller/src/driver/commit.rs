@@ -1,21 +1,27 @@
 //! One decision as one transaction: state, assignments and the record of the decision, or nothing.
 
 use crds::{Fence as AssignmentFence, RolloutAssignmentSpec};
-use federated_store::{Fence, Op, TxnOutcome, When, WriteError};
+use federated_store::{Fence, MAX_TXN_BYTES, Op, TxnOutcome, When, WriteError};
 use kube::Resource as _;
+use rollout_core::replay::{Recorded, Unrecorded, digest};
 use rollout_core::{Command, Decision, Millis, RolloutState};
 
+use super::recorder::{BASE_EVERY, MAX_RECORDED_BYTES};
 use crate::fault;
 use crate::keys;
-use crate::records::{DecisionRecord, HubRecord, RecordedEvent, put};
+use crate::records::{DecisionRecord, HubRecord, Replayable, commands_of, events_of, put};
 use crate::world::World;
 
-/// Decisions that are kept of a rollout; older ones go.
-const KEPT_DECISIONS: u64 = 200;
+/// Decisions that are kept of a rollout; older ones go. The last 200 can be replayed: each builds on a base, which is at
+/// most so many decisions older.
+pub(crate) const KEPT_DECISIONS: u64 = 200 + BASE_EVERY;
 /// Decisions that are removed with each new one: deleting what is not there costs nothing.
-const TRIMMED_AT_ONCE: u64 = 10;
+pub(crate) const TRIMMED_AT_ONCE: u64 = 10;
 /// Keys that one transaction removes, of the 100 operations that it bears.
 const REMOVED_AT_ONCE: usize = 90;
+
+/// Bytes of a transaction that are left to its conditions: 100 keys of at most a KiB, which stores are never near.
+const CONDITIONS_BYTES: usize = 100 * 1024;
 
 /// Why a decision was not committed.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +41,8 @@ pub(super) struct Before {
     pub(super) state: RolloutState,
     /// `None`: nothing is stored yet.
     pub(super) header_revision: Option<u64>,
+    /// What it takes to decide again; none if nothing was decided.
+    pub(super) recorded: Option<Recorded>,
     /// uid of the rollout that it inherits from.
     pub(super) predecessor: Option<String>,
 }
@@ -43,7 +51,10 @@ pub(super) struct Before {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     Nothing,
-    Committed,
+    /// As this revision.
+    Committed {
+        revision: u64,
+    },
     Fenced,
 }
 
@@ -67,18 +78,19 @@ pub(super) struct Commit<'a> {
 
 impl Commit<'_> {
     /// Commits the decision and returns once the mirror shows it, so that the next one builds on it.
-    pub(super) async fn run(&self, before: &Before, decision: Decision) -> Result<Outcome, Error> {
+    pub(super) async fn run(&self, before: &mut Before, decision: &Decision) -> Result<Outcome, Error> {
         if decision.state == before.state && decision.commands.is_empty() {
             return self.clean_up(&decision.state).await;
         }
-        let record = self.record(&decision);
-        let operations = self.operations(before, &decision, &record)?;
+        let record = self.record(decision);
+        let mut operations = self.operations(before, decision)?;
+        operations.push(self.put_record(&operations, before, decision, &record)?);
         let header = keys::header(self.uid);
         let mut when = vec![match before.header_revision {
             Some(revision) => When::At { key: header, revision },
             None => When::Absent { key: header },
         }];
-        when.extend(self.claimed_on(&decision, before));
+        when.extend(self.claimed_on(decision, before));
         if decision.commands.contains(&Command::AcceptHub) {
             when.push(hub_condition(self.world));
         }
@@ -87,7 +99,7 @@ impl Commit<'_> {
         }
         fault::pass(self.world, fault::Stage::Decide);
         let outcome = self.write(when, operations).await?;
-        if outcome == Outcome::Committed {
+        if matches!(outcome, Outcome::Committed { .. }) {
             for event in &record.events {
                 tracing::info!(rollout = record.rollout, reason = event.reason, message = event.message, "decided");
             }
@@ -118,7 +130,7 @@ impl Commit<'_> {
         match result? {
             TxnOutcome::Committed { revision } => {
                 self.world.await_mirror(revision).await;
-                Ok(Outcome::Committed)
+                Ok(Outcome::Committed { revision })
             }
             TxnOutcome::Conflict { current } => Err(Error::Conflict { found: current }),
             TxnOutcome::Fenced => Ok(Outcome::Fenced),
@@ -150,13 +162,12 @@ impl Commit<'_> {
 
     /// At most 96 for members (three each for 32 that are forgotten) and claims (two each, with their condition), the
     /// header, the plan and the record; with the header's condition that is the 100 which a transaction bears.
-    fn operations(&self, before: &Before, decision: &Decision, record: &DecisionRecord) -> Result<Vec<Op>, Error> {
+    fn operations(&self, before: &Before, decision: &Decision) -> Result<Vec<Op>, Error> {
         let state = &decision.state;
         let mut operations = vec![put(keys::header(self.uid), &state.header)?];
         if state.plan != before.state.plan || before.header_revision.is_none() {
             operations.push(put(keys::plan(self.uid), &state.plan)?);
         }
-        operations.push(put(keys::decision(self.uid, record.number), record)?);
         for member in &decision.changed_members {
             let key = keys::member(self.uid, member);
             operations.push(match state.members.get(member) {
@@ -188,6 +199,31 @@ impl Commit<'_> {
         Ok(operations)
     }
 
+    /// The record of the decision. What makes it too large for the transaction is left out, and the record says so.
+    fn put_record(
+        &self,
+        others: &[Op],
+        before: &mut Before,
+        decision: &Decision,
+        record: &DecisionRecord,
+    ) -> Result<Op, Error> {
+        let key = keys::decision(self.uid, record.number);
+        let mut replayable = Replayable {
+            decision: record.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            digest: digest(&before.state, decision),
+            replay: before.recorded.take(),
+        };
+        let mut op = put(key.clone(), &replayable)?;
+        let room = MAX_TXN_BYTES.saturating_sub(others.iter().map(bytes).sum::<usize>() + CONDITIONS_BYTES);
+        if bytes(&op) > room.min(MAX_RECORDED_BYTES) {
+            replayable.replay = Some(Recorded::NotReplayable { why: Unrecorded::TooLarge });
+            op = put(key, &replayable)?;
+        }
+        before.recorded = replayable.replay;
+        Ok(op)
+    }
+
     fn assign(&self, member: &str, spec: &RolloutAssignmentSpec) -> Result<Op, Error> {
         // The generation is the revision that this very transaction gets.
         let fence = AssignmentFence { epoch: self.epoch, generation: 0 };
@@ -199,28 +235,13 @@ impl Commit<'_> {
     fn forget(&self, member: &str, rollout: &str) -> Vec<Op> {
         let mirror = self.world.mirror();
         let ours = mirror.assignment(member, rollout).is_some_and(|one| one.spec.rollout.uid == self.uid);
-        let reported = mirror.report(member, rollout).is_some_and(|report| report.uid == self.uid);
-        let assignment = ours.then(|| Op::Delete { key: keys::assignment(member, rollout) });
-        let report = (ours && reported).then(|| Op::Delete { key: keys::report(member, rollout) });
-        assignment.into_iter().chain(report).collect()
+        // The report too, also one that still is about a rollout of the same name before: nobody else would remove it.
+        let keys = [keys::assignment(member, rollout), keys::report(member, rollout)];
+        if ours { keys.map(|key| Op::Delete { key }).into() } else { Vec::new() }
     }
 
     fn record(&self, decision: &Decision) -> DecisionRecord {
         let header = &decision.state.header;
-        let events = decision.commands.iter().filter_map(|command| match command {
-            Command::Announce { event } => Some(RecordedEvent::from(event)),
-            _ => None,
-        });
-        let commands = decision.commands.iter().filter_map(|command| match command {
-            Command::Assign { member, spec } => Some(format!("{member}: {}", spec.intent.as_str())),
-            Command::Forget { member } => Some(format!("{member}: forget")),
-            Command::TakeUp { member } => Some(format!("{member}: take up")),
-            Command::Claim { member, target, .. } => Some(format!("{member}: claim {target}")),
-            Command::Release { member, target } => Some(format!("{member}: release {target}")),
-            Command::AcceptHub => Some("accept the hub".to_owned()),
-            Command::ReleaseFinalizer => Some("release the finalizer".to_owned()),
-            Command::Announce { .. } => None,
-        });
         DecisionRecord {
             number: header.decisions,
             at: self.now,
@@ -228,8 +249,8 @@ impl Commit<'_> {
             term: self.fence.0,
             rollout: header.name.clone(),
             run: header.runs_started,
-            commands: commands.collect(),
-            events: events.collect(),
+            commands: commands_of(decision),
+            events: events_of(decision),
         }
     }
 
@@ -267,9 +288,16 @@ impl Commit<'_> {
             }
             let then = page.items.into_iter().map(|item| Op::Delete { key: item.key }).collect();
             let outcome = self.write(Vec::new(), then).await?;
-            if !page.more || outcome != Outcome::Committed {
+            if !page.more || !matches!(outcome, Outcome::Committed { .. }) {
                 return Ok(outcome);
             }
         }
+    }
+}
+
+fn bytes(op: &Op) -> usize {
+    match op {
+        Op::Put { key, value } => key.len() + value.len(),
+        Op::Delete { key } => key.len(),
     }
 }

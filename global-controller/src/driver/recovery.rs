@@ -8,7 +8,7 @@ use federated_store::{TxnOutcome, WriteError};
 use rollout_core::{Reachability, is_recovering};
 use tokio::time::Instant;
 
-use super::{Driver, Ended, RETRY_PAUSE, Turn, all};
+use super::{Driver, Ended, RETRY_PAUSE, Turn};
 use crate::keys;
 use crate::records::{RecoveryRecord, put};
 use crate::world::World;
@@ -27,7 +27,7 @@ impl Driver<'_> {
         let open = self.world.mirror().recovery.filter(|recovery| recovery.open)?;
         tracing::warn!(epoch = open.epoch, cause = ?open.cause, "nothing is decided until members have told what they have");
         await_uploads(self.world).await;
-        for uid in all(self.world) {
+        for uid in self.world.rollouts() {
             if let Some(ended) = self.adopt(&uid).await {
                 return Some(ended);
             }

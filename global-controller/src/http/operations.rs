@@ -1,14 +1,31 @@
-//! `/healthz`, `/readyz` and `/metrics`.
+//! `/healthz`, `/readyz`, `/metrics` and `/debug/consistency`.
 
 use std::sync::Arc;
 
-use axum::Router;
-use axum::extract::State;
+use axum::extract::{FromRef, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Json, Router};
+use tokio::sync::Semaphore;
 
+use crate::consistency;
 use crate::world::World;
+
+/// A check looks at everything, so that one after the other is enough.
+const CHECKS_AT_ONCE: usize = 1;
+
+#[derive(Clone)]
+struct Operations {
+    world: Arc<World>,
+    checks: Arc<Semaphore>,
+}
+
+impl FromRef<Operations> for Arc<World> {
+    fn from_ref(operations: &Operations) -> Self {
+        Self::clone(&operations.world)
+    }
+}
 
 /// Routes for kubelet and Prometheus.
 pub(crate) fn router(world: Arc<World>) -> Router {
@@ -16,7 +33,8 @@ pub(crate) fn router(world: Arc<World>) -> Router {
         .route("/healthz", get(|| async { "ok" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
-        .with_state(world)
+        .route("/debug/consistency", get(consistency))
+        .with_state(Operations { world, checks: Arc::new(Semaphore::new(CHECKS_AT_ONCE)) })
 }
 
 /// Ready when it can serve agents and people, and take over: the store has a leader, and both pictures are complete.
@@ -47,5 +65,17 @@ async fn metrics(State(world): State<Arc<World>>) -> Response {
             ([(header::CONTENT_TYPE, kind)], text).into_response()
         }
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+/// 200 when nothing is broken, 500 with what is, 503 while nothing can be said.
+async fn consistency(State(Operations { world, checks }): State<Operations>) -> Response {
+    let Ok(_turn) = checks.try_acquire() else {
+        return (StatusCode::TOO_MANY_REQUESTS, "a check is under way; ask again").into_response();
+    };
+    match consistency::check(&world).await {
+        Ok(findings) if findings.found == 0 => Json(findings).into_response(),
+        Ok(findings) => (StatusCode::INTERNAL_SERVER_ERROR, Json(findings)).into_response(),
+        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, crate::logging::with_causes(&error)).into_response(),
     }
 }

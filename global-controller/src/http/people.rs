@@ -1,4 +1,5 @@
-//! `/` and `/api/v1`: for people and their programs. Reads only; whoever may reach the listener may read.
+//! `/` and `/api/v1`: for people and their programs. Whoever may reach the listener may read; what an Alertmanager tells
+//! needs a token.
 
 use std::sync::Arc;
 
@@ -8,14 +9,16 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use crds::Leader;
-use federated_store::ReadError;
+use federated_store::{KeyValue, ReadError};
 use serde::Deserialize;
 
-use super::dashboard;
 use super::events::{self, Pages};
+use super::{alerts, dashboard};
 use crate::board::{Board, ClusterView, RolloutView};
+use crate::decisions_command::{PAGE as REPLAYABLE_AT_ONCE, Taken, TakenPage};
 use crate::keys;
 use crate::records::{DecisionRecord, read};
+use crate::remote::Secrets;
 use crate::world::World;
 
 /// Decisions of one answer unless the question says otherwise, and at most.
@@ -44,16 +47,19 @@ impl FromRef<Shared> for Pages {
 }
 
 /// Routes for people.
-pub(crate) fn router(world: Arc<World>, board: Arc<Board>) -> Router {
+pub(crate) fn router(world: Arc<World>, board: Arc<Board>, secrets: Secrets) -> Router {
+    let webhook = alerts::route(Arc::clone(&world), secrets);
     let pages = Pages::new(board);
     Router::new()
         .route("/api/v1/leader", get(leader))
         .route("/api/v1/rollouts", get(rollouts))
         .route("/api/v1/clusters", get(clusters))
         .route("/api/v1/decisions", get(decisions))
+        .route("/api/v1/decisions/replay", get(replayable))
         .route("/api/v1/events", get(events::serve))
         .merge(dashboard::router())
         .with_state(Shared { world, pages })
+        .route("/api/v1/alerts", webhook)
 }
 
 async fn leader(State(Pages { board, .. }): State<Pages>) -> Json<Leader> {
@@ -91,6 +97,33 @@ async fn decisions(State(world): State<Arc<World>>, Query(query): Query<Decision
             records.sort_by_key(|record| (record.at, record.number));
             let latest = records.split_off(records.len().saturating_sub(limit));
             Json(latest).into_response()
+        }
+        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()).into_response(),
+    }
+}
+
+#[derive(Deserialize)]
+struct ReplayableQuery {
+    /// metadata.name of a rollout.
+    rollout: String,
+    /// Number of a decision: those after it.
+    #[serde(default)]
+    after: u64,
+}
+
+/// Decisions of a rollout with what they were taken on, in their order, at most 50.
+async fn replayable(State(world): State<Arc<World>>, Query(query): Query<ReplayableQuery>) -> Response {
+    let ReplayableQuery { rollout, after } = query;
+    let uid =
+        world.hub().rollouts().find(|(known, _)| **known == rollout).and_then(|(_, one)| one.metadata.uid.clone());
+    let Some(uid) = uid else {
+        return (StatusCode::NOT_FOUND, format!("there is no rollout '{rollout}'")).into_response();
+    };
+    let after = keys::decision(&uid, after);
+    match world.store.range(&keys::decisions_of(&uid), Some(&after), REPLAYABLE_AT_ONCE).await {
+        Ok(page) => {
+            let read = |item: &KeyValue| Some(Taken { uid: uid.clone(), record: read(&item.key, &item.value)? });
+            Json(TakenPage { decisions: page.items.iter().filter_map(read).collect(), more: page.more }).into_response()
         }
         Err(error) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()).into_response(),
     }

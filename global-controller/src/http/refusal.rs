@@ -1,10 +1,12 @@
-//! Why a request under `/v1` was refused, as an answer.
+//! Why a request was refused, as an answer.
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
 /// Why a request was refused.
 pub(crate) enum Refusal {
+    /// The caller has not said who it is.
+    Unauthorized(String),
     /// The caller may not do this.
     Forbidden(String),
     /// It asks for what it can't have.
@@ -16,11 +18,12 @@ pub(crate) enum Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let (status, reason) = match self {
+            Self::Unauthorized(reason) => (StatusCode::UNAUTHORIZED, reason),
             Self::Forbidden(reason) => (StatusCode::FORBIDDEN, reason),
             Self::Unfit(reason) => (StatusCode::UNPROCESSABLE_ENTITY, reason),
             Self::Unavailable(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason),
         };
-        tracing::debug!(status = status.as_u16(), reason, "refused a request under /v1");
+        tracing::debug!(status = status.as_u16(), reason, "refused a request");
         (status, reason).into_response()
     }
 }

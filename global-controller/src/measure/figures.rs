@@ -55,6 +55,11 @@ impl Figures {
         registry.register("prometheus_circuit_open", help, self.open.clone());
     }
 
+    /// How many questions a source has answered so far.
+    pub fn answered(&self, source: &str) -> u64 {
+        self.questions.get_or_create(&Asked { source: source.to_owned(), result: "ok" }).get()
+    }
+
     pub(super) fn asked(&self, source: &str, result: &'static str, took: Duration) {
         self.questions.get_or_create(&Asked { source: source.to_owned(), result }).inc();
         self.duration.get_or_create(&ToSource { source: source.to_owned() }).observe(took.as_secs_f64());

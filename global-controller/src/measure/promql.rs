@@ -10,7 +10,7 @@ pub(crate) fn problems(rollout: &Rollout) -> Vec<Problem> {
     let Some(analysis) = &rollout.analysis else { return Vec::new() };
     let metrics = analysis.metrics.iter().enumerate().filter_map(|(index, metric)| match &metric.rule {
         Rule::Values { query, .. } => Some((format!("metrics[{index}].query"), query)),
-        Rule::SuccessRate { .. } => None,
+        Rule::SuccessRate { .. } | Rule::Drop { .. } => None,
     });
     let rate = match &analysis.success_rate {
         Some(RateRule { queries: Some((good, total)), .. }) => vec![("good", good), ("total", total)],

@@ -5,21 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use federated_store::{Fence, Op, TxnOutcome, When};
-use futures::{StreamExt, stream};
 use rollout_core::{Answer, Ask, Asked, Measurement, Millis, Sample, SampleKey, measurements_due};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::questions::{self, Wanted};
 use super::{answer, promql};
 use crate::bus::Dirty;
 use crate::world::World;
 use crate::{clock, keys, records};
 
-/// Measurements of one round that are under way at once; each server has a limit of its own.
-const AT_ONCE: usize = 64;
-/// Longest time for one measurement, waiting for a place at the server included: the default interval.
-const DEADLINE: Duration = Duration::from_secs(30);
 /// Samples in one transaction, which bears 100 operations.
 const WRITTEN_AT_ONCE: usize = 50;
 /// Before a round is tried again whose samples could not be written.
@@ -137,30 +133,40 @@ impl Rounds {
 async fn round(world: Arc<World>, fence: Fence, uid: String, asked: Asked) -> Written {
     let started = std::time::Instant::now();
     let Asked { asks, obsolete, next_at: _ } = asked;
-    let samples: Vec<(SampleKey, Sample)> =
-        stream::iter(asks).map(|ask| measure(&world, &uid, ask)).buffer_unordered(AT_ONCE).collect().await;
+    let samples = measure(&world, &uid, asks).await;
     let written = write(&world, fence, &uid, operations(&uid, &samples, &obsolete)).await;
     let word = if written == Written::Yes { "ok" } else { "error" };
     world.metrics.observe("measure", word, started);
     written
 }
 
-async fn measure(world: &World, uid: &str, ask: Ask) -> (SampleKey, Sample) {
-    let before = world.mirror().samples(uid).and_then(|samples| samples.get(&ask.key)).cloned();
-    let before = before.as_ref();
-    let sample = match too_far_back(&ask) {
-        Some(why) => ask.measured(before, Measurement::inconclusive(&why)),
-        None => ask.answered(before, &answers(world, &ask).await),
-    };
-    tracing::debug!(uid, series = %ask.key, verdict = sample.verdict.as_str(), found = sample.found, "measured");
-    (ask.key, sample)
+async fn measure(world: &World, uid: &str, asks: Vec<Ask>) -> Vec<(SampleKey, Sample)> {
+    let before = world.mirror().samples(uid).cloned().unwrap_or_default();
+    let (mut measured, mut asked) = (Vec::new(), Vec::new());
+    for ask in asks {
+        match too_far_back(&ask) {
+            Some(why) => {
+                let sample = ask.measured(before.get(&ask.key), Measurement::inconclusive(&why));
+                measured.push((ask.key, sample));
+            }
+            None => asked.push(ask),
+        }
+    }
+    let wanted: Vec<Wanted<'_>> = asked.iter().flat_map(wanted).collect();
+    let mut answers = questions::answers(&world.sources, &wanted).await.into_iter().map(plain);
+    for ask in &asked {
+        let its: Vec<Answer> = answers.by_ref().take(ask.queries.len()).collect();
+        measured.push((ask.key.clone(), ask.answered(before.get(&ask.key), &its)));
+    }
+    for (key, sample) in &measured {
+        tracing::debug!(uid, series = %key, verdict = sample.verdict.as_str(), found = sample.found, "measured");
+    }
+    measured
 }
 
-async fn answers(world: &World, ask: &Ask) -> Vec<Answer> {
-    let deadline = Instant::now() + DEADLINE;
-    let ask_one = |query| world.sources.ask(&ask.source, query, ask.at, deadline);
-    let answers = futures::future::join_all(ask.queries.iter().map(|query| ask_one(query))).await;
-    answers.into_iter().map(plain).collect()
+fn wanted(ask: &Ask) -> impl Iterator<Item = Wanted<'_>> {
+    let Ask { source, queries, at, .. } = ask;
+    queries.iter().map(|query| Wanted { source, query, at: *at })
 }
 
 /// As core takes it: which labels a series has plays no part.
@@ -175,7 +181,7 @@ fn plain(answer: answer::Answer) -> Answer {
 /// Why a query would see what was before the member became healthy, if it would (SEMANTICS 25).
 fn too_far_back(ask: &Ask) -> Option<String> {
     let window = Duration::from_secs(u64::try_from(ask.window_seconds).unwrap_or_default());
-    let back = ask.queries.iter().filter_map(|query| promql::lookback(query).ok()).max()?;
+    let back = ask.queries.iter().filter_map(|query| promql::lookback(&query.text).ok()).max()?;
     // {{window}} is at least a second.
     (back > window.max(Duration::from_secs(1))).then(|| {
         format!(

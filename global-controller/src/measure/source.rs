@@ -10,11 +10,10 @@ use tokio::time::Instant;
 
 use super::answer::{Answer, Failure, Health, Judged, interpret, shortened};
 use super::breaker::Breaker;
-use super::connection::Connection;
-use super::credentials::{Authorization, Secrets};
 use super::figures::Figures;
 use crate::config::SourceConfig;
 use crate::logging::with_causes;
+use crate::remote::{Authorization, Connection, Purpose, Secrets};
 
 /// Largest answer that is read: one series for each of ten thousand members takes a third of it.
 const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
@@ -44,8 +43,8 @@ impl Source {
     pub(super) fn new(config: SourceConfig, secrets: Secrets, figures: Figures) -> Self {
         figures.set_open(&config.name, false);
         Self {
-            connection: Connection::new(&config),
-            authorization: Authorization::new(config.credentials.clone(), secrets),
+            connection: Connection::new(&config.address, &config.tls, &config.headers),
+            authorization: Authorization::new(config.credentials.clone(), secrets, Purpose::Prometheus),
             places: Semaphore::new(config.max_concurrent),
             breaker: Mutex::new(Breaker::new(config.timeout)),
             config,
@@ -103,6 +102,7 @@ impl Source {
     async fn ready(&self) -> Result<(Client, Option<HeaderValue>), Failure> {
         let unfit = |error: &(dyn std::error::Error + 'static)| Failure::Misconfigured(shortened(&with_causes(error)));
         let client = self.connection.client().await.map_err(|error| unfit(&error))?;
+        let client = Client::from(client, &self.config.address).map_err(|error| unfit(&error))?;
         let authorization = self.authorization.header(Instant::now()).await.map_err(|error| unfit(&error))?;
         Ok((client, authorization))
     }

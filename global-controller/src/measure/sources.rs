@@ -7,10 +7,10 @@ use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
 use super::answer::{Answer, Failure};
-use super::credentials::Secrets;
 use super::figures::Figures;
 use super::source::Source;
 use crate::config::SourceConfig;
+use crate::remote::Secrets;
 
 /// The configured servers.
 pub struct Sources {
@@ -61,13 +61,13 @@ impl Sources {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::config::{Credentials, Headers, SourceTls};
+    use crate::config::{Credentials, Headers, ServerTls};
 
     fn config(name: &str, address: &str) -> SourceConfig {
         SourceConfig {
             name: name.to_owned(),
             address: address.to_owned(),
-            tls: SourceTls::default(),
+            tls: ServerTls::default(),
             credentials: Credentials::None,
             headers: Headers::default(),
             timeout: std::time::Duration::from_secs(1),

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Mirror;
 use crate::bus::Change;
+use crate::keys;
 use crate::world::World;
 
 /// Keys of one page.
@@ -47,37 +48,45 @@ async fn follow(world: &World) {
 struct Loaded {
     mirror: Mirror,
     first_revision: u64,
-    /// (last key, revision) of each page; the last page's reaches to the end.
-    pages: Vec<(Option<String>, u64)>,
+    /// (last key, prefix, revision) of each page; that of a prefix's last page reaches to its end.
+    pages: Vec<(Option<String>, &'static str, u64)>,
 }
 
 impl Loaded {
     /// Whether the page that this key is on shows the revision already.
     fn covers(&self, key: &str, revision: u64) -> bool {
-        let page = self.pages.iter().find(|(last, _)| last.as_deref().is_none_or(|last| key <= last));
-        page.is_some_and(|(_, read_at)| revision <= *read_at)
+        let page = self
+            .pages
+            .iter()
+            .find(|(last, prefix, _)| key.starts_with(prefix) && last.as_deref().is_none_or(|last| key <= last));
+        page.is_some_and(|(.., read_at)| revision <= *read_at)
     }
 }
 
+/// Decisions are left out: nobody needs them here, and they are large.
 async fn load(world: &World) -> Result<Loaded, ReadError> {
     let mut loaded = Loaded { mirror: Mirror::default(), first_revision: 0, pages: Vec::new() };
-    let mut after: Option<String> = None;
-    loop {
-        let page = world.store.range("", after.as_deref(), PAGE).await?;
-        if loaded.pages.is_empty() {
-            loaded.first_revision = page.revision;
-        }
-        after = page.items.last().map(|item| item.key.clone());
-        loaded.pages.push((after.clone().filter(|_| page.more), page.revision));
-        for item in page.items {
-            let change = StoreChange { key: item.key, value: Some(item.value) };
-            loaded.mirror.apply(&change, item.revision);
-        }
-        if !page.more {
-            loaded.mirror.revision = loaded.first_revision;
-            return Ok(loaded);
+    for prefix in keys::MIRRORED {
+        let mut after: Option<String> = None;
+        loop {
+            let page = world.store.range(prefix, after.as_deref(), PAGE).await?;
+            if loaded.pages.is_empty() {
+                loaded.first_revision = page.revision;
+            }
+            after = page.items.last().map(|item| item.key.clone());
+            loaded.pages.push((after.clone().filter(|_| page.more), prefix, page.revision));
+            for item in page.items {
+                let change = StoreChange { key: item.key, value: Some(item.value) };
+                loaded.mirror.apply(&change, item.revision);
+            }
+            loaded.mirror.whole_from = page.revision;
+            if !page.more {
+                break;
+            }
         }
     }
+    loaded.mirror.revision = loaded.first_revision;
+    Ok(loaded)
 }
 
 /// Applies what happens. True: history was missed; false: the store was closed.

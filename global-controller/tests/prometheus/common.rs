@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use global_controller::measure::{Answer, Failure, Figures, Secrets, Sources};
-use global_controller::{Credentials, Headers, SourceConfig, SourceTls};
+use global_controller::measure::{Answer, Failure, Figures, Sources};
+use global_controller::remote::Secrets;
+use global_controller::{Credentials, Headers, ServerTls, SourceConfig};
 use tokio::time::Instant;
 
 /// Longer than anything here takes on a busy machine.
@@ -13,7 +14,7 @@ pub fn config(address: &str) -> SourceConfig {
     SourceConfig {
         name: "central".to_owned(),
         address: address.to_owned(),
-        tls: SourceTls::default(),
+        tls: ServerTls::default(),
         credentials: Credentials::None,
         headers: Headers::default(),
         timeout: Duration::from_secs(10),
@@ -28,8 +29,14 @@ pub fn sources(config: SourceConfig) -> Sources {
 }
 
 pub fn sources_with(config: SourceConfig, secrets: Secrets) -> Sources {
+    counted(config, secrets).0
+}
+
+/// One source, and the figures about it.
+pub fn counted(config: SourceConfig, secrets: Secrets) -> (Sources, Figures) {
     e2e::install_crypto_provider();
-    Sources::new(&[config], secrets, Figures::default())
+    let figures = Figures::default();
+    (Sources::new(&[config], secrets, figures.clone()), figures)
 }
 
 /// Asks about a moment in the past that is always the same.

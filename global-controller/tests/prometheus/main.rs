@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod common;
+mod exporter;
 mod fakes;
 mod real;
 mod secrets;
+mod vectors;

@@ -9,7 +9,7 @@ use e2e::pki::Authority;
 use e2e::progress::Progress;
 use e2e::prometheus::{Prometheus, Setup};
 use global_controller::measure::{Answer, Failure, Labels};
-use global_controller::{Credentials, SourceConfig, SourceTls, User};
+use global_controller::{Credentials, ServerTls, SourceConfig, User};
 use tokio::time::Instant;
 
 use super::common::{PATIENCE, ask, config, failure, sources, values};
@@ -138,7 +138,7 @@ async fn semantics_46_certificates_and_passwords_are_checked_on_both_sides() {
     std::fs::write(&password, "open sesame\n").unwrap();
     let identity = Some((file("tls.crt"), file("tls.key")));
     let full = SourceConfig {
-        tls: SourceTls { authority: Some(file("ca.crt")), identity: identity.clone() },
+        tls: ServerTls { authority: Some(file("ca.crt")), identity: identity.clone() },
         credentials: Credentials::Basic { user: User::Name("aladdin".into()), password: password.clone() },
         ..config(prometheus.url())
     };
@@ -151,11 +151,11 @@ async fn semantics_46_certificates_and_passwords_are_checked_on_both_sides() {
     .unwrap();
 
     // A stranger's authority, no certificate of our own, no password: each is refused.
-    let tls = SourceTls { authority: None, identity };
+    let tls = ServerTls { authority: None, identity };
     let refused = failure(&sources(SourceConfig { tls, ..full.clone() }), "1").await;
     let Failure::Unreachable(words) = refused else { panic!("{refused:?}") };
     assert!(words.contains("certificate"), "{words}");
-    let tls = SourceTls { authority: full.tls.authority.clone(), identity: None };
+    let tls = ServerTls { authority: full.tls.authority.clone(), identity: None };
     assert!(matches!(failure(&sources(SourceConfig { tls, ..full.clone() }), "1").await, Failure::Unreachable(_)));
     let nobody = SourceConfig { credentials: Credentials::None, ..full.clone() };
     assert!(matches!(failure(&sources(nobody), "1").await, Failure::Http { status: 401, .. }));

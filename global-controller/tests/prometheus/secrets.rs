@@ -8,7 +8,8 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse as _;
 use e2e::control_plane::Role;
 use e2e::harness::{self, TestFolder};
-use global_controller::measure::{Answer, Failure, SECRET_LABEL, Secrets};
+use global_controller::measure::{Answer, Failure};
+use global_controller::remote::{SECRET_LABEL, Secrets};
 use global_controller::{Credentials, SourceConfig};
 use tokio::net::TcpListener;
 

@@ -34,19 +34,27 @@ fn may_proceed(change: &mut Change<'_>, rollout: &Rollout) -> bool {
 }
 
 /// Ends the current stage if it may end: everybody is healthy but for failures within budget, which are no longer on
-/// their way back, and for silent ones within a budget of their own.
+/// their way back, for silent ones within a budget of their own, and for those that a person keeps out.
 fn turn(change: &mut Change<'_>) -> bool {
     let begun = change.state.plan.wave_end;
     let tally = change.tally();
     let (healthy, silent) = (tally.evident, tally.silent());
-    if healthy == 0 || healthy + tally.given_back + silent < begun || !tally.returning.is_empty() {
+    if healthy == 0 || healthy + tally.given_back + silent + tally.cordoned.len() < begun || !tally.returning.is_empty()
+    {
         return false;
     }
     if change.active_run().is_none_or(|run| silent > run.unreachable_limit) {
         return false;
     }
     let now = change.now;
+    let cordoned = tally.cordoned.len();
+    if let Some(run) = change.active_run() {
+        run.passed_over = run.passed_over.max(cordoned);
+    }
     let gate = Judgement::of(&change.state, change.observations, now);
+    if gate.as_ref().is_some_and(|gate| gate.failure().is_some()) {
+        return false;
+    }
     let mode = change.observations.gates.when_unconfigured;
     let Some(run) = change.active_run() else { return false };
     let last = run.in_last_step();
@@ -156,7 +164,7 @@ fn succeed(change: &mut Change<'_>, healthy: usize) {
     let now = change.now;
     let total = words::members(healthy);
     let tolerated = words::tolerated(&change.state.given_back());
-    let owed = words::owed(&change.state.pending());
+    let owed = words::owed(&change.state.pending(), change.observations);
     let Some(run) = change.active_run() else { return };
     run.stage = Stage::Succeeded;
     run.finished_at = Some(now);

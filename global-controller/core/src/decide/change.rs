@@ -8,7 +8,8 @@ use crate::returns::Returns;
 use crate::tally::Tally;
 use crate::words::{MAX_MESSAGE_CHARS, bounded};
 use crate::{
-    Clock, MemberRecord, MemberStage, Millis, Observations, RolloutState, Run, Stage, Target, Touched, waiting_on,
+    Clock, MemberRecord, MemberStage, Millis, Observations, RolloutState, Run, Stage, Target, Touched, WaitingOn,
+    alerts, waiting_on,
 };
 
 /// Operations that a member takes: its record, and its assignment or, when it is forgotten, assignment and report.
@@ -109,7 +110,11 @@ impl<'a> Change<'a> {
     }
 
     pub fn finish(mut self, before: &RolloutState, desired: Desired<'_>) -> Decision {
-        self.announce_hold(desired);
+        let waiting = (!self.more).then(|| waiting_on(&self.state, desired, self.observations, self.now));
+        if let Some(waiting) = &waiting {
+            self.announce_hold(waiting.as_ref());
+        }
+        self.follow_alerts(desired, waiting.as_ref());
         if !self.commands.is_empty() || self.state != *before {
             self.state.header.decisions += 1;
             self.state.header.decided_at = self.now;
@@ -121,17 +126,25 @@ impl<'a> Change<'a> {
     }
 
     /// Announces each hold once: when its reason comes up, not again while it lasts.
-    fn announce_hold(&mut self, desired: Desired<'_>) {
-        if self.more {
-            return;
-        }
-        let hold = waiting_on(&self.state, desired, self.observations, self.now).filter(crate::WaitingOn::holds);
-        if let Some(hold) = &hold
+    fn announce_hold(&mut self, waiting: Option<&WaitingOn>) {
+        let hold = waiting.filter(|waiting| waiting.holds());
+        if let Some(hold) = hold
             && self.state.header.held_for.as_deref() != Some(hold.reason())
         {
             self.announce(EventKind::Warning, hold.reason(), &hold.message());
         }
         self.state.header.held_for = hold.map(|hold| hold.reason().to_owned());
+    }
+
+    /// Raises and ends what people are alerted of. While there is more to change only the run's own stage says anything.
+    fn follow_alerts(&mut self, desired: Desired<'_>, waiting: Option<&Option<WaitingOn>>) {
+        let Some(waiting) = waiting else {
+            let facts = alerts::facts_of_run(&self.state, desired);
+            return self.state.header.alerts.raise(facts.keys(), self.now);
+        };
+        let facts = alerts::facts(&self.state, desired, waiting.as_ref(), self.observations, self.now);
+        self.state.header.alerts.raise(facts.keys(), self.now);
+        self.state.header.alerts.end_others(&facts, self.now);
     }
 }
 
@@ -171,5 +184,6 @@ fn wake_at(state: &RolloutState, desired: Desired<'_>, observations: &Observatio
         None
     };
     let gate = OpenGate::of(run).map(|gate| gate.patience_ends_at());
-    clock.into_iter().chain(deadline).chain(gate).filter(|at| *at > now).min()
+    let silence = OpenGate::of(run).and_then(|gate| gate.watchdog_falls_silent(observations, now));
+    clock.into_iter().chain(deadline).chain(gate).chain(silence).filter(|at| *at > now).min()
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{catch_up, change::Change, order};
+use super::{catch_up, change::Change, domains::Domains, gate, order};
 use crate::tally::{Tally, current_answer, return_comes_first};
 use crate::{MemberStage, Reachability, Rollout, Run, Touched};
 
@@ -18,9 +18,9 @@ pub(super) fn assign(change: &mut Change<'_>, rollout: &Rollout) {
     let Some(run) = active.or(late) else { return };
     let tally = change.tally();
     observe(change, rollout, &run, &tally);
-    let blocked = run.goes_forward() && tally.blocks_forward(&run);
+    let blocked = run.goes_forward() && (tally.blocks_forward(&run) || gate::has_failed(change));
     if !rollout.paused && !blocked {
-        apply(change, &run, &tally);
+        apply(change, rollout, &run, &tally);
     }
 }
 
@@ -33,7 +33,7 @@ fn observe(change: &mut Change<'_>, rollout: &Rollout, run: &Run, tally: &Tally)
         let stage = change.state.stage_of(&name);
         let untold = matches!(stage, MemberStage::Planned | MemberStage::Withdrawing);
         let untouched = change.state.members.get(&name).is_none_or(|record| record.touched == Touched::No);
-        let allowed = !rollout.paused || (nothing_touched && untouched);
+        let allowed = (!rollout.paused || (nothing_touched && untouched)) && !change.observations.is_cordoned(&name);
         // What an unknown one was told before would be overwritten.
         let known = change.observations.is_known(&name);
         if untold && allowed && known && !returns_first(change, run, &name) && change.claim(&name) {
@@ -60,14 +60,26 @@ fn tell(change: &mut Change<'_>, run: &Run, name: &str) {
     order::give_back(change, run, name, stage);
 }
 
-fn apply(change: &mut Change<'_>, run: &Run, tally: &Tally) {
-    for name in tally.ready.iter().take(tally.room(run)) {
+fn apply(change: &mut Change<'_>, rollout: &Rollout, run: &Run, tally: &Tally) {
+    let mut domains = Domains::of(change, rollout);
+    let mut room = tally.room(run);
+    for name in &tally.ready {
+        if room == 0 {
+            return;
+        }
+        if !domains.as_ref().is_none_or(|domains| domains.have_room(change, name)) {
+            continue;
+        }
         let answer = current_answer(run, name, MemberStage::Observing, change.observations);
         let Some(observed) = answer.and_then(|(_, report)| report.workload.as_ref()) else { continue };
         if !change.claim(name) {
             return;
         }
         order::apply(change, run, name, observed);
+        room -= 1;
+        if let Some(domains) = &mut domains {
+            domains.take(change, name);
+        }
         if !contains(&observed.images, &run.payload.images)
             && let Some(run) = change.state.header.run.as_mut()
         {

@@ -3,7 +3,7 @@
 use super::{EventKind, advance, change::Change, failure};
 use crate::gates::Judgement;
 use crate::tally::trouble;
-use crate::{Gate, Rollout, Stage};
+use crate::{Gate, RefusedBy, Rollout, Stage};
 use crds::{RollbackMode, RollbackScope};
 
 /// What is to be measured changed: the present pause or soak begins anew, in full. The configuration's part is kept from
@@ -12,12 +12,25 @@ pub(super) fn follow(change: &mut Change<'_>, rollout: &Rollout) {
     let configured = change.observations.gates.defaults();
     let Some(run) = change.active_run() else { return };
     run.gate_defaults = run.gate_defaults.take().or(configured);
-    let wanted = run.gate_defaults.as_ref().map(|defaults| Gate::of(rollout.analysis.as_ref(), defaults));
+    let wanted = Gate::of(rollout.analysis.as_ref(), run.gate_defaults.as_ref());
     if run.gate == wanted {
-        return;
+        return leave_trouble(change);
     }
     run.gate = wanted;
     restart(change, "GateChanged", "what is measured has changed: the pause begins anew");
+}
+
+/// Trouble that updated members and the control group had at a time is over. What was measured says nothing about the
+/// revision, and nothing from before will be measured again.
+fn leave_trouble(change: &mut Change<'_>) {
+    if !Judgement::has_left_trouble(&change.state, change.observations) {
+        return;
+    }
+    let now = change.now;
+    if let Some(run) = change.active_run() {
+        run.troubled_until = now;
+    }
+    restart(change, "TroubleOver", "the control group is well again: the pause begins anew");
 }
 
 /// Begins the present pause or soak anew, in full, with no measurement taken.
@@ -32,7 +45,7 @@ pub(super) fn restart(change: &mut Change<'_>, reason: &'static str, message: &s
     }
 }
 
-/// Whether the open gate has failed.
+/// Whether the gate has failed.
 pub(super) fn has_failed(change: &Change<'_>) -> bool {
     let judged = Judgement::of(&change.state, change.observations, change.now);
     judged.is_some_and(|judged| judged.failure().is_some())
@@ -56,5 +69,8 @@ pub(super) fn judge(change: &mut Change<'_>) {
     }
     if !change.more {
         failure::refuse(change, "GateFailed", cause);
+        if let Some(run) = change.state.header.run.as_mut() {
+            run.refused_by = RefusedBy::Gate;
+        }
     }
 }

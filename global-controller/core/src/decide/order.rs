@@ -27,6 +27,7 @@ pub(super) fn apply(change: &mut Change<'_>, run: &Run, name: &str, observed: &W
     let standing = Standing { returns_after: run.failure_rules.returns_after() };
     let record = change.record(name);
     record.stage = MemberStage::Applying { since };
+    record.told_at = since;
     record.standing = standing;
     record.silence = Silence::None;
     record.ready_since = None;

@@ -12,7 +12,7 @@ use super::{
 use crate::gates::missing_source;
 use crate::plan::{Joiners, Order, replan};
 use crate::waves::{budget, current_weight, flux_limit};
-use crate::{Clock, Gate, MemberStage, Payload, Plan, Rollout, Run, Stage, Step, words};
+use crate::{Clock, Gate, MemberStage, Payload, Plan, RefusedBy, Rollout, Run, Stage, Step, words};
 
 /// Starts a run if the payload is new and nothing is in the way; else fits the run to the specification. A rollback comes
 /// first, and a payload that was rolled back never again.
@@ -54,7 +54,7 @@ fn start(change: &mut Change<'_>, rollout: &Rollout, payload: &Payload, members:
     }
     let total = words::members(members.len());
     let gate_defaults = change.observations.gates.defaults();
-    let gate = gate_defaults.as_ref().map(|defaults| Gate::of(rollout.analysis.as_ref(), defaults));
+    let gate = Gate::of(rollout.analysis.as_ref(), gate_defaults.as_ref());
     change.state.plan = Plan { members, wave_end: 0 };
     change.state.header.runs_started = number;
     change.state.header.epoch = change.observations.recovery.map_or(0, |recovery| recovery.epoch);
@@ -84,7 +84,10 @@ fn start(change: &mut Change<'_>, rollout: &Rollout, payload: &Payload, members:
         gate,
         gate_began_at: 0,
         gate_ended_at: 0,
+        passed_over: 0,
+        troubled_until: 0,
         refused_because: String::new(),
+        refused_by: RefusedBy::default(),
     });
     let message = format!("run {number} brings {total} to revision {}", payload.revision);
     change.announce(EventKind::Normal, "RunStarted", &message);

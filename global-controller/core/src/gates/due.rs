@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crds::Revision;
 
+use super::compare::{COMPARABLE, Compared, Limits, groups};
 use super::series::Series;
-use super::template::Values;
-use super::{Answer, GateId, Measurement, Metric, OpenGate, Rule, Sample, SampleKey};
+use super::template::{Query, Values};
+use super::{Answer, GateId, Measurement, Metric, OpenGate, Rule, Sample, SampleKey, Template};
 use crate::{Millis, Observations, RolloutState};
 
 /// What is measured now, and when the next measurement is due.
@@ -32,18 +33,30 @@ pub struct Ask {
     /// Name of the source.
     pub source: String,
     /// What is asked: as many answers go into the measurement.
-    pub queries: Vec<String>,
+    pub queries: Vec<Query>,
     /// When: the queries are about this moment.
     pub at: Millis,
     /// Seconds for which there has been something to measure: what looks back further sees what was before.
     pub window_seconds: i64,
     metric: Metric,
+    /// Whose requests are compared, where that is what is measured: two queries each.
+    compared: Vec<Compared>,
+    interval: Millis,
 }
 
 impl Ask {
     /// The sample with one more measurement, from the answers to all queries.
     pub fn answered(&self, before: Option<&Sample>, answers: &[Answer]) -> Sample {
-        self.measured(before, self.metric.measure(answers))
+        let (Some(limits), Rule::Drop { good, total, .. }) = (Limits::of(&self.metric.rule), &self.metric.rule) else {
+            return self.measured(before, self.metric.measure(answers));
+        };
+        if !(good.is_comparable() && total.is_comparable()) {
+            return self.measured(before, Measurement::inconclusive(&format!("good and total {COMPARABLE}")));
+        }
+        let earlier = Sample::of_gate(before, self.gate, &self.revision);
+        let mut comparison = earlier.and_then(|sample| sample.comparison.clone()).unwrap_or_default();
+        let measured = comparison.look((&self.compared, answers), limits, (self.at, self.interval));
+        Sample { comparison: Some(comparison), ..self.measured(before, measured) }
     }
 
     /// The same, where nothing was asked.
@@ -67,7 +80,7 @@ pub fn measurements_due(state: &RolloutState, observations: &Observations<'_>, n
         let next = if at <= now { after(&open, now) } else { at };
         asked.next_at = asked.next_at.into_iter().chain([next]).min();
         if at <= now {
-            asked.asks.push(ask(series, &open, observations, now));
+            asked.asks.push(ask(series, &open, (state, observations), now));
         }
     }
     asked
@@ -90,24 +103,65 @@ fn after(open: &OpenGate<'_>, before: Millis) -> Millis {
     open.ends_at.filter(|ends_at| before < *ends_at).map_or(next, |ends_at| ends_at.min(next))
 }
 
-fn ask(series: Series<'_>, open: &OpenGate<'_>, observations: &Observations<'_>, now: Millis) -> Ask {
+fn ask(
+    series: Series<'_>,
+    open: &OpenGate<'_>,
+    (state, observations): (&RolloutState, &Observations<'_>),
+    now: Millis,
+) -> Ask {
     let Series { metric, key, since, sample: _ } = series;
-    let none = BTreeMap::new();
+    let seconds = |since: Millis| now.saturating_sub(since).max(0) / 1000;
+    let fill = |template: &Template, member: Option<&str>, window_seconds: i64| {
+        let none = BTreeMap::new();
+        let labels = member.and_then(|name| observations.members.get(name)).map_or(&none, |facts| &facts.labels);
+        template.fill(Values {
+            cluster: member.unwrap_or_default(),
+            namespace: &open.run.payload.namespace,
+            workload: &open.run.payload.name,
+            revision: open.run.revision.as_str(),
+            labels,
+            window_seconds,
+        })
+    };
     let member = key.member.as_deref();
-    let labels = member.and_then(|name| observations.members.get(name)).map_or(&none, |facts| &facts.labels);
-    let window_seconds = now.saturating_sub(since).max(0) / 1000;
-    let values = Values {
-        cluster: member.unwrap_or_default(),
-        namespace: &open.run.payload.namespace,
-        workload: &open.run.payload.name,
-        revision: open.run.revision.as_str(),
-        labels,
-        window_seconds,
+    let window = rounded(seconds(since));
+    let compared = match &metric.rule {
+        Rule::Drop { .. } => groups(open, &open.updated(state, observations), state, observations),
+        _ => Vec::new(),
     };
     let queries = match &metric.rule {
-        Rule::SuccessRate { good, total, .. } => vec![good.fill(values), total.fill(values)],
-        Rule::Values { query, .. } => vec![query.fill(values)],
+        Rule::SuccessRate { good, total, .. } => vec![fill(good, member, window), fill(total, member, window)],
+        Rule::Values { query, .. } => vec![fill(query, member, window)],
+        Rule::Drop { good, total, .. } => {
+            // Counts that go on from look to look must all begin at the same moment.
+            let both = |one: &Compared| [good, total].map(|query| fill(query, Some(&one.name), seconds(one.since)));
+            compared.iter().flat_map(both).collect()
+        }
     };
     let (source, revision) = (open.gate.source.clone(), open.run.revision.clone());
-    Ask { key, gate: open.id, revision, source, queries, at: now, window_seconds, metric: metric.clone() }
+    let interval = i64::from(open.gate.pace.interval_seconds) * 1000;
+    let (gate, window_seconds) = (open.id, seconds(since));
+    Ask { key, gate, revision, source, queries, at: now, window_seconds, metric: metric.clone(), compared, interval }
+}
+
+/// A window a little shorter, so that members that became healthy within some time of each other can be asked about in one
+/// question: by a sixteenth at most.
+fn rounded(window_seconds: i64) -> i64 {
+    let magnitude = window_seconds.checked_ilog2().unwrap_or(0);
+    let step = 1_i64 << magnitude.saturating_sub(4);
+    window_seconds / step * step
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_is_never_rounded_up_nor_by_more_than_a_sixteenth() {
+        for seconds in 0..100_000 {
+            let rounded = rounded(seconds);
+            assert!(rounded <= seconds && seconds - rounded <= seconds / 16, "{seconds} became {rounded}");
+        }
+        assert_eq!([10, 31, 300, 3600].map(rounded), [10, 31, 288, 3584]);
+    }
 }

@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 
 use crds::{OnNoData, Verdict};
 
+use super::compare::{Comparison, Control, Limits};
+use super::heard::Alarm;
 use super::series::Series;
-use super::{OpenGate, Sample};
+use super::{OpenGate, Rule, Sample};
 use crate::{Millis, Observations, RolloutState};
 
 /// A sample that is older than so many intervals passes nothing.
@@ -18,6 +20,8 @@ pub(crate) struct Judgement {
     pub verdict: Option<Verdict>,
     /// What it rests on, for people.
     pub text: String,
+    /// Whether the control group is in trouble too, so that nothing speaks against the revision.
+    pub is_global: bool,
     /// Members whose own measurements have failed the gate.
     pub failed_members: BTreeSet<String>,
     /// Whether the clock has ended, so that the gate alone keeps the run.
@@ -29,12 +33,38 @@ pub(crate) struct Judgement {
 impl Judgement {
     /// How the gate of the present pause or soak stands; none where none is open.
     pub fn of(state: &RolloutState, observations: &Observations<'_>, now: Millis) -> Option<Self> {
-        let open = OpenGate::of(state.header.run.as_ref()?)?;
+        let run = state.header.run.as_ref()?;
+        if let Some(alarm) = Alarm::of(run, state, observations) {
+            return Some(alarm.judged());
+        }
+        let open = OpenGate::of(run)?;
         let all = open.series(state, observations);
         let is_over = open.is_over(now);
-        let (verdict, text) = judge(&open, &all, (is_over, now));
+        let (verdict, text, is_global) = if open.gate.metrics.is_empty() {
+            without_metrics(&open, state, observations, is_over)
+        } else {
+            judge(&open, &all, (is_over, now))
+        };
+        // Before the others: that nothing fires is no news while nobody would tell.
+        let silent = open.silence(state, observations, now).filter(|_| verdict == Some(Verdict::Pass));
+        let (verdict, text) = match silent {
+            Some(silent) => (Some(Verdict::NoData), silent),
+            None => (verdict, text),
+        };
         let failed_members = failed_members(&open, &all, is_over);
-        Some(Self { verdict, text, failed_members, is_over, patience_ends_at: open.patience_ends_at() })
+        Some(Self { verdict, text, is_global, failed_members, is_over, patience_ends_at: open.patience_ends_at() })
+    }
+
+    /// Whether trouble that was everywhere is over, so that the pause is worth something again.
+    pub fn has_left_trouble(state: &RolloutState, observations: &Observations<'_>) -> bool {
+        let Some(open) = state.header.run.as_ref().and_then(OpenGate::of) else { return false };
+        // The other series of the gate play no part, and there may be thousands.
+        if !open.compares() {
+            return false;
+        }
+        let all = open.series(state, observations);
+        let left = |control: ControlGroup<'_>| Some(control.comparison()?.has_left_trouble(control.limits));
+        ControlGroup::of(&all).and_then(left).unwrap_or_default()
     }
 
     /// Whether the step may advance.
@@ -48,13 +78,31 @@ impl Judgement {
     }
 }
 
-/// The verdict on all series, and the series that decides it. Before the end there is none but a failure.
-fn judge(open: &OpenGate<'_>, all: &[Series<'_>], (is_over, now): (bool, Millis)) -> (Option<Verdict>, String) {
+/// The verdict on all series, the series that decides it, and whether the trouble is global. Before the end there is no
+/// verdict but a failure, and trouble that is global.
+fn judge(open: &OpenGate<'_>, all: &[Series<'_>], (is_over, now): (bool, Millis)) -> (Option<Verdict>, String, bool) {
     let limit = open.gate.pace.failure_limit;
-    if let Some(one) = all.iter().find(|one| one.is_exhausted(open)) {
-        let again = if limit > 0 { format!(", {} times, {limit} allowed", one.failures()) } else { String::new() };
-        return (Some(Verdict::Fail), format!("{}{again}", one.worded()));
+    let control = ControlGroup::of(all);
+    if let Some(one) = control.as_ref().filter(|control| control.is_in_trouble()).map(|control| control.series) {
+        return (Some(Verdict::Inconclusive), one.worded(), true);
     }
+    let doubt = |one: &Series<'_>| control.as_ref().and_then(|control| control.doubt(one, is_over));
+    let exhausted = || all.iter().filter(|one| one.is_exhausted(open));
+    if let Some(one) = exhausted().find(|one| doubt(one).is_none()) {
+        let again = if limit > 0 { format!(", {} times, {limit} allowed", one.failures()) } else { String::new() };
+        return (Some(Verdict::Fail), format!("{}{again}", one.worded()), false);
+    }
+    if let Some((one, doubt)) = exhausted().find_map(|one| Some((one, doubt(one)?))) {
+        let is_global = doubt == Doubt::Global;
+        let verdict = (is_global || is_over).then_some(Verdict::Inconclusive);
+        return (verdict, format!("{}; {}", one.worded(), doubt.worded()), is_global);
+    }
+    let (verdict, text) = unfailed(open, all, (is_over, now));
+    (verdict, text, false)
+}
+
+/// The verdict where no series has failed too often.
+fn unfailed(open: &OpenGate<'_>, all: &[Series<'_>], (is_over, now): (bool, Millis)) -> (Option<Verdict>, String) {
     if all.is_empty() {
         return (is_over.then_some(Verdict::NoData), "no updated member is healthy and heard".to_owned());
     }
@@ -70,8 +118,90 @@ fn judge(open: &OpenGate<'_>, all: &[Series<'_>], (is_over, now): (bool, Millis)
     }
     let needed = open.gate.needed(open.run.pause_seconds());
     let unmeasured = all.iter().find(|one| !one.is_final(open) || one.is_stale(open, now) || one.evidence() < needed);
-    let text = unmeasured.map_or_else(|| summary(all), |one| one.progress(needed));
+    let text = unmeasured.map_or_else(|| summary(open, all), |one| one.progress(needed));
     ((is_over && unmeasured.is_none()).then_some(Verdict::Pass), text)
+}
+
+impl OpenGate<'_> {
+    /// Whether it compares, or would if there were a control group.
+    fn compares(&self) -> bool {
+        self.gate.metrics.iter().any(|metric| Limits::of(&metric.rule).is_some())
+    }
+}
+
+/// The comparison of an open gate, and what it means for a success rate that has failed: only when the control group does
+/// better is that the revision's.
+struct ControlGroup<'a> {
+    series: &'a Series<'a>,
+    limits: Limits,
+}
+
+/// Why a success rate that has failed is not the revision's, or is not known to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Doubt {
+    /// The control group is below the minimum too.
+    Global,
+    /// Not enough is known of it yet.
+    Unknown,
+}
+
+impl Doubt {
+    fn worded(self) -> &'static str {
+        match self {
+            Self::Global => "and the control group is below the minimum too",
+            Self::Unknown => "whether the control group does better is not known yet",
+        }
+    }
+}
+
+impl<'a> ControlGroup<'a> {
+    /// None: nothing is compared.
+    fn of(all: &'a [Series<'_>]) -> Option<Self> {
+        all.iter().find_map(|series| Some(Self { series, limits: Limits::of(&series.metric.rule)? }))
+    }
+
+    fn comparison(&self) -> Option<&'a Comparison> {
+        self.series.sample?.comparison.as_ref()
+    }
+
+    fn is_in_trouble(&self) -> bool {
+        self.comparison().is_some_and(Comparison::is_in_trouble)
+    }
+
+    /// Whether a series that has failed is not to be held against the revision. Only success rates are what the control
+    /// group has too.
+    fn doubt(&self, failed: &Series<'_>, is_over: bool) -> Option<Doubt> {
+        if !matches!(failed.metric.rule, Rule::SuccessRate { .. }) {
+            return None;
+        }
+        // Not from before: the control group may have got into trouble since.
+        let is_new = |sample: &&Sample| failed.sample.is_none_or(|failed| sample.at >= failed.at);
+        let Some(sample) = self.series.sample.filter(is_new) else { return Some(Doubt::Unknown) };
+        let Some(comparison) = &sample.comparison else { return Some(Doubt::Unknown) };
+        if sample.verdict == Verdict::Inconclusive {
+            return Some(Doubt::Unknown);
+        }
+        match comparison.control(self.limits) {
+            Control::Well => None,
+            Control::Bad => Some(Doubt::Global),
+            _ if !is_over => Some(Doubt::Unknown),
+            Control::PerhapsBad => Some(Doubt::Global),
+            Control::PerhapsWell | Control::Unknown => None,
+        }
+    }
+}
+
+/// The verdict of a gate that only looks at alerts: none fires, or it would have failed.
+fn without_metrics(
+    open: &OpenGate<'_>,
+    state: &RolloutState,
+    observations: &Observations<'_>,
+    is_over: bool,
+) -> (Option<Verdict>, String, bool) {
+    if open.updated(state, observations).is_empty() {
+        return (is_over.then_some(Verdict::NoData), "no updated member is healthy and heard".to_owned(), false);
+    }
+    (is_over.then_some(Verdict::Pass), "no alert that counts fires".to_owned(), false)
 }
 
 /// Members with series of their own that failed, or had nothing to measure where that counts as failure.
@@ -81,11 +211,13 @@ fn failed_members(open: &OpenGate<'_>, all: &[Series<'_>], is_over: bool) -> BTr
 }
 
 /// That all have passed, in the words of the first.
-fn summary(all: &[Series<'_>]) -> String {
+fn summary(open: &OpenGate<'_>, all: &[Series<'_>]) -> String {
     let first = all.first().map(Series::worded).unwrap_or_default();
+    let alone = open.compares() && ControlGroup::of(all).is_none();
+    let uncompared = if alone { "; nothing is compared: no member is left that is not updated" } else { "" };
     match all.len() {
-        1 => first,
-        count => format!("{first}; {} more pass", count - 1),
+        1 => format!("{first}{uncompared}"),
+        count => format!("{first}; {} more pass{uncompared}", count - 1),
     }
 }
 
@@ -95,9 +227,11 @@ impl Series<'_> {
         self.failures() > open.gate.pace.failure_limit
     }
 
-    /// Whether there was nothing to measure in the end, and that is to be taken for a failure.
+    /// Whether there was nothing to measure in the end, and that is to be taken for a failure. That a control group has
+    /// no traffic is not the revision's.
     fn is_refused_without_data(&self, open: &OpenGate<'_>, is_over: bool) -> bool {
-        let refuses = open.gate.pace.on_no_data == OnNoData::Rollback;
+        let compares = Limits::of(&self.metric.rule).is_some();
+        let refuses = open.gate.pace.on_no_data == OnNoData::Rollback && !compares;
         refuses && is_over && self.is_final(open) && self.verdict() == Some(Verdict::NoData)
     }
 

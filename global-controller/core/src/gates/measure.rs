@@ -100,7 +100,7 @@ fn values(answer: &Answer, condition: &Condition) -> Measurement {
 }
 
 /// The only value of an answer.
-fn only(answer: &Answer, what: &str) -> Result<f64, Measurement> {
+pub(super) fn only(answer: &Answer, what: &str) -> Result<f64, Measurement> {
     match answer {
         Answer::Failed(why) => Err(Measurement::inconclusive(&format!("{what}: {why}"))),
         Answer::Values(values) => {
@@ -132,7 +132,7 @@ fn check(values: &[f64], wants_one: bool) -> Result<(), Measurement> {
 }
 
 /// At most four decimals, so that a share just below a minimum is not shown as the minimum.
-fn share(share: f64) -> String {
+pub(super) fn share(share: f64) -> String {
     format!("{}%", trimmed(&format!("{:.4}", (share * 1e6).floor() / 1e4)))
 }
 

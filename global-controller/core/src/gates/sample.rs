@@ -5,16 +5,36 @@ use std::collections::BTreeMap;
 use crds::{Revision, Verdict};
 use serde::{Deserialize, Serialize};
 
-use super::Measurement;
+use super::{Comparison, Measurement};
 use crate::Millis;
 
-/// Names a series: a metric, and the member where it is measured for each.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// Names a series: a metric, and the member where it is measured for each. In JSON it is a string, so that it can be a key
+/// there: the metric, and after a slash, which no name has, the member.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
 pub struct SampleKey {
     /// Name of the metric.
     pub metric: String,
     /// None: measured once for all.
     pub member: Option<String>,
+}
+
+impl From<SampleKey> for String {
+    fn from(SampleKey { metric, member }: SampleKey) -> Self {
+        match member {
+            Some(member) => format!("{metric}/{member}"),
+            None => metric,
+        }
+    }
+}
+
+impl From<String> for SampleKey {
+    fn from(text: String) -> Self {
+        match text.split_once('/') {
+            Some((metric, member)) => Self { metric: metric.to_owned(), member: Some(member.to_owned()) },
+            None => Self { metric: text, member: None },
+        }
+    }
 }
 
 impl std::fmt::Display for SampleKey {
@@ -42,7 +62,7 @@ pub struct GateId {
 pub type Samples = BTreeMap<SampleKey, Sample>;
 
 /// What was measured of one series in one gate.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Sample {
     /// The gate.
@@ -61,6 +81,9 @@ pub struct Sample {
     pub failed: u32,
     /// Measurements that did neither.
     pub unknown: u32,
+    /// How the control group compares, where that is what is measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<Comparison>,
 }
 
 impl Sample {
@@ -71,7 +94,7 @@ impl Sample {
         measured: Measurement,
         at: Millis,
     ) -> Self {
-        let before = before.filter(|before| before.gate == gate && before.revision == *revision);
+        let before = Self::of_gate(before, gate, revision);
         let counted = |is: fn(&Self) -> u32, counts: bool| before.map_or(0, is).saturating_add(u32::from(counts));
         let verdict = measured.verdict;
         Self {
@@ -83,7 +106,13 @@ impl Sample {
             passed: counted(|before| before.passed, verdict == Verdict::Pass),
             failed: counted(|before| before.failed, verdict == Verdict::Fail),
             unknown: counted(|before| before.unknown, matches!(verdict, Verdict::Inconclusive | Verdict::NoData)),
+            comparison: before.and_then(|before| before.comparison.clone()),
         }
+    }
+
+    /// It, if it was taken in this gate, of this revision.
+    pub(super) fn of_gate<'a>(sample: Option<&'a Self>, gate: GateId, revision: &Revision) -> Option<&'a Self> {
+        sample.filter(|sample| sample.gate == gate && sample.revision == *revision)
     }
 
     /// Measurements that passed or failed.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Metric, OpenGate, Sample, SampleKey};
+use super::{Metric, OpenGate, Rule, Sample, SampleKey, compare};
 use crate::{MemberStage, Millis, Observations, Reachability, RolloutState};
 
 /// One series of an open gate.
@@ -19,15 +19,18 @@ pub(super) struct Series<'a> {
 impl<'a> OpenGate<'a> {
     /// All its series, in the order of its metrics, each metric's by member.
     pub(super) fn series(&self, state: &RolloutState, observations: &Observations<'a>) -> Vec<Series<'a>> {
-        let updated = updated(state, observations);
+        let updated = self.updated(state, observations);
         let latest = updated.values().copied().max().unwrap_or(Millis::MAX);
         let series = |metric: &'a Metric, member: Option<&str>, since: Millis| {
             let key = SampleKey { metric: metric.name.clone(), member: member.map(str::to_owned) };
-            let sample = observations.samples.get(&key).filter(|sample| self.counts(sample));
+            let sample = Sample::of_gate(observations.samples.get(&key), self.id, &self.run.revision);
             Series { metric, key, since, sample }
         };
+        let compares = !updated.is_empty() && compare::has_control_group(state);
         let of_metric = |metric: &'a Metric| -> Vec<Series<'a>> {
-            if metric.is_per_member() {
+            if matches!(metric.rule, Rule::Drop { .. }) {
+                compares.then(|| series(metric, None, self.id.began_at)).into_iter().collect()
+            } else if metric.is_per_member() {
                 updated.iter().map(|(name, since)| series(metric, Some(name), *since)).collect()
             } else {
                 vec![series(metric, None, latest)]
@@ -36,19 +39,15 @@ impl<'a> OpenGate<'a> {
         self.gate.metrics.iter().flat_map(of_metric).collect()
     }
 
-    /// Whether a sample was taken in this gate, of this revision.
-    fn counts(&self, sample: &Sample) -> bool {
-        sample.gate == self.id && sample.revision == self.run.revision
+    /// Updated members that are healthy and heard, and since when they are to be measured: since they are healthy, and not
+    /// from before the end of trouble that was everywhere. Metrics speak of no others.
+    pub fn updated<'s>(&self, state: &'s RolloutState, observations: &Observations<'_>) -> BTreeMap<&'s str, Millis> {
+        let healthy = |name: &'s String| match state.stage_of(name) {
+            MemberStage::Healthy { since } if observations.reachability(name) == Reachability::Reachable => {
+                Some((name.as_str(), since.max(self.run.troubled_until)))
+            }
+            _ => None,
+        };
+        state.begun().iter().filter_map(healthy).collect()
     }
-}
-
-/// Updated members that are healthy and heard, and since when they are healthy: the only ones that metrics speak of.
-fn updated<'s>(state: &'s RolloutState, observations: &Observations<'_>) -> BTreeMap<&'s str, Millis> {
-    let healthy = |name: &'s String| match state.stage_of(name) {
-        MemberStage::Healthy { since } if observations.reachability(name) == Reachability::Reachable => {
-            Some((name.as_str(), since))
-        }
-        _ => None,
-    };
-    state.begun().iter().filter_map(healthy).collect()
 }

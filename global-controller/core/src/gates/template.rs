@@ -5,6 +5,27 @@ use std::fmt::{self, Write as _};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+/// Stands for what names the member in a query that is about any of several. No placeholder: it is never filled in.
+pub const MEMBER_MARK: &str = "{{member}}";
+
+/// A query, with everything filled in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Query {
+    /// As it is asked.
+    pub text: String,
+    /// The member that it is about, if one thing alone names it.
+    pub about: Option<About>,
+}
+
+/// What tells the queries about several members apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct About {
+    /// The query with [`MEMBER_MARK`] for what names the member: the same for all that differ in nothing else.
+    pub marked: String,
+    /// What names the member: its own name, or the value of one of its labels.
+    pub value: String,
+}
+
 /// PromQL with placeholders, each `{{name}}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
@@ -88,6 +109,22 @@ impl Part {
         let key = name.strip_prefix("labels.").filter(|key| !key.is_empty());
         key.map(|key| Self::Label(key.to_owned())).ok_or_else(|| TemplateError::Unknown(name.to_owned()))
     }
+
+    fn names_member(&self) -> bool {
+        matches!(self, Self::Cluster | Self::Label(_))
+    }
+
+    /// What it stands for, if that is a name.
+    fn of<'v>(&self, values: Values<'v>) -> Option<&'v str> {
+        match self {
+            Self::Cluster => Some(values.cluster),
+            Self::Namespace => Some(values.namespace),
+            Self::Workload => Some(values.workload),
+            Self::Revision => Some(values.revision),
+            Self::Label(key) => values.labels.get(key).map(String::as_str),
+            Self::Text(_) | Self::Window => None,
+        }
+    }
 }
 
 impl Template {
@@ -104,30 +141,48 @@ impl Template {
 
     /// Whether it asks about one member.
     pub fn names_member(&self) -> bool {
-        self.parts.iter().any(|part| matches!(part, Part::Cluster | Part::Label(_)))
+        self.parts.iter().any(Part::names_member)
+    }
+
+    /// Whether its counts can be told apart by member and by time, and don't depend on what runs: as a comparison needs.
+    pub fn is_comparable(&self) -> bool {
+        let names = |part: &Part| self.parts.contains(part);
+        self.names_member() && names(&Part::Window) && !names(&Part::Revision)
     }
 
     /// The query, as it is asked of a member that doesn't exist: for a look at its syntax.
     pub fn sample(&self) -> String {
         let labels = BTreeMap::new();
         let (cluster, namespace, workload, revision) = ("cluster", "namespace", "workload", "revision");
-        self.fill(Values { cluster, namespace, workload, revision, labels: &labels, window_seconds: 60 })
+        self.write(Values { cluster, namespace, workload, revision, labels: &labels, window_seconds: 60 }, false)
     }
 
     /// The query, with everything filled in. A label that the member doesn't have is empty.
-    pub(super) fn fill(&self, values: Values<'_>) -> String {
+    pub(super) fn fill(&self, values: Values<'_>) -> Query {
+        let about = self.names().map(|names| About {
+            marked: self.write(values, true),
+            value: names.of(values).map_or_else(String::new, str::to_owned),
+        });
+        Query { text: self.write(values, false), about }
+    }
+
+    /// The placeholder that names the member, if there is no other one.
+    fn names(&self) -> Option<&Part> {
+        let mut names = self.parts.iter().filter(|part| part.names_member());
+        let first = names.next()?;
+        names.all(|other| other == first).then_some(first)
+    }
+
+    fn write(&self, values: Values<'_>, marked: bool) -> String {
         let mut query = String::with_capacity(self.text.len());
         for part in &self.parts {
             match part {
                 Part::Text(text) => query.push_str(text),
-                Part::Cluster => push_escaped(&mut query, values.cluster),
-                Part::Namespace => push_escaped(&mut query, values.namespace),
-                Part::Workload => push_escaped(&mut query, values.workload),
-                Part::Revision => push_escaped(&mut query, values.revision),
-                Part::Label(key) => push_escaped(&mut query, values.labels.get(key).map_or("", String::as_str)),
                 Part::Window => {
                     let _ = write!(query, "{}s", values.window_seconds.max(1));
                 }
+                part if marked && part.names_member() => query.push_str(MEMBER_MARK),
+                part => push_escaped(&mut query, part.of(values).unwrap_or_default()),
             }
         }
         query
@@ -174,7 +229,25 @@ mod tests {
             labels: &labels,
             window_seconds: 90,
         };
-        text.parse::<Template>().unwrap().fill(values)
+        text.parse::<Template>().unwrap().fill(values).text
+    }
+
+    #[test]
+    fn queries_that_differ_in_the_member_alone_are_alike_but_for_its_name() {
+        let labels = BTreeMap::from([("zone".to_owned(), "east".to_owned())]);
+        let of = |text: &str, cluster: &str| {
+            let (namespace, workload, revision) = ("shop", "checkout", "1f2e");
+            let values = Values { cluster, namespace, workload, revision, labels: &labels, window_seconds: 9 };
+            text.parse::<Template>().unwrap().fill(values).about
+        };
+        let about = |marked: &str, value: &str| Some(About { marked: marked.to_owned(), value: value.to_owned() });
+        let text = r#"n{c="{{cluster}}",ns="{{namespace}}"}[{{window}}] / m{c="{{ cluster }}"}"#;
+        let marked = r#"n{c="{{member}}",ns="shop"}[9s] / m{c="{{member}}"}"#;
+        assert_eq!(of(text, "m1"), about(marked, "m1"));
+        assert_eq!(of(text, "m2"), about(marked, "m2"));
+        assert_eq!(of(r#"n{z="{{labels.zone}}"}"#, "m1"), about(r#"n{z="{{member}}"}"#, "east"));
+        assert_eq!(of(r#"n{c="{{cluster}}",z="{{labels.zone}}"}"#, "m1"), None, "two things name it");
+        assert_eq!(of("up[{{window}}]", "m1"), None, "it is about none");
     }
 
     #[test]

@@ -63,6 +63,7 @@ pub(super) fn needing_attention(view: &View<'_>) -> Vec<ClusterStatus> {
                 .map(named("Owed", "its agent is silent; owed the revision, which it gets when it is heard again")),
         )
         .chain(silent.map(named("Unreachable", "its agent is silent")))
+        .chain(tally.cordoned.iter().map(named("Cordoned", "kept out of new waves; owed the revision")))
         .chain(applying)
         .chain(view.state.given_back().into_iter().map(|name| returned(view, name)))
         .chain(tally.unheard.iter().chain(unheard).map(named("Unknown", "not heard by this leader yet")))

@@ -5,21 +5,27 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use super::Problems;
-use crate::{Analysis, MAX_METRICS, Metric, Pace, RateRule, Rule, SUCCESS_RATE, Template};
+use crate::gates::COMPARABLE;
+use crate::{
+    AlertRule, Analysis, MAX_METRICS, Metric, Pace, RateRule, Rule, SUCCESS_RATE, SUCCESS_RATE_DROP, Template,
+    WatchdogRule,
+};
 
+/// Labels that an alert must have.
+const MAX_MATCH_LABELS: usize = 16;
 /// Longest query, in bytes.
 const MAX_QUERY_BYTES: usize = 2048;
 
 /// Parses it; what is wrong goes to the problems, and the result is not used then.
 pub(super) fn check(analysis: &crds::Analysis, problems: &mut Problems) -> Analysis {
-    let crds::Analysis { prometheus, success_rate, metrics, .. } = analysis;
+    let crds::Analysis { prometheus, success_rate, compare, metrics, alerts, .. } = analysis;
     let source = prometheus.as_ref().map(|prometheus| prometheus.source.clone());
     if let Some(source) = &source {
         problems.dns_label("spec.analysis.prometheus.source", source);
     }
     let count = metrics.len();
     problems.require(count <= MAX_METRICS, "spec.analysis.metrics", &count.to_string(), "must be at most 16 metrics");
-    let mut names = BTreeSet::from([SUCCESS_RATE]);
+    let mut names = BTreeSet::from([SUCCESS_RATE, SUCCESS_RATE_DROP]);
     let mut parsed = Vec::new();
     for (index, metric) in metrics.iter().enumerate() {
         let field = format!("spec.analysis.metrics[{index}]");
@@ -28,7 +34,18 @@ pub(super) fn check(analysis: &crds::Analysis, problems: &mut Problems) -> Analy
         parsed.extend(check_metric(&field, metric, problems));
     }
     let success_rate = success_rate.as_ref().map(|rate| check_rate(rate, problems));
-    Analysis { source, success_rate, metrics: parsed, pace: check_pace(analysis, problems) }
+    let max_drop =
+        compare.as_ref().map(|crds::Compare { with: crds::ControlGroup::NotYetUpdated, max_drop }| *max_drop);
+    if let Some((good, total)) =
+        success_rate.as_ref().and_then(|rate| rate.queries.as_ref()).filter(|_| max_drop.is_some())
+    {
+        for (name, query) in [("good", good), ("total", total)] {
+            let field = format!("spec.analysis.successRate.{name}");
+            problems.require(query.is_comparable(), &field, query.as_str(), COMPARABLE);
+        }
+    }
+    let alerts = alerts.as_ref().map(|alerts| check_alerts(alerts, problems));
+    Analysis { source, success_rate, max_drop, metrics: parsed, alerts, pace: check_pace(analysis, problems) }
 }
 
 fn check_metric(field: &str, metric: &crds::Metric, problems: &mut Problems) -> Option<Metric> {
@@ -36,6 +53,31 @@ fn check_metric(field: &str, metric: &crds::Metric, problems: &mut Problems) -> 
     let query = check_query(&format!("{field}.query"), &metric.query, problems);
     let condition = parse(&format!("{field}.condition"), &metric.condition, problems);
     Some(Metric { name: metric.name.clone(), rule: Rule::Values { query: query?, condition: condition? } })
+}
+
+fn check_alerts(alerts: &crds::AlertGate, problems: &mut Problems) -> AlertRule {
+    let crds::AlertGate { labels, cluster_label, watchdog } = alerts;
+    let field = |name: &str| format!("spec.analysis.alerts.{name}");
+    let count = labels.len();
+    let message = "must be 1 to 16 labels";
+    problems.require((1..=MAX_MATCH_LABELS).contains(&count), &field("match"), &count.to_string(), message);
+    for (name, value) in labels {
+        let length = value.len();
+        problems.require((1..=256).contains(&length), &field("match"), name, "must have a value of 1 to 256 bytes");
+    }
+    for (name, text) in
+        [("clusterLabel", Some(cluster_label)), ("watchdog.alertname", watchdog.as_ref().map(|one| &one.alertname))]
+    {
+        let Some(text) = text else { continue };
+        problems.require((1..=128).contains(&text.len()), &field(name), text, "must be 1 to 128 characters");
+    }
+    let watchdog = watchdog.as_ref().map(|crds::Watchdog { alertname, silent_seconds }| {
+        problems.range(&field("watchdog.silentSeconds"), *silent_seconds, 30, 86_400);
+        // Out of range is reported above, and the result is never used then.
+        let silent_seconds = u32::try_from(*silent_seconds).unwrap_or_default();
+        WatchdogRule { alertname: alertname.clone(), silent_seconds }
+    });
+    AlertRule { labels: labels.clone(), cluster_label: cluster_label.clone(), watchdog }
 }
 
 fn check_rate(rate: &crds::SuccessRate, problems: &mut Problems) -> RateRule {

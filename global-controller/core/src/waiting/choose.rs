@@ -124,9 +124,12 @@ fn catch_up(
     }
     let begun: BTreeSet<&str> = state.begun().iter().map(String::as_str).collect();
     let silent = |name: &str| observations.reachability(name) == Reachability::Unreachable;
-    if pending.iter().all(|name| begun.contains(name) && silent(name)) {
-        let members = pending.into_iter().map(str::to_owned).collect();
-        return Some(WaitingOn::Owed { members, revision: run.revision.clone() });
+    let cordoned = |name: &str| observations.is_cordoned(name) && !state.stage_of(name).is_assigned();
+    if pending.iter().all(|name| begun.contains(name) && (silent(name) || cordoned(name))) {
+        let owned = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
+        let (cordoned, members) = pending.into_iter().partition(|name| cordoned(name));
+        let (cordoned, members) = (owned(cordoned), owned(members));
+        return Some(WaitingOn::Owed { members, cordoned, revision: run.revision.clone() });
     }
     if rollout.paused {
         return Some(WaitingOn::Paused { remaining_millis: None });
@@ -230,6 +233,9 @@ fn on_the_way(
     if let Some(failed) = gate.as_ref().filter(|gate| gate.failure().is_some()) {
         return Some(gate_wait(failed, now));
     }
+    if let Some(troubled) = gate.as_ref().filter(|gate| gate.is_global) {
+        return Some(WaitingOn::GlobalTrouble { text: troubled.text.clone() });
+    }
     let members = tally.assigned;
     let clock = match run.stage {
         Stage::Pausing(Clock::Running { ends_at }) | Stage::Soaking(Clock::Running { ends_at }) => Some(ends_at),
@@ -249,7 +255,9 @@ fn on_the_way(
     let awaits = run.stage == Stage::AwaitingApproval;
     let measured = gate.filter(|gate| !(awaits && gate.passes())).map(|gate| gate_wait(&gate, now));
     let approval = awaits.then(|| WaitingOn::approval(name, run, members));
-    under_way(run, tally, observations).or(unreachable).or(measured).or(unmeasured).or(approval)
+    let nobody = tally.evident == 0 && !tally.cordoned.is_empty();
+    let cordoned = nobody.then(|| WaitingOn::Cordoned { members: tally.cordoned.clone() });
+    under_way(run, tally, observations).or(unreachable).or(cordoned).or(measured).or(unmeasured).or(approval)
 }
 
 /// What an open gate waits for whose clock has ended, or that has failed.

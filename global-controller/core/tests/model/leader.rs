@@ -6,8 +6,8 @@ use std::sync::{Arc, PoisonError};
 
 use crds::{Fence, GateMode, Intent, RolloutAssignment, RolloutAssignmentSpec, RolloutAssignmentStatus};
 use rollout_core::{
-    Claims, Command, Decision, Desired, GateSettings, HubFacts, MemberFacts, Millis, Observations, Reachability,
-    RolloutState, Samples, decide, lint, lint_orders,
+    Claims, Command, Decision, Desired, GateSettings, HeardAlerts, HubFacts, MemberFacts, Millis, Observations,
+    Reachability, RolloutState, Samples, decide, lint, lint_orders,
 };
 
 use super::check::{Guarantee, committed_break};
@@ -25,6 +25,7 @@ pub struct Seen {
     reports: BTreeMap<String, RolloutAssignmentStatus>,
     claims: Claims,
     samples: Samples,
+    alerts: HeardAlerts,
     gates: GateSettings,
     judging_since: i64,
 }
@@ -46,6 +47,7 @@ impl Seen {
             reports: reports.collect(),
             claims: state.committed.claims.clone(),
             samples: Samples::new(),
+            alerts: HeardAlerts::new(),
             gates: GateSettings { when_unconfigured: GateMode::TimerOnly, ..GateSettings::default() },
             judging_since: state.leader.judging_since,
         }
@@ -59,6 +61,7 @@ impl Seen {
             claims: &self.claims,
             actions: &[],
             samples: &self.samples,
+            alerts: &self.alerts,
             gates: &self.gates,
             hub_fresh: true,
             judging_since: self.judging_since,
@@ -69,7 +72,7 @@ impl Seen {
 }
 
 fn facts(reachable: Reachability) -> MemberFacts {
-    MemberFacts { labels: BTreeMap::new(), reachable, uploaded: true }
+    MemberFacts { labels: BTreeMap::new(), reachable, cordoned: false, uploaded: true }
 }
 
 /// What comes of deciding.

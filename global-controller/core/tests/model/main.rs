@@ -10,7 +10,7 @@
 //! bounds no run is cut short. Not in here: workloads that fall ill after they were healthy, the hub, claims of others,
 //! deletion, members that come and go; `properties.rs` draws those at random.
 //!
-//! All of it takes about a minute on one core; `cargo test --release -p rollout-core --test model -- --nocapture` prints
+//! All of it takes one to two minutes on one core; `cargo test --release -p rollout-core --test model -- --nocapture` prints
 //! how many states there are.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]

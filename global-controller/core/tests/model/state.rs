@@ -3,7 +3,8 @@
 //! - The present is always the same instant. When time goes on everything else moves back, and what lies further back
 //!   than the longest duration stays there.
 //! - Fences of a member are numbered afresh, as only their order counts, and so are its reports.
-//! - The number of decisions, and when runs began, decide nothing.
+//! - The number of decisions, when runs began, and what people are alerted of decide
+//!   nothing; nor, without alerts that are heard, when a member was told.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Debug;
@@ -262,6 +263,15 @@ fn settle(state: &mut RolloutState) {
         run.started_at = NOW;
         run.finished_at = run.finished_at.map(|_| NOW);
     }
+    for record in state.members.values_mut() {
+        record.told_at = 0;
+    }
+    let alerts = &mut state.header.alerts.0;
+    alerts.retain(|raised| raised.until.is_none());
+    for raised in alerts.iter_mut() {
+        raised.since = NOW;
+    }
+    alerts.sort_by(|one, other| one.fact.cmp(&other.fact));
 }
 
 impl State {
@@ -332,6 +342,8 @@ fn earlier(at: Millis) -> Millis {
 fn shift_state(state: &mut RolloutState, moves_clocks: bool) {
     state.header.decided_at = earlier(state.header.decided_at);
     if let Some(run) = &mut state.header.run {
+        run.gate_began_at = earlier(run.gate_began_at);
+        run.gate_ended_at = earlier(run.gate_ended_at);
         match &mut run.stage {
             Stage::Pausing(Clock::Running { ends_at }) | Stage::Soaking(Clock::Running { ends_at }) if moves_clocks => {
                 *ends_at = earlier(*ends_at);

@@ -193,7 +193,8 @@ fn semantics_07_a_run_of_a_version_without_claims_takes_them_before_it_gives_ano
 // Who is about to claim what: other rollouts that have not started.
 
 fn fleet(names: &[&str]) -> BTreeMap<String, MemberFacts> {
-    let facts = || MemberFacts { labels: BTreeMap::new(), reachable: Reachability::Reachable, uploaded: true };
+    let reachable = Reachability::Reachable;
+    let facts = || MemberFacts { labels: BTreeMap::new(), reachable, cordoned: false, uploaded: true };
     names.iter().map(|name| ((*name).to_owned(), facts())).collect()
 }
 

@@ -261,7 +261,8 @@ fn semantics_25_the_window_is_the_time_since_the_member_became_healthy() {
     world.rest();
     world.advance(10);
     let asks = world.due().asks;
-    assert_eq!(asks[0].queries, ["good{cluster=\"m1\"}[10s]", "total{cluster=\"m1\"}[10s]"]);
+    let queries: Vec<&str> = asks[0].queries.iter().map(|query| query.text.as_str()).collect();
+    assert_eq!(queries, ["good{cluster=\"m1\"}[10s]", "total{cluster=\"m1\"}[10s]"]);
     assert_eq!((asks[0].window_seconds, asks[0].source.as_str()), (10, "central"));
 }
 

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use crds::{Intent, RolloutAssignmentSpec};
 use rollout_core::{
-    Clock, Command, Decision, Desired, GateId, MAX_CLUSTERS_IN_STATUS, MAX_MEMBERS_PER_DECISION, MemberStage, Millis,
-    Observations, RolloutState, SampleKey, Stage, Summary, decide, lint, lint_orders, summarize, waiting_on,
+    AlertKind, AlertRule, Clock, Command, Decision, Desired, GateId, MAX_CLUSTERS_IN_STATUS, MAX_MEMBERS_PER_DECISION,
+    MemberStage, Millis, Observations, RolloutState, Run, SampleKey, Stage, Summary, decide, lint, lint_orders,
+    summarize, waiting_on,
 };
 
 use super::{World, claims};
@@ -20,6 +21,7 @@ impl World {
         let broken = lint(&decision.state, self.desired(), &self.observations());
         assert!(broken.is_empty(), "{broken:#?} after {:#?}", self.render(&decision.commands));
         self.check_changes(decision);
+        self.check_told(decision);
         self.check_limits(decision);
         let broken = lint_orders(decision, &self.observations());
         assert!(broken.is_empty(), "{broken:#?} after {:#?}", self.render(&decision.commands));
@@ -115,11 +117,55 @@ impl World {
                 && self.observations().reachability(member) == rollout_core::Reachability::Reachable
         };
         let counts = |key: &SampleKey| key.member.as_ref().is_none_or(heard);
+        let Some(wanted) = &before.gate else { return };
+        if let Some(rule) = &wanted.alerts {
+            self.check_alerts(before, rule, heard);
+        }
+        if wanted.metrics.is_empty() {
+            return;
+        }
         let samples: Vec<_> = self.samples.iter().filter(|(key, one)| one.gate == gate && counts(key)).collect();
         assert!(!samples.is_empty(), "advanced without any measurement");
         for (key, sample) in samples {
             let passed = sample.verdict == crds::Verdict::Pass && sample.at >= ends_at;
             assert!(passed, "advanced although {key} is {sample:?}");
+        }
+    }
+
+    /// What people are alerted of: each fact once, a rollback exactly while it lasts, and what began before as it began.
+    fn check_told(&self, decision: &Decision) {
+        let (before, after) = (&self.state.header.alerts.0, &decision.state.header.alerts.0);
+        let facts: BTreeSet<_> = after.iter().map(|raised| &raised.fact).collect();
+        assert_eq!(facts.len(), after.len(), "a fact is there twice: {after:#?}");
+        assert!(after.len() <= 24, "{} alerts", after.len());
+        let stage = decision.state.header.run.as_ref().map(|run| &run.stage);
+        let told = after.iter().any(|one| one.fact.kind == AlertKind::RollingBack && one.until.is_none());
+        let ended = decision.more && stage != Some(&Stage::RollingBack);
+        assert!(told == (stage == Some(&Stage::RollingBack)) || ended, "{stage:?}, and alerts {after:#?}");
+        for old in before.iter().filter(|old| old.until.is_none()) {
+            let new = after.iter().find(|new| new.fact == old.fact).expect("what lasted is known when it is over");
+            assert_eq!(new.since, old.since, "{old:?} began anew");
+        }
+    }
+
+    /// Nothing that counts fires, and a watchdog would be missed if it did not come.
+    fn check_alerts(&self, run: &Run, rule: &AlertRule, heard: impl Fn(&String) -> bool) {
+        let watches = |name: &str| rule.watchdog.as_ref().is_some_and(|watchdog| watchdog.alertname == name);
+        let firing: Vec<_> = self.heard.values().filter(|alert| alert.ended_at.is_none()).collect();
+        for alert in &firing {
+            let name = alert.labels["alertname"].as_str();
+            let labelled = rule.labels.iter().all(|(label, value)| alert.labels.get(label) == Some(value));
+            let told = |member: &String| alert.starts_at >= self.state.members[member].told_at;
+            let member = alert.labels.get(&rule.cluster_label);
+            let named = member.is_some_and(|member| heard(member) && told(member))
+                || alert.labels.get("rollout").is_some_and(|rollout| *rollout == self.state.header.name);
+            let counts = labelled && named && !watches(name) && !name.starts_with("Rollout");
+            assert!(!counts || alert.starts_at < run.started_at, "advanced although {alert:?} fires");
+        }
+        if let Some(watchdog) = &rule.watchdog {
+            let fresh = |heard_at: i64| heard_at + i64::from(watchdog.silent_seconds) * 1000 > self.now;
+            let told = firing.iter().any(|alert| watches(&alert.labels["alertname"]) && fresh(alert.heard_at));
+            assert!(told, "advanced although the watchdog is silent");
         }
     }
 

@@ -1,7 +1,7 @@
 //! A fake Prometheus: it answers what a test says, and that all is well otherwise.
 
 use crds::GateMode;
-use rollout_core::{Answer, Ask, DefaultRate, GateSettings, Sample, SampleKey, measurements_due};
+use rollout_core::{Answer, Ask, DefaultRate, GateSettings, Millis, Sample, SampleKey, measurements_due};
 
 use super::World;
 
@@ -38,6 +38,14 @@ pub fn one(value: f64) -> Vec<Answer> {
     vec![Answer::Values(vec![value])]
 }
 
+/// Requests to a member, spread evenly.
+#[derive(Clone, Copy, Debug)]
+pub struct Traffic {
+    from: Millis,
+    per_second: f64,
+    failing: f64,
+}
+
 /// Nothing was asked of members: there is no series at all.
 pub fn silence() -> Vec<Answer> {
     vec![Answer::Values(vec![]), Answer::Values(vec![])]
@@ -47,6 +55,32 @@ impl World {
     /// From now on Prometheus says this of a series.
     pub fn says(&mut self, metric: &str, member: Option<&str>, answers: Vec<Answer>) {
         self.said.insert(key(metric, member), answers);
+    }
+
+    /// From now on so many requests a second reach each of these members, of which this part fails.
+    pub fn serve(&mut self, members: &[&str], per_second: f64, failing: f64) {
+        for member in members {
+            let from = self.now;
+            self.traffic.entry((*member).to_owned()).or_default().push(Traffic { from, per_second, failing });
+        }
+    }
+
+    /// What the queries of the configuration find where members have traffic: exactly what is in their window.
+    fn counted(&self, query: &str, at: Millis) -> Option<Answer> {
+        let (what, rest) = query.split_once("{cluster=\"")?;
+        let (member, window) = rest.split_once("\"}[")?;
+        let window: Millis = window.strip_suffix("s]")?.parse().ok()?;
+        if self.traffic.is_empty() {
+            return None;
+        }
+        let Some(traffic) = self.traffic.get(member) else { return Some(Answer::Values(vec![])) };
+        let ends = traffic.iter().skip(1).map(|next| next.from).chain([at]);
+        let of = |(one, end): (&Traffic, Millis)| {
+            let millis = (end.min(at) - one.from.max(at - window * 1000)).max(0);
+            let part = if what == "good" { 1.0 - one.failing } else { 1.0 };
+            f64::from(u32::try_from(millis).expect("a short window")) / 1000.0 * one.per_second * part
+        };
+        Some(Answer::Values(vec![traffic.iter().zip(ends).map(of).sum()]))
     }
 
     pub fn due(&self) -> rollout_core::Asked {
@@ -67,7 +101,8 @@ impl World {
 
     fn sample(&self, ask: &Ask) -> Sample {
         let well = || if ask.queries.len() == 2 { of_thousand(1000.0) } else { one(0.1) };
-        let answers = self.said.get(&ask.key).cloned().unwrap_or_else(well);
+        let counted = || ask.queries.iter().map(|query| self.counted(&query.text, ask.at)).collect::<Option<Vec<_>>>();
+        let answers = self.said.get(&ask.key).cloned().or_else(counted).unwrap_or_else(well);
         ask.answered(self.samples.get(&ask.key), &answers)
     }
 

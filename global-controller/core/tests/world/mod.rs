@@ -13,14 +13,16 @@ pub mod hub;
 pub mod measures;
 mod recovery;
 mod render;
+mod replay;
 mod spec;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crds::{ClusterScopeRolloutStatus, Fence, GateMode, RolloutAssignment, RolloutAssignmentStatus};
 use rollout_core::{
-    ActionFacts, Answer, Claims, Command, Decision, Desired, GateSettings, MemberFacts, Millis, Observations, Problem,
-    Reachability, Rollout, RolloutState, SampleKey, Samples, Summary, WaitingOn, decide, summarize, waiting_on,
+    ActionFacts, Answer, Claims, Command, Decision, Desired, GateSettings, HeardAlerts, MemberFacts, Millis,
+    Observations, Problem, Reachability, Rollout, RolloutState, SampleKey, Samples, Summary, WaitingOn, decide,
+    summarize, waiting_on,
 };
 
 pub use agent::{Agent, images};
@@ -45,8 +47,12 @@ pub struct World {
     pub gates: GateSettings,
     /// What was measured.
     pub samples: Samples,
+    /// What Alertmanagers have told of.
+    pub heard: HeardAlerts,
     /// What Prometheus says of a series; of others that all is well.
     pub said: BTreeMap<SampleKey, Vec<Answer>>,
+    /// Requests to members that have any, from when on.
+    pub traffic: BTreeMap<String, Vec<measures::Traffic>>,
     pub hub_fresh: bool,
     pub judging_since: Millis,
     pub now: Millis,
@@ -73,6 +79,7 @@ pub struct World {
     pub more: bool,
     validated: Result<Rollout, Vec<Problem>>,
     generation: i64,
+    replays: replay::Replays,
     names: BTreeMap<String, String>,
 }
 
@@ -86,7 +93,9 @@ impl World {
             agents: BTreeMap::new(),
             gates: measures::unconfigured(GateMode::TimerOnly),
             samples: Samples::new(),
+            heard: HeardAlerts::new(),
             said: BTreeMap::new(),
+            traffic: BTreeMap::new(),
             hub_fresh: true,
             judging_since: 0,
             now: START,
@@ -105,6 +114,7 @@ impl World {
             more: false,
             validated,
             generation: 0,
+            replays: replay::Replays::default(),
             names: BTreeMap::new(),
             spec,
         };
@@ -140,8 +150,8 @@ impl World {
 
     pub fn join(&mut self, member: &str, env: &str) {
         let labels = BTreeMap::from([("env".to_owned(), env.to_owned())]);
-        self.members
-            .insert(member.to_owned(), MemberFacts { labels, reachable: Reachability::Reachable, uploaded: true });
+        let facts = MemberFacts { labels, reachable: Reachability::Reachable, cordoned: false, uploaded: true };
+        self.members.insert(member.to_owned(), facts);
         self.agents.entry(member.to_owned()).or_default();
     }
 
@@ -152,6 +162,12 @@ impl World {
     pub fn set_reachability(&mut self, member: &str, reachable: Reachability) {
         if let Some(facts) = self.members.get_mut(member) {
             facts.reachable = reachable;
+        }
+    }
+
+    pub fn cordon(&mut self, member: &str, cordoned: bool) {
+        if let Some(facts) = self.members.get_mut(member) {
+            facts.cordoned = cordoned;
         }
     }
 
@@ -185,6 +201,7 @@ impl World {
             claims: &self.claims,
             actions: &self.actions,
             samples: &self.samples,
+            alerts: &self.heard,
             gates: &self.gates,
             hub_fresh: self.hub_fresh,
             judging_since: self.judging_since,
@@ -229,17 +246,19 @@ impl World {
 
     /// One transaction of the store, in which each assignment gets its fence.
     pub fn commit(&mut self, decision: Decision) {
+        self.generation += 1;
+        let fence = Fence { epoch: self.epoch, generation: self.generation };
+        self.check_replay(&decision, fence);
         self.wake_at = decision.wake_at;
         self.more = decision.more;
         let stored = serde_json::to_string(&decision.state).expect("a state is JSON");
         self.state = serde_json::from_str(&stored).expect("a stored state can be read");
         assert_eq!(self.state, decision.state, "the store changed the state");
-        self.generation += 1;
         self.claims = self.claims_after(&decision);
         for command in decision.commands {
             match command {
                 Command::Assign { member, mut spec } => {
-                    spec.fence = Fence { epoch: self.epoch, generation: self.generation };
+                    spec.fence = fence;
                     self.assignments.insert(member, RolloutAssignment::new("checkout", *spec));
                 }
                 Command::Forget { member } => {

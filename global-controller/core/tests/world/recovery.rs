@@ -52,6 +52,7 @@ impl World {
         let Backup { state, assignments, reports, claims } = backup;
         (self.state, self.assignments, self.reports, self.claims) = (state, assignments, reports, claims);
         self.epoch += 1;
+        self.replays = super::replay::Replays::default();
         self.uploads.clear();
         for facts in self.members.values_mut() {
             facts.uploaded = false;

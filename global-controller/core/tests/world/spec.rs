@@ -18,6 +18,8 @@ pub struct Spec {
     pub soak_seconds: Option<i64>,
     /// As YAML, for example `"20%"` with its quotes, or `3`.
     pub max_concurrency: Option<String>,
+    /// As YAML, for example `{spreadBy: region}`.
+    pub order: Option<String>,
     pub deadline_seconds: Option<i64>,
     /// As YAML, for example `"20%"` with its quotes, or `3`.
     pub max_failures: Option<String>,
@@ -46,6 +48,7 @@ impl Spec {
             steps: steps.to_owned(),
             soak_seconds: None,
             max_concurrency: None,
+            order: None,
             deadline_seconds: None,
             max_failures: None,
             tolerance: None,
@@ -103,6 +106,7 @@ spec:
         line("  analysis", self.analysis.clone());
         line("  rolloutStrategy", Some(String::new()));
         line("    maxConcurrency", self.max_concurrency.clone());
+        line("    order", self.order.clone());
         line("    progressDeadlineSeconds", self.deadline_seconds.map(|seconds| seconds.to_string()));
         line("    maxFailures", self.max_failures.clone());
         line("    failureTolerance", self.tolerance.clone());

@@ -1,4 +1,4 @@
-//! Who we are to a Prometheus server: read where the configuration says, kept for a moment, shown nowhere.
+//! Who we are to a server: read where the configuration says, kept for a moment, shown nowhere.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,11 +13,9 @@ use tokio::time::Instant;
 
 use crate::config::{Credentials, User};
 
-/// Label that a Secret must carry, with value `prometheus`: without it any Secret of the namespace could be sent
-/// somewhere by a change of the configuration.
+/// Label that a Secret must carry, with the value that [`Purpose`] has: without it any Secret of the namespace could be
+/// sent somewhere by a change of the configuration.
 pub const SECRET_LABEL: &str = "rollout.example.com/credentials";
-/// Value of that label.
-const SECRET_LABEL_VALUE: &str = "prometheus";
 /// How long credentials are kept: a round asks for each member, and a rotated token is good for longer than this.
 const KEPT_FOR: Duration = Duration::from_secs(30);
 /// Deadline of reading a Secret.
@@ -27,7 +25,7 @@ const MAX_BYTES: u64 = 64 * 1024;
 
 /// Why there are no credentials.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
+pub(crate) enum Error {
     #[error("failed to read '{path}'")]
     Read { path: PathBuf, source: std::io::Error },
     #[error("'{path}' is larger than {MAX_BYTES} bytes")]
@@ -36,14 +34,35 @@ pub(super) enum Error {
     Secret { name: String, source: Box<kube::Error> },
     #[error("the hub gave no answer about Secret '{name}' in time")]
     SecretTimeout { name: String },
-    #[error("Secret '{name}' does not carry the label {SECRET_LABEL}={SECRET_LABEL_VALUE}")]
-    SecretLabel { name: String },
+    #[error("Secret '{name}' does not carry the label {SECRET_LABEL}={value}")]
+    SecretLabel { name: String, value: &'static str },
     #[error("Secret '{name}' has no key '{key}' with text in it")]
     SecretKey { name: String, key: String },
     #[error("there is no hub here to read Secret '{name}' from")]
     NoHub { name: String },
     #[error("the credentials have characters that no header can carry")]
     Characters,
+}
+
+/// What credentials are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Asking for metrics.
+    Prometheus,
+    /// Sending alerts, and telling us of them.
+    Alertmanager,
+    /// Sending events.
+    Events,
+}
+
+impl Purpose {
+    fn label_value(self) -> &'static str {
+        match self {
+            Self::Prometheus => "prometheus",
+            Self::Alertmanager => "alertmanager",
+            Self::Events => "events",
+        }
+    }
 }
 
 /// Where Secrets are read.
@@ -58,12 +77,12 @@ impl Secrets {
         Self { hub: Some((client, namespace.to_owned())) }
     }
 
-    /// None: a source that needs one can't be used.
+    /// None: a server that needs one can't be used.
     pub fn none() -> Self {
         Self { hub: None }
     }
 
-    async fn read(&self, name: &str, key: &str) -> Result<String, Error> {
+    async fn read(&self, name: &str, key: &str, purpose: Purpose) -> Result<String, Error> {
         let own = || name.to_owned();
         let (client, namespace) = self.hub.as_ref().ok_or_else(|| Error::NoHub { name: own() })?;
         let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
@@ -71,28 +90,30 @@ impl Secrets {
         let read = read.map_err(|_| Error::SecretTimeout { name: own() })?;
         let secret = read.map_err(|source| Error::Secret { name: own(), source: Box::new(source) })?;
         let label = secret.metadata.labels.as_ref().and_then(|labels| labels.get(SECRET_LABEL));
-        if label.is_none_or(|value| value != SECRET_LABEL_VALUE) {
-            return Err(Error::SecretLabel { name: own() });
+        let value = purpose.label_value();
+        if label.is_none_or(|found| found != value) {
+            return Err(Error::SecretLabel { name: own(), value });
         }
         let text = secret.data.and_then(|mut data| data.remove(key)).and_then(|bytes| String::from_utf8(bytes.0).ok());
         text.filter(|text| !text.trim().is_empty()).ok_or_else(|| Error::SecretKey { name: own(), key: key.to_owned() })
     }
 }
 
-/// The header of one source, kept for a moment.
-pub(super) struct Authorization {
+/// The header for one server, kept for a moment.
+pub(crate) struct Authorization {
     credentials: Credentials,
     secrets: Secrets,
+    purpose: Purpose,
     kept: Mutex<Option<(Instant, HeaderValue)>>,
 }
 
 impl Authorization {
-    pub(super) fn new(credentials: Credentials, secrets: Secrets) -> Self {
-        Self { credentials, secrets, kept: Mutex::new(None) }
+    pub(crate) fn new(credentials: Credentials, secrets: Secrets, purpose: Purpose) -> Self {
+        Self { credentials, secrets, purpose, kept: Mutex::new(None) }
     }
 
     /// The value of the header `authorization`; none where the server asks for nothing.
-    pub(super) async fn header(&self, now: Instant) -> Result<Option<HeaderValue>, Error> {
+    pub(crate) async fn header(&self, now: Instant) -> Result<Option<HeaderValue>, Error> {
         if self.credentials == Credentials::None {
             return Ok(None);
         }
@@ -109,7 +130,7 @@ impl Authorization {
     }
 
     /// The server refused them: they are read again before the next attempt.
-    pub(super) async fn forget(&self) {
+    pub(crate) async fn forget(&self) {
         *self.kept.lock().await = None;
     }
 
@@ -117,7 +138,9 @@ impl Authorization {
         let text = match &self.credentials {
             Credentials::None => String::new(),
             Credentials::BearerFile(file) => format!("Bearer {}", line(file).await?),
-            Credentials::Secret { name, key } => format!("Bearer {}", self.secrets.read(name, key).await?.trim()),
+            Credentials::Secret { name, key } => {
+                format!("Bearer {}", self.secrets.read(name, key, self.purpose).await?.trim())
+            }
             Credentials::Basic { user, password } => {
                 let user = match user {
                     User::Name(name) => name.clone(),
@@ -147,7 +170,7 @@ mod tests {
     use super::*;
 
     async fn header(credentials: Credentials) -> Result<Option<HeaderValue>, Error> {
-        Authorization::new(credentials, Secrets::none()).header(Instant::now()).await
+        Authorization::new(credentials, Secrets::none(), Purpose::Prometheus).header(Instant::now()).await
     }
 
     #[tokio::test]
@@ -171,7 +194,8 @@ mod tests {
         let token = dir.path().join("token");
         let write = |text: &str| std::fs::write(&token, text).unwrap();
         write("one");
-        let authorization = Authorization::new(Credentials::BearerFile(token.clone()), Secrets::none());
+        let authorization =
+            Authorization::new(Credentials::BearerFile(token.clone()), Secrets::none(), Purpose::Prometheus);
         let start = Instant::now();
         let after = async |time: Duration| authorization.header(start + time).await.unwrap().unwrap();
         assert_eq!(after(Duration::ZERO).await, "Bearer one");

@@ -1,16 +1,15 @@
-//! The HTTP client of one source. Its certificates may change under it: then it is built anew.
+//! The HTTP client of one server. Its certificates may change under it: then it is built anew.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use prometheus_http_query::Client;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Identity};
+use reqwest::{Certificate, Client, Identity};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::config::{Headers, SourceConfig, SourceTls};
+use crate::config::{Headers, ServerTls};
 
 /// How often the files of certificates are looked at: a kubelet takes up to a minute to bring a new one.
 const LOOK_EVERY: Duration = Duration::from_mins(1);
@@ -19,21 +18,19 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
+pub(crate) enum Error {
     #[error("failed to read '{path}'")]
     Read { path: PathBuf, source: std::io::Error },
     #[error("failed to use the certificates")]
     Certificates(#[source] reqwest::Error),
     #[error("failed to build the client")]
     Client(#[source] reqwest::Error),
-    #[error("failed to use the address")]
-    Address(#[source] Box<prometheus_http_query::Error>),
 }
 
-/// The client of one source.
-pub(super) struct Connection {
+/// The client of one server.
+pub(crate) struct Connection {
     address: String,
-    tls: SourceTls,
+    tls: ServerTls,
     headers: Headers,
     built: Mutex<Option<Built>>,
 }
@@ -52,13 +49,12 @@ struct Files {
 }
 
 impl Connection {
-    pub(super) fn new(config: &SourceConfig) -> Self {
-        let SourceConfig { address, tls, headers, .. } = config;
-        Self { address: address.clone(), tls: tls.clone(), headers: headers.clone(), built: Mutex::new(None) }
+    pub(crate) fn new(address: &str, tls: &ServerTls, headers: &Headers) -> Self {
+        Self { address: address.to_owned(), tls: tls.clone(), headers: headers.clone(), built: Mutex::new(None) }
     }
 
     /// The client. While new files can't be used the old client stays: they may be half written.
-    pub(super) async fn client(&self) -> Result<Client, Error> {
+    pub(crate) async fn client(&self) -> Result<Client, Error> {
         let mut built = self.built.lock().await;
         if let Some(built) = &*built
             && built.looked.elapsed() < LOOK_EVERY
@@ -93,13 +89,15 @@ impl Connection {
         if let Some(pem) = &files.identity {
             builder = builder.identity(Identity::from_pem(pem).map_err(Error::Certificates)?);
         }
-        let client = builder.build().map_err(Error::Client)?;
-        Client::from(client, &self.address).map_err(|error| Error::Address(Box::new(error)))
+        builder.build().map_err(Error::Client)
     }
 }
 
 fn kept(error: &Error, old: Built, looked: Instant) -> Built {
-    tracing::warn!(error = crate::logging::with_causes(error), "changed certificates of a Prometheus can't be used");
+    tracing::warn!(
+        error = crate::logging::with_causes(error),
+        "changed certificates of a server can't be used; the old ones stay"
+    );
     Built { looked, ..old }
 }
 
@@ -114,7 +112,7 @@ fn header_map(headers: &Headers) -> HeaderMap {
 }
 
 impl Files {
-    async fn read(tls: &SourceTls) -> Result<Self, Error> {
+    async fn read(tls: &ServerTls) -> Result<Self, Error> {
         let authority = match &tls.authority {
             Some(path) => Some(read(path).await?),
             None => None,

@@ -1,0 +1,92 @@
+//! Many members in one question, against a real Prometheus: each gets what a question of its own would have yielded.
+
+use e2e::assets::{Assets, Program};
+use e2e::harness::{TestFolder, wait_for};
+use e2e::progress::Progress;
+use e2e::prometheus::{Prometheus, Setup};
+use global_controller::measure::{Answer, Labels, Wanted, answers};
+use global_controller::remote::Secrets;
+use rollout_core::{About, MEMBER_MARK, Query};
+use tokio::time::Instant;
+
+use super::common::{PATIENCE, config, counted};
+use super::exporter::{exporter, name};
+
+const MEMBERS: usize = 250;
+/// Queries about one member, with `$` for its name.
+const QUERIES: [&str; 16] = [
+    r#"sum(increase(requests_total{cluster="$",code!~"5.."}[8s])) or vector(0)"#,
+    r#"sum(increase(requests_total{cluster="$"}[8s]))"#,
+    r#"sum(rate(requests_total{cluster="$",code=~"5.."}[8s])) / sum(rate(requests_total{cluster="$"}[8s]))"#,
+    r#"requests_total{cluster="$",code="200"}"#,
+    r#"requests_total{cluster="$"}"#,
+    r#"max by (code) (requests_total{cluster="$"})"#,
+    r#"count without (code) (requests_total{cluster="$"})"#,
+    r#"histogram_quantile(0.9, sum by (le) (rate(latency_bucket{cluster="$"}[8s])))"#,
+    r#"requests_total{cluster="$"} / ignoring (code) group_left () sum by (job) (requests_total{cluster="$"})"#,
+    r#"requests_total{cluster="$",code="500"} / on (job) requests_total{cluster="$",code="200"}"#,
+    r#"time() - max(timestamp(requests_total{cluster="$"}))"#,
+    r#"max(max_over_time(rate(requests_total{cluster="$"}[4s])[8s:2s])) > 0"#,
+    r#"quantile(0.5, requests_total{cluster="$"}) * 2"#,
+    r#"sum(requests_total{cluster="$",code="500"}) or sum(requests_total{cluster="$",code="200"})"#,
+    // Asked of each, as one question would yield something else.
+    r#"absent(requests_total{cluster="$"})"#,
+    r#"topk(1, requests_total{cluster="$"})"#,
+];
+
+fn query(template: &str, member: usize) -> Query {
+    let about = About { marked: template.replace('$', MEMBER_MARK), value: name(member) };
+    Query { text: template.replace('$', &name(member)), about: Some(about) }
+}
+
+/// NaN is equal to itself here. The label that names the member plays no part: who asks knows it.
+fn comparable(answer: &Answer) -> String {
+    match answer {
+        Answer::Vector(series) => {
+            let bare = |(labels, value): &(Labels, f64)| {
+                let others = labels.iter().filter(|(name, _)| name.as_str() != "cluster");
+                (others.map(|(name, value)| (name.clone(), value.clone())).collect::<Labels>(), *value)
+            };
+            format!("{:?}", series.iter().map(bare).collect::<Vec<_>>())
+        }
+        other => format!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn semantics_23_many_members_in_one_question_get_what_each_would_have_got_alone() {
+    let folder = TestFolder::new("vectors").unwrap();
+    let target = exporter(MEMBERS).await;
+    let assets = Assets::ensure(&[Program::Prometheus], &Progress::stderr()).await.unwrap();
+    let dir = folder.path().join("prometheus");
+    let targets = [("members", target)];
+    let setup = Setup { dir: &dir, logs: folder.path(), targets: &targets, web: None };
+    let prometheus = Prometheus::prepare(&assets, &setup).unwrap();
+    prometheus.part().start().await.unwrap();
+    wait_for("ten scrapes", PATIENCE, || async {
+        let found = prometheus.query("count_over_time(requests_total{cluster=\"m-1\",code=\"200\"}[1m])").await?;
+        let enough = found.first().is_some_and(|series| series.value >= 10.0);
+        Ok(if enough { Ok(()) } else { Err(format!("{found:?}")) })
+    })
+    .await
+    .unwrap();
+
+    let (sources, figures) = counted(config(prometheus.url()), Secrets::none());
+    // Behind the latest scrape, so that all are asked about the same samples.
+    let at = i64::try_from(std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap() - 1500;
+    let queries: Vec<Query> =
+        QUERIES.iter().flat_map(|template| (0..MEMBERS).map(|member| query(template, member))).collect();
+    let wanted: Vec<Wanted<'_>> = queries.iter().map(|query| Wanted { source: "central", query, at }).collect();
+    let together = answers(&sources, &wanted).await;
+    assert_eq!(together.len(), wanted.len());
+    // Three for each query, or one for each member where it has to be.
+    assert_eq!(figures.answered("central"), 14 * 3 + 2 * 250, "questions");
+    let mut with_series = 0;
+    for (one, together) in wanted.iter().zip(&together) {
+        let alone = sources.ask(one.source, &one.query.text, at, Instant::now() + PATIENCE).await;
+        assert_eq!(comparable(together), comparable(&alone), "{}", one.query.text);
+        with_series += usize::from(matches!(alone, Answer::Vector(series) if !series.is_empty()));
+    }
+    assert!(with_series > wanted.len() / 2, "{with_series} of {} have series", wanted.len());
+    prometheus.part().stop().await;
+}
