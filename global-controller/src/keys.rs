@@ -37,9 +37,8 @@ pub(crate) const DECISIONS: &str = "decisions/";
 /// In the place of a member's name, which it can't be.
 const NO_MEMBER: &str = "-";
 
-/// What the mirror reads: everything but the decisions.
-pub(crate) const MIRRORED: [&str; 7] =
-    [ASSIGNMENTS, "claims/", "clusters/", "meta/", "reports/", "rollouts/", "samples/"];
+/// After all decisions, and before every other key that comes after them.
+const AFTER_DECISIONS: &str = "decisions0";
 
 /// A key, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +60,11 @@ pub(crate) enum Key<'a> {
     Sample { uid: &'a str, key: SampleKey },
     Alert { fingerprint: &'a str },
     Decision { uid: &'a str, number: u64 },
+}
+
+/// From where to read on after this key, for who reads everything but the decisions.
+pub(crate) fn past_decisions(key: String) -> String {
+    if key.starts_with(DECISIONS) { AFTER_DECISIONS.to_owned() } else { key }
 }
 
 impl<'a> Key<'a> {

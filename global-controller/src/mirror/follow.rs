@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use federated_store::{Change as StoreChange, ReadError, WatchEvent};
+use federated_store::{Change as StoreChange, ReadError, Store, WatchEvent};
 use futures::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 
@@ -27,7 +27,7 @@ pub(crate) async fn run(world: Arc<World>, stop: CancellationToken) {
 
 async fn follow(world: &World) {
     loop {
-        let mut loaded = match load(world).await {
+        let mut loaded = match load(&world.store).await {
             Ok(loaded) => loaded,
             Err(ReadError::Closed) => return,
             Err(ReadError::Unavailable) => {
@@ -48,45 +48,40 @@ async fn follow(world: &World) {
 struct Loaded {
     mirror: Mirror,
     first_revision: u64,
-    /// (last key, prefix, revision) of each page; that of a prefix's last page reaches to its end.
-    pages: Vec<(Option<String>, &'static str, u64)>,
+    /// (last key, revision) of each page; the last page's reaches to the end.
+    pages: Vec<(Option<String>, u64)>,
 }
 
 impl Loaded {
     /// Whether the page that this key is on shows the revision already.
     fn covers(&self, key: &str, revision: u64) -> bool {
-        let page = self
-            .pages
-            .iter()
-            .find(|(last, prefix, _)| key.starts_with(prefix) && last.as_deref().is_none_or(|last| key <= last));
-        page.is_some_and(|(.., read_at)| revision <= *read_at)
+        let page = self.pages.iter().find(|(last, _)| last.as_deref().is_none_or(|last| key <= last));
+        page.is_some_and(|(_, read_at)| revision <= *read_at)
     }
 }
 
-/// Decisions are left out: nobody needs them here, and they are large.
-async fn load(world: &World) -> Result<Loaded, ReadError> {
+/// Everything but the decisions: nobody needs them here, and they are large. What is on the page where they begin is read
+/// and let go.
+async fn load(store: &Store) -> Result<Loaded, ReadError> {
     let mut loaded = Loaded { mirror: Mirror::default(), first_revision: 0, pages: Vec::new() };
-    for prefix in keys::MIRRORED {
-        let mut after: Option<String> = None;
-        loop {
-            let page = world.store.range(prefix, after.as_deref(), PAGE).await?;
-            if loaded.pages.is_empty() {
-                loaded.first_revision = page.revision;
-            }
-            after = page.items.last().map(|item| item.key.clone());
-            loaded.pages.push((after.clone().filter(|_| page.more), prefix, page.revision));
-            for item in page.items {
-                let change = StoreChange { key: item.key, value: Some(item.value) };
-                loaded.mirror.apply(&change, item.revision);
-            }
-            loaded.mirror.whole_from = page.revision;
-            if !page.more {
-                break;
-            }
+    let mut after: Option<String> = None;
+    loop {
+        let page = store.range("", after.as_deref(), PAGE).await?;
+        if loaded.pages.is_empty() {
+            loaded.first_revision = page.revision;
+        }
+        after = page.items.last().map(|item| keys::past_decisions(item.key.clone()));
+        loaded.pages.push((after.clone().filter(|_| page.more), page.revision));
+        for item in page.items {
+            let change = StoreChange { key: item.key, value: Some(item.value) };
+            loaded.mirror.apply(&change, item.revision);
+        }
+        loaded.mirror.whole_from = page.revision;
+        if !page.more {
+            loaded.mirror.revision = loaded.first_revision;
+            return Ok(loaded);
         }
     }
-    loaded.mirror.revision = loaded.first_revision;
-    Ok(loaded)
 }
 
 /// Applies what happens. True: history was missed; false: the store was closed.
@@ -103,4 +98,78 @@ async fn watch(world: &World, loaded: &Loaded) -> bool {
         }
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use federated_store::{Op, ReplicaConfig};
+    use rollout_core::HeardAlert;
+    use serde_json::json;
+
+    use super::*;
+    use crate::mirror;
+
+    async fn open(folder: &std::path::Path) -> Store {
+        let config = federated_store::Config {
+            join: false,
+            cluster: "test".to_owned(),
+            id: "c".to_owned(),
+            data_dir: folder.join("data"),
+            replicas: vec![ReplicaConfig { id: "c".to_owned(), number: 1, url: "https://127.0.0.1:1".to_owned() }],
+            client: None,
+            tick: federated_store::Config::TICK,
+        };
+        let (store, _router) = Store::open(config).await.unwrap();
+        store.leadership().wait_for(|view| view.fence.is_some()).await.unwrap();
+        store
+    }
+
+    /// One that starts late sees what was written before: an order that a member uploaded, and an alert, as well as what
+    /// decisions, of which there is more than a page, come between.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_was_there_before_is_read_whole_but_for_decisions() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path()).await;
+        let alert = HeardAlert {
+            labels: [("alertname".to_owned(), "a".to_owned())].into(),
+            starts_at: 1,
+            ended_at: None,
+            heard_at: 1,
+        };
+        let fence = json!({"epoch": 6, "generation": 1});
+        let order = mirror::assignment(
+            "r",
+            serde_json::from_value(json!({
+                "member": "m",
+                "rollout": {"name": "r", "uid": "u", "run": 1},
+                "intent": "Observe",
+                "fence": fence,
+                "revision": "abc",
+                "workload": {"kind": "Deployment", "namespace": "shop", "name": "checkout", "images": {}},
+                "deadlineSeconds": 600,
+            }))
+            .unwrap(),
+        );
+        let mut puts = vec![
+            (keys::alert("7a"), json!(alert)),
+            (keys::EPOCH.to_owned(), json!(7)),
+            (keys::uploaded("m"), json!(7)),
+            (keys::upload("m", "r"), json!(order)),
+        ];
+        puts.extend((0..2_500).map(|number| (keys::decision("u", number), json!({}))));
+        for some in puts.chunks(100) {
+            let put = |(key, value): &(String, serde_json::Value)| Op::Put {
+                key: key.clone(),
+                value: value.to_string().into(),
+            };
+            store.txn(None, Vec::new(), some.iter().map(put).collect()).await.unwrap();
+        }
+        let loaded = load(&store).await.unwrap();
+        assert_eq!(loaded.pages.len(), 2, "the decisions are skipped, not only left out");
+        let mirror = loaded.mirror;
+        assert_eq!(mirror.alerts().keys().collect::<Vec<_>>(), ["7a"]);
+        assert_eq!(mirror.uploads("u").map(|orders| orders.len()), Some(1));
+        store.close().await;
+    }
 }
