@@ -7,31 +7,19 @@ mod common;
 
 use std::path::{Path, PathBuf};
 
+use common::canary::{BAD, CANARY, checkout, fleet};
 use common::{
-    V1, V2, V3, apply, checkouts, copy, members_with, only_ran, rollout, until_described, until_phase,
-    until_rolled_out, until_waiting, up, watch,
+    V1, V2, V3, apply, checkouts, copy, members_with, only_ran, until_described, until_phase, until_rolled_out,
+    until_waiting, watch,
 };
 use crds::Phase;
 use e2e::harness::{CHECKOUT, TestFolder};
-use e2e::playground::{Options, Playground};
-
-const CANARY: &str = "prod-us-east";
-const WEST: &str = "prod-us-west";
-const MARS: &str = "prod-mars";
-const BAD: &str = "registry.example.com/checkout:never-ready-3";
-
-/// The image over all three, the canary first, with a pause of so many seconds after it.
-fn checkout(image: &str, pause: u32) -> String {
-    let targets = format!("targetClusters: [{CANARY}, {WEST}, {MARS}]");
-    let steps = format!("[{{setWeight: 10, pause: {pause}}}]");
-    let strategy = format!("{{progressDeadlineSeconds: 10, canary: {{steps: {steps}, soakSeconds: 1}}}}");
-    rollout("checkout", &targets, image, &strategy)
-}
+use e2e::playground::Playground;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn semantics_43_a_hub_that_was_put_back_moves_nobody_until_a_person_accepts_it() {
     let folder = TestFolder::new("hub-rewound").unwrap();
-    let playground = up(Options::new(folder.path().join("playground"), 3, 3).named(&[CANARY, WEST, MARS])).await;
+    let playground = fleet(folder.path()).await;
     let [empty, second] = ["empty", "second"].map(|name| folder.path().join(name));
     back_up(&playground, &empty).await;
     apply(&playground, &checkout(V2, 1)).await;

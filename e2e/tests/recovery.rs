@@ -7,32 +7,21 @@ mod common;
 
 use std::path::{Path, PathBuf};
 
+use common::canary::{BAD, CANARY, checkout, fleet};
 use common::{
-    V1, V2, V3, apply, checkouts, copy, members_with, only_ran, rollout, status, until, until_described, until_image,
-    until_phase, until_rolled_out, until_waiting, up, watch,
+    V1, V2, V3, apply, checkouts, copy, members_with, only_ran, status, until, until_described, until_phase,
+    until_rolled_out, until_waiting, watch,
 };
 use crds::Phase;
 use e2e::harness::{CHECKOUT, TestFolder};
-use e2e::playground::{Options, Playground};
+use e2e::playground::Playground;
 
-const CANARY: &str = "prod-us-east";
-const WEST: &str = "prod-us-west";
-const MARS: &str = "prod-mars";
 const V4: &str = "registry.example.com/checkout:v4";
-const BAD: &str = "registry.example.com/checkout:never-ready-3";
-
-/// The image over all three, the canary first, with a pause of so many seconds after it.
-fn checkout(image: &str, pause: u32) -> String {
-    let targets = format!("targetClusters: [{CANARY}, {WEST}, {MARS}]");
-    let steps = format!("[{{setWeight: 10, pause: {pause}}}]");
-    let strategy = format!("{{progressDeadlineSeconds: 10, canary: {{steps: {steps}, soakSeconds: 1}}}}");
-    rollout("checkout", &targets, image, &strategy)
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn semantics_42_a_store_that_was_lost_is_learnt_anew_from_hub_and_members() {
     let folder = TestFolder::new("recovery").unwrap();
-    let playground = up(Options::new(folder.path().join("playground"), 3, 3).named(&[CANARY, WEST, MARS])).await;
+    let playground = fleet(folder.path()).await;
     after_a_rollback(&playground).await;
     after_a_success(&playground).await;
     after_folders_were_put_back(&playground, folder.path()).await;

@@ -14,10 +14,7 @@ mod exporter;
 
 use std::time::{Duration, Instant};
 
-use e2e::assets::{Assets, Program};
 use e2e::harness::TestFolder;
-use e2e::progress::Progress;
-use e2e::prometheus::{Prometheus, Setup};
 use global_controller::SourceConfig;
 use global_controller::measure::{Answer, Figures, Sources, Wanted, answers};
 use global_controller::remote::Secrets;
@@ -53,7 +50,8 @@ fn main() {
     );
     for members in FLEETS {
         let folder = TestFolder::new("rounds").unwrap();
-        let prometheus = others.block_on(start(&folder, members));
+        let prometheus = others.block_on(exporter::scraping(&folder, members));
+        std::thread::sleep(WARM_UP);
         let config = SourceConfig { retries: 2, ..common::config(prometheus.url()) };
         let asked = common::counted(config, Secrets::none());
         let together = asking.block_on(measure(&asked, members, true));
@@ -76,18 +74,6 @@ fn main() {
         );
         others.block_on(prometheus.part().stop());
     }
-}
-
-async fn start(folder: &TestFolder, members: usize) -> Prometheus {
-    let target = exporter::exporter(members).await;
-    let assets = Assets::ensure(&[Program::Prometheus], &Progress::stderr()).await.unwrap();
-    let dir = folder.path().join("prometheus");
-    let targets = [("members", target)];
-    let setup = Setup { dir: &dir, logs: folder.path(), targets: &targets, web: None };
-    let prometheus = Prometheus::prepare(&assets, &setup).unwrap();
-    prometheus.part().start().await.unwrap();
-    tokio::time::sleep(WARM_UP).await;
-    prometheus
 }
 
 async fn measure((sources, figures): &(Sources, Figures), members: usize, together: bool) -> Cost {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use crds::ClusterScopeRolloutStatus;
 use federated_store::{Change as StoreChange, ReadError, Store};
 use rollout_core::{
     Claims, Desired, HeardAlerts, MemberFacts, Observations, Reachability, Recovery, RolloutState, Summary, summarize,
@@ -273,7 +274,8 @@ impl World {
         let object = object.as_deref();
         let past = Past::of(self, uid, object);
         let name = object.and_then(|object| object.metadata.name.clone());
-        let status = object.and_then(|object| object.status.clone()).unwrap_or_default();
+        let none = ClusterScopeRolloutStatus::default();
+        let status = object.and_then(|object| object.status.as_ref()).unwrap_or(&none);
         let is_current = object.and_then(|object| object.metadata.generation) == Some(status.observed_generation);
         let gone = Wanted::Deleted { generation: 0 };
         let wanted = object.map_or(&gone, |object| object.wanted());
@@ -315,7 +317,7 @@ impl World {
             hub: past.facts(),
             recovery: recovery.map(|RecoveryRecord { epoch, .. }| Recovery {
                 epoch,
-                status: &status,
+                status,
                 is_current,
                 orders: &orders,
             }),

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod canary;
 pub mod receiver;
 mod sound;
 pub mod story;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{ActionFacts, Claims, GateSettings, HeardAlerts, HubFacts, Millis, Samples};
+use crate::{ActionFacts, Claims, GateSettings, HeardAlerts, HubFacts, MemberStage, Millis, Samples};
 use crds::{ClusterScopeRolloutStatus, RolloutAssignment, RolloutAssignmentStatus};
 use serde::{Deserialize, Serialize};
 
@@ -79,6 +79,13 @@ pub enum Reachability {
     Unknown,
 }
 
+impl MemberFacts {
+    /// Value of a label; empty where the member doesn't have it.
+    pub(crate) fn label(&self, key: &str) -> &str {
+        self.labels.get(key).map_or("", String::as_str)
+    }
+}
+
 impl<'a> Observations<'a> {
     /// Whether a member's agent is heard; one without `MemberCluster` is not. One that has not told yet what it was told
     /// before can't be judged.
@@ -98,6 +105,11 @@ impl<'a> Observations<'a> {
     /// Whether a person keeps a member out of new waves.
     pub fn is_cordoned(&self, member: &str) -> bool {
         self.members.get(member).is_some_and(|facts| facts.cordoned)
+    }
+
+    /// Whether that keeps it from being told to run the revision: one that was told before goes on.
+    pub(crate) fn keeps_out(&self, member: &str, stage: MemberStage) -> bool {
+        self.is_cordoned(member) && !stage.is_assigned()
     }
 
     /// The member's report, if it answers its committed assignment. One that answers an earlier assignment

@@ -35,14 +35,13 @@ pub fn order(rollout: &Rollout, members: &BTreeMap<String, MemberFacts>) -> Orde
 /// Puts members, given by name, in the order of their priority, and with domains those of a priority one domain after the
 /// other. The last of each domain comes after all others: the waves before it have no whole domain in them.
 fn arrange(members: &mut [(&String, &MemberFacts)], order: &WaveOrder) {
-    let label = |facts: &MemberFacts, key: &Option<String>| {
-        let value = key.as_ref().and_then(|key| facts.labels.get(key));
-        value.cloned().unwrap_or_default()
+    let priority = |facts: &MemberFacts| {
+        let label = order.priority_label.as_ref().map_or("", |key| facts.label(key));
+        label.parse::<i64>().unwrap_or(i64::MAX)
     };
-    let priority = |facts: &MemberFacts| label(facts, &order.priority_label).parse::<i64>().unwrap_or(i64::MAX);
     members.sort_by_cached_key(|(_, facts)| priority(facts));
-    let Some(_) = order.spread_by else { return };
-    let domain = |facts: &MemberFacts| label(facts, &order.spread_by);
+    let Some(key) = &order.spread_by else { return };
+    let domain = |facts: &MemberFacts| facts.label(key).to_owned();
     let mut left: BTreeMap<String, usize> = BTreeMap::new();
     for (_, facts) in members.iter() {
         *left.entry(domain(facts)).or_default() += 1;

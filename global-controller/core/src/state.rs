@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::actions::Handled;
 use crate::alerts::Alerts;
 use crate::gates::OpenGate;
-use crate::{FailureRules, Gate, GateDefaults, Millis, SeenSpec, Step, words};
+use crate::{FailureRules, Gate, GateDefaults, Millis, Observations, SeenSpec, Step, words};
 
 /// Version of the records' format. A reader refuses a higher one.
 pub const STATE_VERSION: u32 = 1;
@@ -446,6 +446,11 @@ impl RolloutState {
             matches!(stage, MemberStage::Healthy { .. } | MemberStage::Unhealthy { .. }) || stage.is_given_back()
         };
         self.plan.members.iter().map(String::as_str).filter(|name| !arrived(self.stage_of(name))).collect()
+    }
+
+    /// The same: first those that are silent or on their way, then those that a person keeps out.
+    pub(crate) fn owed(&self, observations: &Observations<'_>) -> (Vec<&str>, Vec<&str>) {
+        self.pending().into_iter().partition(|name| !observations.keeps_out(name, self.stage_of(name)))
     }
 
     /// The run, while its members are going back.

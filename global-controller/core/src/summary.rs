@@ -176,8 +176,9 @@ impl View<'_> {
         let owed = |name: &&String| {
             let stage = self.state.stage_of(name);
             let silent = self.observations.reachability(name) == Reachability::Unreachable;
-            let kept_out = self.observations.is_cordoned(name) && !stage.is_assigned();
-            (silent || kept_out) && !matches!(stage, MemberStage::Healthy { .. }) && !stage.is_given_back()
+            (silent || self.observations.keeps_out(name, stage))
+                && !matches!(stage, MemberStage::Healthy { .. })
+                && !stage.is_given_back()
         };
         let runs = self.state.header.run.as_ref().is_some_and(Run::judges);
         self.state.begun().iter().filter(|_| runs).filter(owed).collect()

@@ -122,7 +122,7 @@ impl Tally {
         if let Some(deadline) = return_comes_first(run, name, record, observations).filter(|deadline| *deadline > now) {
             return self.add_going_back(name, deadline, observations);
         }
-        if observations.is_cordoned(name) && !stage.is_assigned() {
+        if observations.keeps_out(name, stage) {
             return self.cordoned.push(name.to_owned());
         }
         self.assigned += usize::from(stage.is_assigned());

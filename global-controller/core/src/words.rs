@@ -2,7 +2,7 @@
 
 use crds::time_from_millis;
 
-use crate::{Millis, Observations};
+use crate::Millis;
 
 /// Names in one message. Ten of 63 characters leave room in the 1024 that a message may have.
 const MAX_NAMES: usize = 10;
@@ -43,13 +43,12 @@ pub(crate) fn tolerated<T: AsRef<str>>(failed: &[T]) -> String {
 }
 
 /// "; 2 unreachable and owed it: a, b; 1 cordoned and owed it: c", or nothing.
-pub(crate) fn owed(owed: &[&str], observations: &Observations<'_>) -> String {
-    let (cordoned, silent): (Vec<&str>, Vec<&str>) = owed.iter().partition(|name| observations.is_cordoned(name));
+pub(crate) fn owed((silent, cordoned): (&[&str], &[&str])) -> String {
     let text = |why: &str, names: &[&str]| match names.len() {
         0 => String::new(),
         count => format!("; {count} {why} and owed it: {}", list(names)),
     };
-    text("unreachable", &silent) + &text("cordoned", &cordoned)
+    text("unreachable", silent) + &text("cordoned", cordoned)
 }
 
 /// At most `most` characters; a cut is shown.

@@ -1,4 +1,4 @@
-//! A target for a real Prometheus: counters of many members.
+//! A real Prometheus, and a target for it: counters of many members.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -6,6 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Router;
 use axum::routing::get;
+use e2e::assets::{Assets, Program};
+use e2e::harness::TestFolder;
+use e2e::progress::Progress;
+use e2e::prometheus::{Prometheus, Setup};
 use tokio::net::TcpListener;
 
 /// Counters of all members, each at its own pace; every tenth fails nothing, every seventh has no traffic at all.
@@ -30,8 +34,8 @@ pub fn name(member: usize) -> String {
     if member.is_multiple_of(3) { format!("m.{member}") } else { format!("m-{member}") }
 }
 
-/// Address of a target that Prometheus can scrape; it ends with the runtime.
-pub async fn exporter(members: usize) -> String {
+/// Address of the target; it ends with the runtime.
+async fn exporter(members: usize) -> String {
     let tick = Arc::new(AtomicU64::new(0));
     let serve = move || {
         let tick = tick.fetch_add(1, Ordering::Relaxed);
@@ -41,4 +45,16 @@ pub async fn exporter(members: usize) -> String {
     let address = listener.local_addr().unwrap().to_string();
     tokio::spawn(async move { axum::serve(listener, Router::new().route("/metrics", get(serve))).await });
     address
+}
+
+/// A Prometheus that scrapes such a target.
+pub async fn scraping(folder: &TestFolder, members: usize) -> Prometheus {
+    let target = exporter(members).await;
+    let assets = Assets::ensure(&[Program::Prometheus], &Progress::stderr()).await.unwrap();
+    let dir = folder.path().join("prometheus");
+    let targets = [("members", target)];
+    let setup = Setup { dir: &dir, logs: folder.path(), targets: &targets, web: None };
+    let prometheus = Prometheus::prepare(&assets, &setup).unwrap();
+    prometheus.part().start().await.unwrap();
+    prometheus
 }

@@ -1,16 +1,13 @@
 //! Many members in one question, against a real Prometheus: each gets what a question of its own would have yielded.
 
-use e2e::assets::{Assets, Program};
 use e2e::harness::{TestFolder, wait_for};
-use e2e::progress::Progress;
-use e2e::prometheus::{Prometheus, Setup};
 use global_controller::measure::{Answer, Labels, Wanted, answers};
 use global_controller::remote::Secrets;
 use rollout_core::{About, MEMBER_MARK, Query};
 use tokio::time::Instant;
 
 use super::common::{PATIENCE, config, counted};
-use super::exporter::{exporter, name};
+use super::exporter::{name, scraping};
 
 const MEMBERS: usize = 250;
 /// Queries about one member, with `$` for its name.
@@ -56,13 +53,7 @@ fn comparable(answer: &Answer) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn semantics_23_many_members_in_one_question_get_what_each_would_have_got_alone() {
     let folder = TestFolder::new("vectors").unwrap();
-    let target = exporter(MEMBERS).await;
-    let assets = Assets::ensure(&[Program::Prometheus], &Progress::stderr()).await.unwrap();
-    let dir = folder.path().join("prometheus");
-    let targets = [("members", target)];
-    let setup = Setup { dir: &dir, logs: folder.path(), targets: &targets, web: None };
-    let prometheus = Prometheus::prepare(&assets, &setup).unwrap();
-    prometheus.part().start().await.unwrap();
+    let prometheus = scraping(&folder, MEMBERS).await;
     wait_for("ten scrapes", PATIENCE, || async {
         let found = prometheus.query("count_over_time(requests_total{cluster=\"m-1\",code=\"200\"}[1m])").await?;
         let enough = found.first().is_some_and(|series| series.value >= 10.0);

@@ -164,7 +164,8 @@ fn succeed(change: &mut Change<'_>, healthy: usize) {
     let now = change.now;
     let total = words::members(healthy);
     let tolerated = words::tolerated(&change.state.given_back());
-    let owed = words::owed(&change.state.pending(), change.observations);
+    let (silent, cordoned) = change.state.owed(change.observations);
+    let owed = words::owed((&silent, &cordoned));
     let Some(run) = change.active_run() else { return };
     run.stage = Stage::Succeeded;
     run.finished_at = Some(now);

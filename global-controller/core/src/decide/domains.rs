@@ -49,6 +49,6 @@ impl Domains {
     /// Those without the label are a domain of their own.
     fn domain(&self, change: &Change<'_>, name: &str) -> String {
         let facts = change.observations.members.get(name);
-        facts.and_then(|facts| facts.labels.get(&self.label)).cloned().unwrap_or_default()
+        facts.map_or("", |facts| facts.label(&self.label)).to_owned()
     }
 }

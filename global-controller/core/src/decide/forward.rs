@@ -67,7 +67,7 @@ fn apply(change: &mut Change<'_>, rollout: &Rollout, run: &Run, tally: &Tally) {
         if room == 0 {
             return;
         }
-        if !domains.as_ref().is_none_or(|domains| domains.have_room(change, name)) {
+        if domains.as_ref().is_some_and(|domains| !domains.have_room(change, name)) {
             continue;
         }
         let answer = current_answer(run, name, MemberStage::Observing, change.observations);

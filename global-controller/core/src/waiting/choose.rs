@@ -124,11 +124,10 @@ fn catch_up(
     }
     let begun: BTreeSet<&str> = state.begun().iter().map(String::as_str).collect();
     let silent = |name: &str| observations.reachability(name) == Reachability::Unreachable;
-    let cordoned = |name: &str| observations.is_cordoned(name) && !state.stage_of(name).is_assigned();
-    if pending.iter().all(|name| begun.contains(name) && (silent(name) || cordoned(name))) {
+    let (late, cordoned) = state.owed(observations);
+    if pending.iter().all(|name| begun.contains(name)) && late.iter().all(|name| silent(name)) {
         let owned = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
-        let (cordoned, members) = pending.into_iter().partition(|name| cordoned(name));
-        let (cordoned, members) = (owned(cordoned), owned(members));
+        let (cordoned, members) = (owned(cordoned), owned(late));
         return Some(WaitingOn::Owed { members, cordoned, revision: run.revision.clone() });
     }
     if rollout.paused {
