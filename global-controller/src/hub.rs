@@ -3,7 +3,7 @@
 pub(crate) mod actions;
 mod watch;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,8 +29,8 @@ pub(crate) struct HubCache {
     members: BTreeMap<String, Arc<MemberCluster>>,
     /// uid to name.
     names: BTreeMap<String, String>,
-    /// Uids of rollouts whose end was watched, the finalizer's included.
-    ended: BTreeSet<String>,
+    /// Uids of rollouts whose end was watched, the finalizer's included, and when that was.
+    ended: BTreeMap<String, Instant>,
     actions: Actions,
     rollouts_heard: Heard,
     members_heard: Heard,
@@ -91,7 +91,16 @@ impl HubCache {
 
     /// Whether it was watched how this rollout went. One that is just not there any more may be missing in an old backup.
     pub fn has_ended(&self, uid: &str) -> bool {
-        self.ended.contains(uid)
+        self.ended.contains_key(uid)
+    }
+
+    /// It was watched how this rollout went. The longest gone is forgotten for it, if there are many.
+    fn note_end(&mut self, uid: String, now: Instant) {
+        self.ended.insert(uid, now);
+        if self.ended.len() > MAX_ENDED {
+            let longest = self.ended.iter().min_by_key(|(_, at)| **at).map(|(uid, _)| uid.clone());
+            longest.and_then(|uid| self.ended.remove(&uid));
+        }
     }
 
     /// Uids of all rollouts.
@@ -215,6 +224,18 @@ mod tests {
         assert!(!cache.is_fresh(start + Duration::from_secs(30)));
         assert_eq!(cache.fresh_until(), Some(start + Duration::from_secs(30)));
         assert!(!HubCache::default().is_fresh(start), "never heard");
+    }
+
+    #[test]
+    fn of_many_rollouts_that_went_the_longest_gone_is_forgotten() {
+        let start = Instant::now();
+        let mut cache = HubCache::default();
+        let uid = |number: usize| format!("{:05}", MAX_ENDED - number);
+        for number in 0..=MAX_ENDED {
+            cache.note_end(uid(number), start + Duration::from_secs(number as u64));
+        }
+        assert!(!cache.has_ended(&uid(0)));
+        assert!(cache.has_ended(&uid(1)) && cache.has_ended(&uid(MAX_ENDED)), "whatever their uids");
     }
 
     #[test]

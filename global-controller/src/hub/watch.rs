@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Actions, Heard, HubCache, HubRollout, MAX_ENDED, raw_targets};
+use super::{Actions, Heard, HubCache, HubRollout, raw_targets};
 use crate::bus::Change;
 use crate::fault;
 use crate::world::World;
@@ -139,10 +139,7 @@ impl Cached for ClusterScopeRollout {
     fn remove(cache: &mut HubCache, object: &Self) -> Vec<Change> {
         let (name, uid) = (object.name_any(), object.uid().unwrap_or_default());
         cache.names.remove(&uid);
-        cache.ended.insert(uid.clone());
-        while cache.ended.len() > MAX_ENDED {
-            cache.ended.pop_first();
-        }
+        cache.note_end(uid.clone(), Instant::now());
         if cache.rollouts.get(&name).is_some_and(|kept| kept.uid().as_deref() == Some(uid.as_str())) {
             cache.rollouts.remove(&name);
         }

@@ -2,6 +2,7 @@
 
 use crds::{
     DeadlineState, Intent, OnDeadline, Outcome, RolloutAssignment, RolloutAssignmentSpec, RolloutAssignmentStatus,
+    images_hash,
 };
 
 use super::is_of;
@@ -44,7 +45,7 @@ fn record(order: &RolloutAssignment, header: &Header, now: Millis) -> MemberReco
     match spec.intent {
         Intent::Observe => record.touched = if spec.previous.is_some() { Touched::Yes } else { Touched::No },
         Intent::Apply => {
-            let applied = answer(order).is_some_and(|report| report.applied_hash.is_some());
+            let applied = said_of_images(order).is_some_and(|report| report.applied_hash.is_some());
             record.touched = if applied { Touched::Yes } else { Touched::Perhaps };
             record.standing.returns_after = (spec.on_deadline == OnDeadline::Return).then_some(spec.deadline_seconds);
         }
@@ -73,7 +74,7 @@ fn record(order: &RolloutAssignment, header: &Header, now: Millis) -> MemberReco
 fn stage(order: &RolloutAssignment, now: Millis) -> MemberStage {
     match order.spec.intent {
         Intent::Observe => MemberStage::Observing,
-        Intent::Apply if answer(order).is_some_and(|report| proves_health(order, report)) => {
+        Intent::Apply if said_of_images(order).is_some_and(|report| proves_health(order, report)) => {
             MemberStage::Healthy { since: now }
         }
         Intent::Apply => MemberStage::Applying { since: now },
@@ -85,6 +86,13 @@ fn stage(order: &RolloutAssignment, now: Millis) -> MemberStage {
 /// What the member said of this very order.
 fn answer(order: &RolloutAssignment) -> Option<&RolloutAssignmentStatus> {
     order.status.as_ref().filter(|report| report.fence == order.spec.fence)
+}
+
+/// What it said of this very order, or of the one before it, if that was to apply the same images: a store that goes back
+/// gives each order again, and one that does so twice may ask before the member has answered the second.
+fn said_of_images(order: &RolloutAssignment) -> Option<&RolloutAssignmentStatus> {
+    let hash = images_hash(&order.spec.workload.images);
+    answer(order).or_else(|| order.status.as_ref().filter(|report| report.applied_hash.as_ref() == Some(&hash)))
 }
 
 /// Whether the order is of a run that never was, as this store counts them: one that was lost with the store, and whose

@@ -49,6 +49,23 @@ fn semantics_42_a_rollout_that_has_succeeded_is_finished_and_its_accepted_revisi
 }
 
 #[test]
+fn semantics_42_a_member_that_has_not_answered_the_repeated_order_yet_was_healthy_before_and_returns_to_that() {
+    let mut world = World::of(&["m1", "m2"], TWO_STEPS);
+    world.finish();
+    for agent in world.agents.values_mut() {
+        // As after a first loss: the same order under another fence, and what it says is of the one before.
+        agent.order.as_mut().unwrap().spec.fence.generation += 1;
+    }
+    world.lose_store();
+    world.edit(|spec| spec.image = Some("bad5".to_owned()));
+    world.status.observed_generation = world.spec.generation;
+    world.upload_all();
+    world.finish();
+    assert_eq!((world.phase(), world.state.header.runs_started), (Phase::RolledBack, 2));
+    assert_eq!(runs(&world), ["shop:v2", "shop:v2"]);
+}
+
+#[test]
 fn semantics_42_a_rollout_that_was_rolled_back_stays_so_and_its_revision_in_quarantine() {
     let mut world = rolled_back();
     lost(&mut world);
