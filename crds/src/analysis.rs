@@ -169,6 +169,17 @@ pub enum Confidence {
     P99,
 }
 
+impl Confidence {
+    /// As it is written in a rollout.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::P90 => "90%",
+            Self::P95 => "95%",
+            Self::P99 => "99%",
+        }
+    }
+}
+
 /// One metric and what it must be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]

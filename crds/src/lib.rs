@@ -18,6 +18,7 @@ mod intorpercent;
 mod member;
 mod names;
 mod payload;
+mod plan;
 mod report;
 mod rollout;
 mod selector;
@@ -40,6 +41,9 @@ pub use intorpercent::{IntOrPercent, ParsePercentError};
 pub use member::{Connection, ConnectionType, MemberCluster, MemberClusterSpec, MemberClusterStatus};
 pub use names::*;
 pub use payload::{Revision, WorkloadKind, WorkloadPayload, images_hash, short_sha256, spec_hash};
+pub use plan::{
+    BackTest, BackTestExample, BackTestedGate, PlanAnswer, PlanRequest, PlannedGate, PlannedMetric, PlannedStep,
+};
 pub use report::{AgentInfo, AssignmentEvent, Heartbeat, Heartbeats, Leader, Register, Report, Reports, Upload};
 pub use rollout::{
     Approval, Canary, ClusterScopeRollout, ClusterScopeRolloutSpec, FailureTolerance, Rollback, RollbackMode,

@@ -31,7 +31,7 @@ use tokio::task::JoinHandle;
 pub use options::Options;
 pub use socket::{Action, ask};
 pub use state::State;
-pub use traffic::Rule;
+pub use traffic::{EVERYBODY, Rule};
 
 use crate::alertmanager::{self, Alertmanager};
 use crate::assets::{Assets, Program};
@@ -251,9 +251,11 @@ impl Playground {
         &self.fleet.alertmanagers
     }
 
-    /// Writes `traffic.json`: from now on the simulated traffic follows these rules and no others.
-    pub fn shape_traffic(&self, rules: &[Rule]) -> Result<()> {
-        self.fleet.metrics()?.traffic.write_rules(rules)
+    /// Writes `traffic.json`: from now on the simulated traffic of these members, [`EVERYBODY`] for all others, is as said
+    /// here, and nowhere else.
+    pub fn shape_traffic(&self, rules: &[(&str, Rule)]) -> Result<()> {
+        let rules = rules.iter().map(|(member, rule)| ((*member).to_owned(), *rule)).collect();
+        self.fleet.metrics()?.traffic.write_rules(&rules)
     }
 
     fn end_tasks(&mut self) {

@@ -4,15 +4,19 @@
 
 mod common;
 
-use common::{V2, apply, checkouts, members_with, rollout, until, until_described, until_phase, until_waiting, up};
-use crds::{Phase, Verdict};
+use common::{
+    V2, apply, checkouts, members_with, rollout, status, until, until_described, until_phase, until_waiting, up,
+};
+use crds::{Phase, PlanAnswer, Verdict};
 use e2e::harness::TestFolder;
 use e2e::playground::{Options, Playground, Rule};
 
 const CANARY: &str = "prod-us-east";
 const MEMBERS: [&str; 3] = [CANARY, "prod-us-west", "prod-mars"];
-/// Two in a hundred of its requests fail.
-const LOSSY: &str = "registry.example.com/checkout:v3-e2";
+/// One in a thousand of its requests fails: 99.9 % succeed.
+const GOOD: &str = "registry.example.com/checkout:v2-e1";
+/// 99.2 % succeed.
+const LOSSY: &str = "registry.example.com/checkout:v3-e8";
 
 /// The image over all three, the canary first. `analysis` is flow YAML.
 fn checkout(image: &str, analysis: &str) -> String {
@@ -35,6 +39,7 @@ async fn semantics_23_to_29_a_pause_passes_on_evidence_alone() {
     without_traffic_it_holds(&playground).await;
     a_prometheus_that_is_away_neither_passes_nor_fails(&playground).await;
     a_leader_that_dies_in_a_pause_takes_no_measurement_with_it(&playground).await;
+    a_plan_tells_what_would_be_done_and_how_its_gates_would_have_done(&playground).await;
     common::down(playground).await;
 }
 
@@ -65,11 +70,11 @@ async fn what_cannot_be_measured_is_said_before_anything_is_touched(playground: 
 
 async fn a_good_image_passes(playground: &Playground) {
     let wider = "{interval: 5, metrics: [{name: answers, query: 'sum(up)', condition: value >= 1}], successRate: {}}";
-    apply(playground, &checkout(V2, wider)).await;
+    apply(playground, &checkout(GOOD, wider)).await;
     until_phase(playground, "checkout", Phase::Verifying).await;
     let done = until_phase(playground, "checkout", Phase::Succeeded).await;
     assert_eq!((done.counts.healthy, done.counts.failed), (3, 0));
-    let words = ["GatePassed", "success-rate on prod-us-east: 100% of ", "requests succeed, minimum 99.5%"];
+    let words = ["GatePassed", "success-rate on prod-us-east: 99.", "requests succeed, minimum 99.5%"];
     until_described(playground, "checkout", &words).await;
 }
 
@@ -85,20 +90,18 @@ async fn a_lossy_image_goes_back_by_itself(playground: &Playground) {
         assert_eq!((image, *new), (old_image, old + changes), "{member}");
     }
     let words =
-        ["RollbackStarted", "success-rate on prod-us-east: 9", "requests succeed, minimum 99.5%", "Quarantined"];
+        ["RollbackStarted", "success-rate on prod-us-east: 99.", "requests succeed, minimum 99.5%", "Quarantined"];
     until_described(playground, "checkout", &words).await;
 }
 
 async fn without_traffic_it_holds(playground: &Playground) {
-    let silent = Rule { member: Some(CANARY.into()), down: Some(true), ..Rule::default() };
-    playground.shape_traffic(&[silent]).unwrap();
+    playground.shape_traffic(&[(CANARY, Rule { silent: Some(true), ..Rule::default() })]).unwrap();
     apply(playground, &checkout(&image("v4"), "{interval: 5}")).await;
     let held = until_waiting(playground, "checkout", "GateNoData").await;
     assert_eq!((held.phase, held.step, held.counts.assigned), (Some(Phase::Holding), 1, 1));
     assert_eq!(held.gate.unwrap().verdict, Some(Verdict::NoData));
     // Too few requests are no evidence either.
-    let quiet = Rule { member: Some(CANARY.into()), requests_per_second: Some(1.0), ..Rule::default() };
-    playground.shape_traffic(&[quiet]).unwrap();
+    playground.shape_traffic(&[(CANARY, Rule { rps: Some(1.0), ..Rule::default() })]).unwrap();
     let few = |status: &crds::ClusterScopeRolloutStatus| {
         status.waiting_on.as_ref().is_some_and(|on| on.message.contains("fewer than minRequests (100)"))
     };
@@ -128,4 +131,54 @@ async fn a_leader_that_dies_in_a_pause_takes_no_measurement_with_it(playground: 
     let done = until_phase(playground, "checkout", Phase::Succeeded).await;
     assert_eq!((done.counts.healthy, done.counts.failed), (3, 0));
     playground.start_part(&leader).await.unwrap();
+}
+
+/// By then Prometheus has seen a good canary, one that loses requests, and one without traffic.
+async fn a_plan_tells_what_would_be_done_and_how_its_gates_would_have_done(playground: &Playground) {
+    let before = (checkouts(playground).await, status(playground, "checkout").await.unwrap().run);
+    let (plugin, (_, url)) = (playground.plugin(), playground.controllers().remove(0));
+    let file = playground.dir().join("planned.yaml");
+    let write = |yaml: &str| std::fs::write(&file, yaml).unwrap();
+    let plan = async |more: &[&str]| {
+        let arguments = ["plan", "-f", file.to_str().unwrap(), "--url", &url];
+        plugin.run(&[&arguments[..], more].concat()).await.unwrap()
+    };
+    write(&checkout(&image("v7"), "{interval: 5}"));
+    let told = plan(&[]).await;
+    assert!(told.success, "{told:?}");
+    let words = [
+        "for 3 members in 2 steps, which take at least 25s",
+        "10s soak",
+        "prod-us-west, prod-mars",
+        "success-rate: at least 99.5% of at least 100 requests succeed",
+        "cluster=\"prod-us-east\"",
+    ];
+    for words in words {
+        assert!(told.stdout.contains(words), "no {words} in {}", told.stdout);
+    }
+    let tested = plan(&["--back-test", "4m", "-o", "json"]).await;
+    let answer: PlanAnswer = serde_json::from_str(&tested.stdout).unwrap_or_else(|error| panic!("{error}: {tested:?}"));
+    let gates = answer.back_test.unwrap().gates;
+    let first = &gates[0];
+    assert_eq!((gates.len(), first.step, first.members, first.pauses), (2, 1, 1, 16), "{first:?}");
+    assert!(first.passed > 0 && first.failed + first.no_data > 0, "{first:?}");
+    assert_eq!(first.passed + first.failed + first.inconclusive + first.no_data, 16, "{first:?}");
+    assert!(first.examples.iter().all(|example| example.found.contains("prod-us-east")), "{first:?}");
+
+    // What can't work is refused as it is when it is applied, and by the controller where that knows more.
+    write(&checkout(&image("v7"), "{interval: 1}"));
+    let refused = plan(&[]).await;
+    assert!(!refused.success && refused.stderr.contains("spec.analysis.interval"), "{refused:?}");
+    write(&checkout(&image("v7"), "{metrics: [{name: lag, query: 'sum(', condition: value < 1}]}"));
+    let refused = plan(&[]).await;
+    assert!(!refused.success && refused.stderr.contains("must be PromQL"), "{refused:?}");
+    let other = checkout(&image("v7"), "{interval: 5}").replacen("name: checkout", "name: other", 1);
+    write(&other);
+    let conflicted = plan(&[]).await;
+    assert!(conflicted.stdout.contains("it would not start: Conflicted"), "{conflicted:?}");
+    assert_eq!(
+        (checkouts(playground).await, status(playground, "checkout").await.unwrap()),
+        before,
+        "nothing was done"
+    );
 }

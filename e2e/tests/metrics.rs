@@ -27,14 +27,14 @@ async fn a_members_ratio_follows_the_image_that_it_really_runs() {
         until_ratio(&playground, member, 1.0).await;
     }
 
-    meddle(&playground, "member-1", "registry.example.com/checkout:v2-e10").await;
+    meddle(&playground, "member-1", "registry.example.com/checkout:v2-e100").await;
     until_ratio(&playground, "member-1", 0.9).await;
     until_ratio(&playground, "member-2", 1.0).await;
 
-    // The file says otherwise; and who is down has no series.
-    let worse = Rule { member: Some("member-1".into()), success_ratio: Some(0.5), ..Rule::default() };
-    let silent = Rule { member: Some("member-2".into()), down: Some(true), ..Rule::default() };
-    playground.shape_traffic(&[worse, silent]).unwrap();
+    // The file says otherwise; and who is silent has no series.
+    let worse = Rule { error_permille: Some(500.0), ..Rule::default() };
+    let silent = Rule { silent: Some(true), ..Rule::default() };
+    playground.shape_traffic(&[("member-1", worse), ("member-2", silent)]).unwrap();
     until_ratio(&playground, "member-1", 0.5).await;
     until_series(&playground, "member-2", 0).await;
     playground.shape_traffic(&[]).unwrap();

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use e2e::harness::TestFolder;
 use global_controller::SourceConfig;
-use global_controller::measure::{Answer, Figures, Sources, Wanted, answers};
+use global_controller::measure::{Answer, Figures, Moments, Sources, Wanted, answers};
 use global_controller::remote::Secrets;
 use rollout_core::{About, MEMBER_MARK, Query};
 
@@ -89,8 +89,9 @@ async fn measure((sources, figures): &(Sources, Figures), members: usize, togeth
     let (began, processor, asked) = (Instant::now(), processor_seconds(), figures.answered("central"));
     for _ in 0..ROUNDS {
         let at = i64::try_from(std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
-        let wanted: Vec<Wanted<'_>> = queries.iter().map(|query| Wanted { source: "central", query, at }).collect();
-        for answer in answers(sources, &wanted).await {
+        let wanted: Vec<Wanted<'_>> =
+            queries.iter().map(|query| Wanted { source: "central", query, about: Moments::At(at) }).collect();
+        for answer in answers(sources, &wanted).await.into_iter().flatten() {
             assert!(matches!(answer, Answer::Vector(_)), "{answer:?}");
         }
     }

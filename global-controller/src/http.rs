@@ -6,11 +6,13 @@ mod dashboard;
 mod events;
 pub(crate) mod operations;
 pub(crate) mod people;
+mod plan;
 pub(crate) mod refusal;
 mod reports;
 mod uploads;
 pub(crate) mod went_back;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
@@ -23,6 +25,7 @@ const GRACE: Duration = Duration::from_secs(1);
 /// Serves plain HTTP until told to stop.
 pub(crate) async fn plain(listener: TcpListener, router: Router, stop: CancellationToken) -> std::io::Result<()> {
     let stopped = stop.clone();
+    let router = router.into_make_service_with_connect_info::<SocketAddr>();
     let serving = axum::serve(listener, router).with_graceful_shutdown(async move { stopped.cancelled().await });
     tokio::select! {
         served = async { serving.await } => served,

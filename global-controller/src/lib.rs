@@ -13,6 +13,7 @@
 mod act;
 pub mod alerts;
 pub mod ask_command;
+mod back_test;
 mod board;
 mod bus;
 mod claims;

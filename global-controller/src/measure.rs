@@ -23,5 +23,6 @@ mod sources;
 pub use answer::{Answer, Failure, Labels};
 pub use figures::Figures;
 pub use questions::{Wanted, answers};
-pub(crate) use rounds::run as measure;
+pub(crate) use rounds::{plain, run as measure, too_far_back};
+pub use source::Moments;
 pub use sources::Sources;

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::bus::{Bus, Change};
 use crate::config::Settings;
-use crate::hub::{HubCache, Wanted};
+use crate::hub::{HubCache, HubRollout, Wanted};
 use crate::measure::Sources;
 use crate::metrics::Metrics;
 use crate::mirror::{Mirror, Stored};
@@ -267,11 +267,22 @@ impl World {
         members: &BTreeMap<String, MemberFacts>,
         look: impl FnOnce(&Known, Desired<'_>, &Observations<'_>) -> T,
     ) -> T {
-        let (object, actions, hub_fresh) = {
+        let object = self.hub().rollout_by_uid(uid).cloned();
+        self.look_as(uid, object.as_deref(), members, look)
+    }
+
+    /// The same, as if the hub had this object of it.
+    pub fn look_as<T>(
+        &self,
+        uid: &str,
+        object: Option<&HubRollout>,
+        members: &BTreeMap<String, MemberFacts>,
+        look: impl FnOnce(&Known, Desired<'_>, &Observations<'_>) -> T,
+    ) -> T {
+        let (actions, hub_fresh) = {
             let hub = self.hub();
-            (hub.rollout_by_uid(uid).cloned(), hub.actions().open(uid), hub.is_fresh(Instant::now()))
+            (hub.actions().open(uid), hub.is_fresh(Instant::now()))
         };
-        let object = object.as_deref();
         let past = Past::of(self, uid, object);
         let name = object.and_then(|object| object.metadata.name.clone());
         let none = ClusterScopeRolloutStatus::default();

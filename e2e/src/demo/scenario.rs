@@ -65,10 +65,10 @@ impl Scenario {
 
     /// After the good one: an image whose pods are ready, and of whose requests some fail.
     pub fn lossy() -> Self {
-        let image = samples::image("checkout", "v3-e2");
+        let image = samples::image("checkout", "v3-e20");
         Self {
             explanation:
-                "A bad rollout that looks well: all pods of checkout:v3-e2 are ready, but 2 % of its requests \
+                "A bad rollout that looks well: all pods of checkout:v3-e20 are ready, but 2 % of its requests \
                           fail. Prometheus is asked at the end of the first pause, and the member goes back to \
                           checkout:v2 by itself."
                     .to_owned(),

@@ -22,7 +22,8 @@ use kube::Client;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-pub use rules::Rule;
+use rules::Rules;
+pub use rules::{EVERYBODY, Rule};
 
 use crate::ports::Port;
 use crate::progress::Progress;
@@ -60,7 +61,7 @@ impl Traffic {
     }
 
     /// Replaces the rules; whole, so that the simulator never reads half of them.
-    pub(super) fn write_rules(&self, rules: &[Rule]) -> Result<()> {
+    pub(super) fn write_rules(&self, rules: &Rules) -> Result<()> {
         let unfinished = self.file.with_extension("json.unfinished");
         let text = serde_json::to_string_pretty(rules).context("failed to write rules as JSON")?;
         std::fs::write(&unfinished, text).with_context(|| format!("failed to write \"{}\"", unfinished.display()))?;

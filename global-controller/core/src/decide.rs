@@ -29,6 +29,7 @@ use crds::RolloutAssignmentSpec;
 use serde::Serialize;
 
 use change::Change;
+pub(crate) use run::new_run;
 
 use crate::plan::order;
 use crate::{Claim, Millis, Observations, Problem, Rollout, RolloutState, Target};

@@ -25,8 +25,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Clock, Millis, Rollout, Run, Stage};
 
-pub(crate) use compare::COMPARABLE;
 pub use compare::Comparison;
+pub(crate) use compare::{COMPARABLE, MAX_COMPARED};
 pub use condition::Condition;
 pub use due::{Ask, Asked, measurements_due};
 pub use heard::{AlertRule, HeardAlert, HeardAlerts, WatchdogRule};
@@ -237,6 +237,16 @@ pub enum Rule {
         /// What the answer must be.
         condition: Condition,
     },
+}
+
+impl Rule {
+    /// All that is asked.
+    pub(crate) fn templates(&self) -> Vec<&Template> {
+        match self {
+            Self::SuccessRate { good, total, .. } | Self::Drop { good, total, .. } => vec![good, total],
+            Self::Values { query, .. } => vec![query],
+        }
+    }
 }
 
 impl Metric {

@@ -20,6 +20,7 @@ mod hub;
 mod lint;
 mod observations;
 mod plan;
+mod preview;
 pub mod replay;
 mod returns;
 mod rollout;
@@ -46,6 +47,7 @@ pub use hub::{Heir, HubFacts, Predecessor, Rewound, SeenSpec, SpecHash, went_bac
 pub use lint::{lint, lint_orders};
 pub use observations::{MemberFacts, Observations, Reachability, Recovery};
 pub use plan::{Order, order};
+pub use preview::{Rehearsal, Rehearsed, preview, rehearsals};
 pub use rollout::{FailureRules, Payload, Rollout, Step, Weight, WeightError};
 pub use state::{
     Clock, Header, Hold, MemberRecord, MemberStage, Plan, RefusedBy, RolloutState, Run, STATE_VERSION, Silence, Stage,

@@ -1,8 +1,9 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 /// Longest wait for the outcome of an action: an hour, after which nobody looks any more.
 const MAX_WAIT_SECONDS: u64 = 3600;
@@ -50,6 +51,8 @@ pub(crate) enum Command {
         #[arg(short, long, value_enum, default_value_t)]
         output: Format,
     },
+    /// Says what a rollout would do, before it is applied, and how its gates would have done in the past
+    Plan(Planned),
     /// Says what a rollout waits for and what can be done
     Explain {
         /// Name of the rollout
@@ -101,6 +104,26 @@ pub(crate) enum Command {
         #[command(flatten)]
         waiting: Waiting,
     },
+}
+
+/// What is to be planned.
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("what").required(true).args(["name", "file"])))]
+pub(crate) struct Planned {
+    /// Name of a rollout on the hub, for example one that was created paused
+    pub name: Option<String>,
+    /// File with a rollout, as for kubectl apply; - for the standard input
+    #[arg(short, long = "filename", value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Tries the gates over so much of the past: at least 1m, at most 30d. It needs a controller on this host, as after
+    /// kubectl port-forward
+    #[arg(long, value_name = "TIME", value_parser = crate::plan::parse_time)]
+    pub back_test: Option<Duration>,
+    /// Base URL of a controller's listener for people, as in http://127.0.0.1:8080
+    #[arg(long, env = "CLUSTERROLLOUT_URL")]
+    pub url: Option<String>,
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Format,
 }
 
 /// An action whose reason may be left out.
@@ -167,6 +190,14 @@ mod tests {
             assert!(parsed(&format!("kubectl-clusterrollout {verb} checkout --why bad")).is_ok());
         }
         assert!(parsed("kubectl-clusterrollout approve checkout --step 1").is_ok());
+    }
+
+    #[test]
+    fn a_plan_is_of_one_rollout() {
+        assert!(parsed("kubectl-clusterrollout plan checkout --back-test 7d --url http://127.0.0.1:1").is_ok());
+        assert!(parsed("kubectl-clusterrollout plan -f rollout.yaml").is_ok());
+        assert!(parsed("kubectl-clusterrollout plan").is_err());
+        assert!(parsed("kubectl-clusterrollout plan checkout -f rollout.yaml").is_err());
     }
 
     #[test]

@@ -2,10 +2,12 @@
 
 mod act;
 mod arguments;
+mod controller;
 mod explain;
 mod hub;
 mod output;
 mod pause;
+mod plan;
 mod watch;
 
 use std::process::ExitCode;
@@ -35,6 +37,7 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
     match arguments.command {
         Command::Get { name, output } => output::get(&hub, name.as_deref(), output).await?,
         Command::Watch { name, output } => watch::run(&hub, name.as_deref(), output).await?,
+        Command::Plan(planned) => plan::run(&hub, &planned).await?,
         Command::Explain { name } => print!("{}", explain::text(&hub.rollout(&name).await?)),
         Command::Approve { name, step, act } => return act::approve(&hub, &name, step, &act).await,
         Command::Abort { name, act } => return act::abort(&hub, &name, &act).await,

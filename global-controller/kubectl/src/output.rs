@@ -78,7 +78,8 @@ pub(crate) fn row(rollout: &ClusterScopeRollout, now: Timestamp) -> [String; 8] 
     ]
 }
 
-fn aligned<const COLUMNS: usize>(lines: &[[String; COLUMNS]]) -> String {
+/// Columns that are as wide as their widest text.
+pub(crate) fn aligned<const COLUMNS: usize>(lines: &[[String; COLUMNS]]) -> String {
     let widths: [usize; COLUMNS] = std::array::from_fn(|column| {
         lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
     });

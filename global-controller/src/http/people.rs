@@ -13,7 +13,7 @@ use federated_store::{KeyValue, ReadError};
 use serde::Deserialize;
 
 use super::events::{self, Pages};
-use super::{alerts, dashboard};
+use super::{alerts, dashboard, plan};
 use crate::board::{Board, ClusterView, RolloutView};
 use crate::decisions_command::{PAGE as REPLAYABLE_AT_ONCE, Taken, TakenPage};
 use crate::keys;
@@ -49,6 +49,7 @@ impl FromRef<Shared> for Pages {
 /// Routes for people.
 pub(crate) fn router(world: Arc<World>, board: Arc<Board>, secrets: Secrets) -> Router {
     let webhook = alerts::route(Arc::clone(&world), secrets);
+    let planner = plan::route(Arc::clone(&world));
     let pages = Pages::new(board);
     Router::new()
         .route("/api/v1/leader", get(leader))
@@ -60,6 +61,7 @@ pub(crate) fn router(world: Arc<World>, board: Arc<Board>, secrets: Secrets) -> 
         .merge(dashboard::router())
         .with_state(Shared { world, pages })
         .route("/api/v1/alerts", webhook)
+        .route("/api/v1/plan", planner)
 }
 
 async fn leader(State(Pages { board, .. }): State<Pages>) -> Json<Leader> {

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use prometheus_http_query::error::{PrometheusError, PrometheusErrorType};
-use prometheus_http_query::response::{Data, InstantVector, PromqlResult};
+use prometheus_http_query::response::{Data, InstantVector, PromqlResult, RangeVector};
 use serde::Deserialize;
+
+use super::source::Moments;
 
 /// Longest part of a server's own words that is kept: it goes into conditions and Events.
 const MAX_WORDS_BYTES: usize = 256;
@@ -88,6 +90,55 @@ impl Failure {
     }
 }
 
+/// What a server says, to a question about one moment or about several.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Reply {
+    /// About one; or a failure, which is the answer for all.
+    Now(Answer),
+    /// About several: series, each with when, in milliseconds since the Unix epoch, it had which value.
+    Over(Vec<(Labels, Vec<(i64, f64)>)>),
+}
+
+impl Reply {
+    /// There is no answer.
+    pub fn failed(failure: Failure) -> Self {
+        Self::Now(Answer::Failed(failure))
+    }
+
+    /// The answer for each of the moments that were asked about.
+    pub fn at(self, about: Moments) -> Vec<Answer> {
+        let moments = about.all();
+        let all = |failure: Failure| vec![Answer::Failed(failure); moments.len()];
+        match (about, self) {
+            (Moments::At(_), Self::Now(answer)) => vec![answer],
+            (Moments::At(_), Self::Over(_)) => {
+                all(Failure::BadQuery("it yields ranges, not one value a series".to_owned()))
+            }
+            (Moments::Each { .. }, Self::Now(Answer::Failed(failure))) => all(failure),
+            (Moments::Each { .. }, Self::Now(_)) => {
+                all(Failure::NotUnderstood("one moment where several were asked about".to_owned()))
+            }
+            (Moments::Each { .. }, Self::Over(series)) => {
+                vectors(&moments, series).into_iter().map(Answer::Vector).collect()
+            }
+        }
+    }
+}
+
+/// What there was at each of the moments.
+fn vectors(moments: &[i64], series: Vec<(Labels, Vec<(i64, f64)>)>) -> Vec<Vec<(Labels, f64)>> {
+    let place: BTreeMap<i64, usize> = moments.iter().enumerate().map(|(index, at)| (*at, index)).collect();
+    let mut vectors = vec![Vec::new(); moments.len()];
+    for (labels, values) in series {
+        for (at, value) in values {
+            if let Some(vector) = place.get(&at).and_then(|index| vectors.get_mut(*index)) {
+                vector.push((labels.clone(), value));
+            }
+        }
+    }
+    vectors
+}
+
 /// How an attempt went, beside its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Health {
@@ -99,8 +150,8 @@ pub(super) enum Health {
     Unknown,
 }
 
-/// An answer as it came, and what it says about the server.
-pub(super) type Judged = (Answer, Health);
+/// A reply as it came, and what it says about the server.
+pub(super) type Judged = (Reply, Health);
 
 /// Reads an HTTP answer that has come whole.
 pub(super) fn interpret(status: u16, body: &[u8]) -> Judged {
@@ -110,7 +161,7 @@ pub(super) fn interpret(status: u16, body: &[u8]) -> Judged {
         Ok(Envelope::Error(error)) => of_error(status, &error),
         _ if !(200..300).contains(&status) => of_status(status, String::new()),
         Ok(Envelope::Success { .. }) => of_status(status, String::new()),
-        Err(error) => (Answer::Failed(Failure::NotUnderstood(shortened(&error.to_string()))), Health::Well),
+        Err(error) => (Reply::failed(Failure::NotUnderstood(shortened(&error.to_string()))), Health::Well),
     }
 }
 
@@ -124,15 +175,15 @@ enum Envelope {
     Error(PrometheusError),
 }
 
-fn of_data(result: PromqlResult) -> Answer {
+fn of_data(result: PromqlResult) -> Reply {
     match result.into_inner().0 {
         Data::Vector(series) => {
             let mut series: Vec<_> = series.into_iter().map(of_series).collect();
             series.sort_by(|(one, _), (other, _)| one.cmp(other));
-            Answer::Vector(series)
+            Reply::Now(Answer::Vector(series))
         }
-        Data::Scalar(sample) => Answer::Scalar(sample.value()),
-        Data::Matrix(_) => Answer::Failed(Failure::BadQuery("it yields ranges, not one value a series".to_owned())),
+        Data::Scalar(sample) => Reply::Now(Answer::Scalar(sample.value())),
+        Data::Matrix(series) => Reply::Over(series.into_iter().map(of_range).collect()),
     }
 }
 
@@ -141,21 +192,28 @@ fn of_series(series: InstantVector) -> (Labels, f64) {
     (labels.into_iter().collect(), sample.value())
 }
 
+#[allow(clippy::cast_possible_truncation)] // Seconds since 1970, in milliseconds: far below 2^53.
+fn of_range(series: RangeVector) -> (Labels, Vec<(i64, f64)>) {
+    let (labels, samples) = series.into_inner();
+    let at = |seconds: f64| (seconds * 1000.0).round() as i64;
+    (labels.into_iter().collect(), samples.iter().map(|sample| (at(sample.timestamp()), sample.value())).collect())
+}
+
 fn of_error(status: u16, error: &PrometheusError) -> Judged {
     let words = || shortened(error.message());
     match error.error_type() {
         PrometheusErrorType::BadData | PrometheusErrorType::Execution => {
-            (Answer::Failed(Failure::BadQuery(words())), Health::Well)
+            (Reply::failed(Failure::BadQuery(words())), Health::Well)
         }
         // The server gave up by itself, at the limit that we sent: it lives, and would do so again.
-        PrometheusErrorType::Timeout => (Answer::Failed(Failure::Timeout), Health::Well),
+        PrometheusErrorType::Timeout => (Reply::failed(Failure::Timeout), Health::Well),
         _ => of_status(status, words()),
     }
 }
 
 fn of_status(status: u16, words: String) -> Judged {
     let health = if status >= 500 { Health::Ill } else { Health::Well };
-    (Answer::Failed(Failure::Http { status, words }), health)
+    (Reply::failed(Failure::Http { status, words }), health)
 }
 
 /// At most so many bytes, without half a letter at the end.
@@ -179,8 +237,8 @@ mod tests {
 
     fn failed(status: u16, body: &str) -> (Failure, Health) {
         match interpret(status, body.as_bytes()) {
-            (Answer::Failed(failure), health) => (failure, health),
-            (answer, _) => panic!("{answer:?}"),
+            (Reply::Now(Answer::Failed(failure)), health) => (failure, health),
+            (reply, _) => panic!("{reply:?}"),
         }
     }
 
@@ -189,19 +247,31 @@ mod tests {
         let (answer, health) =
             vector(r#"{"metric":{"cluster":"b"},"value":[1.5,"0.25"]},{"metric":{"cluster":"a"},"value":[1.5,"1"]}"#);
         let of = |cluster: &str| Labels::from([("cluster".to_owned(), cluster.to_owned())]);
-        assert_eq!(answer, Answer::Vector(vec![(of("a"), 1.0), (of("b"), 0.25)]));
+        assert_eq!(answer, Reply::Now(Answer::Vector(vec![(of("a"), 1.0), (of("b"), 0.25)])));
         assert_eq!(health, Health::Well);
-        assert_eq!(vector("").0, Answer::Vector(Vec::new()));
+        assert_eq!(vector("").0, Reply::Now(Answer::Vector(Vec::new())));
+    }
+
+    #[test]
+    fn what_is_asked_about_several_moments_has_an_answer_for_each() {
+        let body = r#"{"status":"success","data":{"resultType":"matrix","result":[{"metric":{},"values":[[1,"2"],[61,"3"]]}]}}"#;
+        let (reply, _) = interpret(200, body.as_bytes());
+        let about = Moments::Each { first: 1_000, step: 30_000, count: 3 };
+        let of = |value: Option<f64>| Answer::Vector(value.map(|value| (Labels::new(), value)).into_iter().collect());
+        assert_eq!(reply.clone().at(about), [of(Some(2.0)), of(None), of(Some(3.0))]);
+        assert!(matches!(reply.at(Moments::At(1_000)).as_slice(), [Answer::Failed(Failure::BadQuery(_))]));
+        let failed = Reply::failed(Failure::Timeout).at(about);
+        assert_eq!(failed, vec![Answer::Failed(Failure::Timeout); 3]);
     }
 
     #[test]
     fn numbers_that_are_none_stay_what_they_are() {
         for (text, wanted) in [("+Inf", f64::INFINITY), ("-Inf", f64::NEG_INFINITY)] {
             let (answer, _) = vector(&format!(r#"{{"metric":{{}},"value":[1,"{text}"]}}"#));
-            assert_eq!(answer, Answer::Vector(vec![(Labels::new(), wanted)]));
+            assert_eq!(answer, Reply::Now(Answer::Vector(vec![(Labels::new(), wanted)])));
         }
         let body = r#"{"status":"success","data":{"resultType":"scalar","result":[1,"NaN"]}}"#;
-        assert!(matches!(interpret(200, body.as_bytes()).0, Answer::Scalar(value) if value.is_nan()));
+        assert!(matches!(interpret(200, body.as_bytes()).0, Reply::Now(Answer::Scalar(value)) if value.is_nan()));
     }
 
     #[test]
@@ -212,8 +282,6 @@ mod tests {
         assert_eq!(failed(422, body), (Failure::BadQuery("many-to-many".into()), Health::Well));
         let body = r#"{"status":"error","errorType":"timeout","error":"query timed out"}"#;
         assert_eq!(failed(503, body), (Failure::Timeout, Health::Well));
-        let body = r#"{"status":"success","data":{"resultType":"matrix","result":[]}}"#;
-        assert!(matches!(failed(200, body), (Failure::BadQuery(_), Health::Well)));
     }
 
     #[test]

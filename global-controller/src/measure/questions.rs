@@ -8,6 +8,7 @@ use tokio::time::{Duration, Instant};
 
 use super::answer::{Answer, Failure};
 use super::batch::Batch;
+use super::source::Moments;
 use super::sources::Sources;
 
 /// Questions of one round that are under way at once; each server has a limit of its own.
@@ -24,8 +25,8 @@ pub struct Wanted<'a> {
     pub source: &'a str,
     /// What is asked.
     pub query: &'a Query,
-    /// The moment that it is about, in milliseconds since the Unix epoch.
-    pub at: i64,
+    /// The moments that it is about.
+    pub about: Moments,
 }
 
 /// One that is wanted, by its index.
@@ -36,23 +37,23 @@ enum Question<'a> {
     Many(Batch, Vec<Numbered<'a>>),
 }
 
-/// The answers, in the order of what is wanted. Queries that differ in nothing but the member go into one question, where
-/// that yields the same.
-pub async fn answers(sources: &Sources, wanted: &[Wanted<'_>]) -> Vec<Answer> {
+/// The answers, in the order of what is wanted, to each one for each of its moments. Queries that differ in nothing but the
+/// member go into one question, where that yields the same.
+pub async fn answers(sources: &Sources, wanted: &[Wanted<'_>]) -> Vec<Vec<Answer>> {
     // Made before the stream, of which the compiler can't tell otherwise that it may move between threads.
     let asked: Vec<_> = questions(wanted).into_iter().map(|question| put(sources, question).boxed()).collect();
     let asked = stream::iter(asked).buffer_unordered(AT_ONCE);
-    let mut answers: Vec<(usize, Answer)> = asked.map(stream::iter).flatten().collect().await;
+    let mut answers: Vec<(usize, Vec<Answer>)> = asked.map(stream::iter).flatten().collect().await;
     answers.sort_by_key(|(index, _)| *index);
     answers.into_iter().map(|(_, answer)| answer).collect()
 }
 
 fn questions<'a>(wanted: &[Wanted<'a>]) -> Vec<Question<'a>> {
     let mut questions = Vec::new();
-    let mut alike: BTreeMap<(&str, i64, &str), Vec<Numbered<'a>>> = BTreeMap::new();
+    let mut alike: BTreeMap<(&str, Moments, &str), Vec<Numbered<'a>>> = BTreeMap::new();
     for (index, one) in wanted.iter().enumerate() {
         match &one.query.about {
-            Some(about) => alike.entry((one.source, one.at, &about.marked)).or_default().push((index, *one)),
+            Some(about) => alike.entry((one.source, one.about, &about.marked)).or_default().push((index, *one)),
             None => questions.push(Question::One((index, *one))),
         }
     }
@@ -73,29 +74,40 @@ fn value<'a>(wanted: &Wanted<'a>) -> &'a str {
     wanted.query.about.as_ref().map_or("", |about| &about.value)
 }
 
-async fn put(sources: &Sources, question: Question<'_>) -> Vec<(usize, Answer)> {
+async fn put(sources: &Sources, question: Question<'_>) -> Vec<(usize, Vec<Answer>)> {
     let (batch, members) = match question {
         Question::One(one) => return vec![alone(sources, one).await],
         Question::Many(batch, members) => (batch, members),
     };
-    let Some((_, Wanted { source, at, .. })) = members.first() else { return Vec::new() };
-    match sources.ask(source, &batch.query, *at, deadline()).await {
-        Answer::Vector(series) => {
-            let parts = batch.split(series);
-            let answer = |one: &Wanted<'_>| parts.get(value(one)).cloned().unwrap_or_else(|| batch.none());
-            members.iter().map(|(index, one)| (*index, Answer::Vector(answer(one)))).collect()
-        }
-        // One of them may have spoilt it for all; asked for itself, each gets its own answer.
-        Answer::Scalar(_) | Answer::Failed(Failure::BadQuery(_) | Failure::TooLarge { .. }) => {
-            let asked: Vec<_> = members.into_iter().map(|one| alone(sources, one).boxed()).collect();
-            stream::iter(asked).buffer_unordered(AT_ONCE).collect().await
-        }
-        failed @ Answer::Failed(_) => members.iter().map(|(index, _)| (*index, failed.clone())).collect(),
+    let Some((_, Wanted { source, about, .. })) = members.first() else { return Vec::new() };
+    let together = sources.ask_about(source, &batch.query, *about, deadline()).await;
+    // One of them may have spoilt it for all; asked for itself, each gets its own answer.
+    let spoilt = |answer: &Answer| {
+        matches!(answer, Answer::Scalar(_) | Answer::Failed(Failure::BadQuery(_) | Failure::TooLarge { .. }))
+    };
+    if together.iter().any(spoilt) {
+        let asked: Vec<_> = members.into_iter().map(|one| alone(sources, one).boxed()).collect();
+        return stream::iter(asked).buffer_unordered(AT_ONCE).collect().await;
     }
+    let mut answers: Vec<Vec<Answer>> = members.iter().map(|_| Vec::with_capacity(together.len())).collect();
+    for answer in together {
+        match answer {
+            Answer::Vector(series) => {
+                let parts = batch.split(series);
+                for ((_, one), answers) in members.iter().zip(&mut answers) {
+                    let part = parts.get(value(one)).cloned().unwrap_or_else(|| batch.none());
+                    answers.push(Answer::Vector(part));
+                }
+            }
+            other => answers.iter_mut().for_each(|answers| answers.push(other.clone())),
+        }
+    }
+    members.iter().map(|(index, _)| *index).zip(answers).collect()
 }
 
-async fn alone(sources: &Sources, (index, wanted): Numbered<'_>) -> (usize, Answer) {
-    (index, sources.ask(wanted.source, &wanted.query.text, wanted.at, deadline()).await)
+async fn alone(sources: &Sources, (index, wanted): Numbered<'_>) -> (usize, Vec<Answer>) {
+    let Wanted { source, query, about } = wanted;
+    (index, sources.ask_about(source, &query.text, about, deadline()).await)
 }
 
 fn deadline() -> Instant {

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::questions::{self, Wanted};
-use super::{answer, promql};
+use super::{Moments, answer, promql};
 use crate::bus::Dirty;
 use crate::world::World;
 use crate::{clock, keys, records};
@@ -153,7 +153,8 @@ async fn measure(world: &World, uid: &str, asks: Vec<Ask>) -> Vec<(SampleKey, Sa
         }
     }
     let wanted: Vec<Wanted<'_>> = asked.iter().flat_map(wanted).collect();
-    let mut answers = questions::answers(&world.sources, &wanted).await.into_iter().map(plain);
+    let answers = questions::answers(&world.sources, &wanted).await;
+    let mut answers = answers.into_iter().flatten().map(plain);
     for ask in &asked {
         let its: Vec<Answer> = answers.by_ref().take(ask.queries.len()).collect();
         measured.push((ask.key.clone(), ask.answered(before.get(&ask.key), &its)));
@@ -166,11 +167,11 @@ async fn measure(world: &World, uid: &str, asks: Vec<Ask>) -> Vec<(SampleKey, Sa
 
 fn wanted(ask: &Ask) -> impl Iterator<Item = Wanted<'_>> {
     let Ask { source, queries, at, .. } = ask;
-    queries.iter().map(|query| Wanted { source, query, at: *at })
+    queries.iter().map(|query| Wanted { source, query, about: Moments::At(*at) })
 }
 
 /// As core takes it: which labels a series has plays no part.
-fn plain(answer: answer::Answer) -> Answer {
+pub(crate) fn plain(answer: answer::Answer) -> Answer {
     match answer {
         answer::Answer::Vector(series) => Answer::Values(series.into_iter().map(|(_, value)| value).collect()),
         answer::Answer::Scalar(value) => Answer::Values(vec![value]),
@@ -179,7 +180,7 @@ fn plain(answer: answer::Answer) -> Answer {
 }
 
 /// Why a query would see what was before the member became healthy, if it would (SEMANTICS 25).
-fn too_far_back(ask: &Ask) -> Option<String> {
+pub(crate) fn too_far_back(ask: &Ask) -> Option<String> {
     let window = Duration::from_secs(u64::try_from(ask.window_seconds).unwrap_or_default());
     let back = ask.queries.iter().filter_map(|query| promql::lookback(&query.text).ok()).max()?;
     // {{window}} is at least a second.

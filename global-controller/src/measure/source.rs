@@ -3,12 +3,12 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use prometheus_http_query::{Client, Error as QueryError, InstantQueryBuilder};
+use prometheus_http_query::{Client, Error as QueryError, InstantQueryBuilder, RangeQueryBuilder};
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::answer::{Answer, Failure, Health, Judged, interpret, shortened};
+use super::answer::{Answer, Failure, Health, Judged, Reply, interpret, shortened};
 use super::breaker::Breaker;
 use super::figures::Figures;
 use crate::config::SourceConfig;
@@ -21,6 +21,8 @@ const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// The server is told to give up so much earlier than we do, so that it is the server who says so.
 const EARLIER: Duration = Duration::from_millis(200);
+/// Thanos would rather leave out what a store of it didn't say; half an answer could hide the bad half.
+const PARTIAL: (&str, &str) = ("partial_response", "false");
 
 /// A configured server.
 pub(super) struct Source {
@@ -32,11 +34,37 @@ pub(super) struct Source {
     figures: Figures,
 }
 
-/// An instant query and the moment that it is about.
+/// A query and what it is about.
 #[derive(Clone, Copy)]
 struct Question<'a> {
     query: &'a str,
-    at_millis: i64,
+    about: Moments,
+}
+
+/// The moments that a question is about, in milliseconds since the Unix epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Moments {
+    /// One.
+    At(i64),
+    /// Several, evenly spaced.
+    Each {
+        /// The first.
+        first: i64,
+        /// From one to the next; more than 0.
+        step: i64,
+        /// How many: at most 11000, which Prometheus answers at once.
+        count: i64,
+    },
+}
+
+impl Moments {
+    /// All of them, in order.
+    pub fn all(self) -> Vec<i64> {
+        match self {
+            Self::At(at) => vec![at],
+            Self::Each { first, step, count } => (0..count).map(|index| first + index * step).collect(),
+        }
+    }
 }
 
 impl Source {
@@ -57,42 +85,42 @@ impl Source {
     }
 
     /// Asks, until there is an answer or `deadline` has passed.
-    pub(super) async fn ask(&self, query: &str, at_millis: i64, deadline: Instant) -> Answer {
+    pub(super) async fn ask(&self, query: &str, about: Moments, deadline: Instant) -> Reply {
         let started = Instant::now();
-        let answer = match tokio::time::timeout_at(deadline, self.places.acquire()).await {
-            Ok(_place) => self.try_until(Question { query, at_millis }, deadline).await,
-            Err(_) => Answer::Failed(Failure::Busy),
+        let reply = match tokio::time::timeout_at(deadline, self.places.acquire()).await {
+            Ok(_place) => self.try_until(Question { query, about }, deadline).await,
+            Err(_) => Reply::failed(Failure::Busy),
         };
-        let result = match &answer {
-            Answer::Failed(failure) => failure.word(),
-            Answer::Vector(_) | Answer::Scalar(_) => "ok",
+        let result = match &reply {
+            Reply::Now(Answer::Failed(failure)) => failure.word(),
+            Reply::Now(Answer::Vector(_) | Answer::Scalar(_)) | Reply::Over(_) => "ok",
         };
         self.figures.asked(&self.config.name, result, started.elapsed());
-        answer
+        reply
     }
 
-    async fn try_until(&self, question: Question<'_>, deadline: Instant) -> Answer {
-        let mut last = Answer::Failed(Failure::CircuitOpen);
+    async fn try_until(&self, question: Question<'_>, deadline: Instant) -> Reply {
+        let mut last = Reply::failed(Failure::CircuitOpen);
         let mut pause = FIRST_PAUSE;
         for left in (0..=self.config.retries).rev() {
             // Before the breaker: what is wrong on our side is no news of the server.
             let (client, authorization) = match self.ready().await {
                 Ok(ready) => ready,
-                Err(failure) => return Answer::Failed(failure),
+                Err(failure) => return Reply::failed(failure),
             };
             if !self.breaker(|breaker| breaker.pass(Instant::now())) {
                 return last;
             }
-            let (answer, health) = self.attempt(&client, authorization, question, deadline).await;
+            let (reply, health) = self.attempt(&client, authorization, question, deadline).await;
             match health {
                 Health::Well => self.breaker(Breaker::succeeded),
                 Health::Ill => self.breaker(|breaker| breaker.failed(Instant::now())),
                 Health::Unknown => {}
             }
             if health != Health::Ill || left == 0 || Instant::now() + pause >= deadline {
-                return answer;
+                return reply;
             }
-            last = answer;
+            last = reply;
             tokio::time::sleep(pause).await;
             pause *= 2;
         }
@@ -115,12 +143,20 @@ impl Source {
         deadline: Instant,
     ) -> Judged {
         let limit = self.config.timeout.min(deadline.saturating_duration_since(Instant::now()));
-        let query = request(client, authorization, question, limit);
-        let Ok(judged) = tokio::time::timeout(limit, exchange(query)).await else {
-            let health = if limit < self.config.timeout { Health::Unknown } else { Health::Ill };
-            return (Answer::Failed(Failure::Timeout), health);
+        let asked = async {
+            match question.about {
+                Moments::At(at) => exchange(instant(client, authorization, question.query, at, limit)).await,
+                Moments::Each { first, step, count } => {
+                    let over = (first, step, count);
+                    exchange(range(client, authorization, question.query, over, limit)).await
+                }
+            }
         };
-        if matches!(judged.0, Answer::Failed(Failure::Http { status: 401 | 403, .. })) {
+        let Ok(judged) = tokio::time::timeout(limit, asked).await else {
+            let health = if limit < self.config.timeout { Health::Unknown } else { Health::Ill };
+            return (Reply::failed(Failure::Timeout), health);
+        };
+        if matches!(judged.0, Reply::Now(Answer::Failed(Failure::Http { status: 401 | 403, .. }))) {
             self.authorization.forget().await;
         }
         judged
@@ -147,30 +183,77 @@ impl Source {
     }
 }
 
-fn request(
+/// What kinds of query have in common.
+trait Exchange: Clone {
+    async fn post(self) -> Result<reqwest::Response, QueryError>;
+    async fn get(self) -> Result<reqwest::Response, QueryError>;
+}
+
+impl Exchange for InstantQueryBuilder {
+    async fn post(self) -> Result<reqwest::Response, QueryError> {
+        self.post_raw().await
+    }
+
+    async fn get(self) -> Result<reqwest::Response, QueryError> {
+        self.get_raw().await
+    }
+}
+
+impl Exchange for RangeQueryBuilder {
+    async fn post(self) -> Result<reqwest::Response, QueryError> {
+        self.post_raw().await
+    }
+
+    async fn get(self) -> Result<reqwest::Response, QueryError> {
+        self.get_raw().await
+    }
+}
+
+fn instant(
     client: &Client,
     authorization: Option<HeaderValue>,
-    question: Question<'_>,
+    query: &str,
+    at_millis: i64,
     limit: Duration,
 ) -> InstantQueryBuilder {
-    let Question { query, at_millis } = question;
-    let theirs = limit.checked_sub(EARLIER).unwrap_or(limit).as_millis();
     let query = client
         .query(query)
         .query("time", format!("{}.{:03}", at_millis.div_euclid(1000), at_millis.rem_euclid(1000)))
-        .timeout(i64::try_from(theirs).unwrap_or(i64::MAX))
-        // Thanos would rather leave out what a store of it didn't say; half an answer could hide the bad half.
-        .query("partial_response", "false");
+        .timeout(theirs(limit))
+        .query(PARTIAL.0, PARTIAL.1);
     match authorization {
         Some(value) => query.header(AUTHORIZATION, value),
         None => query,
     }
 }
 
+/// To whole seconds: the client takes no others.
+fn range(
+    client: &Client,
+    authorization: Option<HeaderValue>,
+    query: &str,
+    (first, step, count): (i64, i64, i64),
+    limit: Duration,
+) -> RangeQueryBuilder {
+    let (first, step) = (first.div_euclid(1000), (step / 1000).max(1));
+    let last = first + step * (count - 1).max(0);
+    #[allow(clippy::cast_precision_loss)] // A month has less than 2^53 seconds.
+    let query = client.query_range(query, first, last, step as f64).timeout(theirs(limit)).query(PARTIAL.0, PARTIAL.1);
+    match authorization {
+        Some(value) => query.header(AUTHORIZATION, value),
+        None => query,
+    }
+}
+
+/// Milliseconds after which the server is to give up.
+fn theirs(limit: Duration) -> i64 {
+    i64::try_from(limit.checked_sub(EARLIER).unwrap_or(limit).as_millis()).unwrap_or(i64::MAX)
+}
+
 /// Sends the question by POST, as queries may be long, or by GET to servers that take no other; reads the answer whole.
-async fn exchange(query: InstantQueryBuilder) -> Judged {
-    let answer = match query.clone().post_raw().await {
-        Ok(refused) if matches!(refused.status().as_u16(), 405 | 501) => query.get_raw().await,
+async fn exchange(query: impl Exchange) -> Judged {
+    let answer = match query.clone().post().await {
+        Ok(refused) if matches!(refused.status().as_u16(), 405 | 501) => query.get().await,
         other => other,
     };
     let answer = match answer {
@@ -180,8 +263,8 @@ async fn exchange(query: InstantQueryBuilder) -> Judged {
     let status = answer.status().as_u16();
     match read(answer).await {
         Ok(Some(body)) => interpret(status, &body),
-        Ok(None) => (Answer::Failed(Failure::TooLarge { limit: MAX_ANSWER_BYTES }), Health::Well),
-        Err(error) => (Answer::Failed(Failure::Unreachable(causes(&error))), Health::Ill),
+        Ok(None) => (Reply::failed(Failure::TooLarge { limit: MAX_ANSWER_BYTES }), Health::Well),
+        Err(error) => (Reply::failed(Failure::Unreachable(causes(&error))), Health::Ill),
     }
 }
 
@@ -207,7 +290,7 @@ fn broken(error: &QueryError) -> Judged {
         Some(inner) => Failure::Unreachable(causes(inner)),
         None => Failure::Unreachable(shortened(&error.to_string())),
     };
-    (Answer::Failed(failure), Health::Ill)
+    (Reply::failed(failure), Health::Ill)
 }
 
 /// Only the causes: the error's own words have the whole URL in them.

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
-use super::answer::{Answer, Failure};
+use super::answer::{Answer, Failure, Reply};
 use super::figures::Figures;
-use super::source::Source;
+use super::source::{Moments, Source};
 use crate::config::SourceConfig;
 use crate::remote::Secrets;
 
@@ -49,11 +49,19 @@ impl Sources {
     /// Asks a server an instant query about the moment `at_millis` (since the Unix epoch), with retries, until
     /// `deadline` at most. It never waits longer, and never panics on what a server says.
     pub async fn ask(&self, source: &str, query: &str, at_millis: i64, deadline: Instant) -> Answer {
+        let answer = self.ask_about(source, query, Moments::At(at_millis), deadline).await.pop();
+        // One moment has one answer.
+        answer.unwrap_or(Answer::Failed(Failure::Timeout))
+    }
+
+    /// The same about any moments: as many answers.
+    pub async fn ask_about(&self, source: &str, query: &str, about: Moments, deadline: Instant) -> Vec<Answer> {
         let found = self.current.load().get(source).cloned();
-        match found {
-            Some(source) => source.ask(query, at_millis, deadline).await,
-            None => Answer::Failed(Failure::UnknownSource(source.to_owned())),
-        }
+        let reply = match found {
+            Some(source) => source.ask(query, about, deadline).await,
+            None => Reply::failed(Failure::UnknownSource(source.to_owned())),
+        };
+        reply.at(about)
     }
 }
 

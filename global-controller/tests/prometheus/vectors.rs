@@ -1,7 +1,7 @@
 //! Many members in one question, against a real Prometheus: each gets what a question of its own would have yielded.
 
 use e2e::harness::{TestFolder, wait_for};
-use global_controller::measure::{Answer, Labels, Wanted, answers};
+use global_controller::measure::{Answer, Labels, Moments, Wanted, answers};
 use global_controller::remote::Secrets;
 use rollout_core::{About, MEMBER_MARK, Query};
 use tokio::time::Instant;
@@ -64,11 +64,14 @@ async fn semantics_23_many_members_in_one_question_get_what_each_would_have_got_
 
     let (sources, figures) = counted(config(prometheus.url()), Secrets::none());
     // Behind the latest scrape, so that all are asked about the same samples.
-    let at = i64::try_from(std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap() - 1500;
+    let now = i64::try_from(std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs()).unwrap();
+    let (first, step, count) = ((now - 4) * 1000, 1000, 3);
+    let at = first + (count - 1) * step;
     let queries: Vec<Query> =
         QUERIES.iter().flat_map(|template| (0..MEMBERS).map(|member| query(template, member))).collect();
-    let wanted: Vec<Wanted<'_>> = queries.iter().map(|query| Wanted { source: "central", query, at }).collect();
-    let together = answers(&sources, &wanted).await;
+    let wanted: Vec<Wanted<'_>> =
+        queries.iter().map(|query| Wanted { source: "central", query, about: Moments::At(at) }).collect();
+    let together: Vec<Answer> = answers(&sources, &wanted).await.into_iter().flatten().collect();
     assert_eq!(together.len(), wanted.len());
     // Three for each query, or one for each member where it has to be.
     assert_eq!(figures.answered("central"), 14 * 3 + 2 * 250, "questions");
@@ -79,5 +82,15 @@ async fn semantics_23_many_members_in_one_question_get_what_each_would_have_got_
         with_series += usize::from(matches!(alone, Answer::Vector(series) if !series.is_empty()));
     }
     assert!(with_series > wanted.len() / 2, "{with_series} of {} have series", wanted.len());
+
+    // Asked about several moments at once, each says what it says when asked about that moment.
+    let about = Moments::Each { first, step, count };
+    let over: Vec<Wanted<'_>> = wanted.iter().map(|one| Wanted { about, ..*one }).collect();
+    for (one, over) in wanted.iter().zip(answers(&sources, &over).await).step_by(7) {
+        for (at, over) in about.all().into_iter().zip(&over) {
+            let alone = sources.ask(one.source, &one.query.text, at, Instant::now() + PATIENCE).await;
+            assert_eq!(comparable(over), comparable(&alone), "{} at {at}", one.query.text);
+        }
+    }
     prometheus.part().stop().await;
 }

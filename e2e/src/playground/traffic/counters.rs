@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::super::samples;
 use super::pods::Pods;
-use super::rules::{Rule, behaviour};
+use super::rules::{Rules, behaviour};
 
 /// Requests by member and workload.
 #[derive(Default)]
@@ -23,14 +23,14 @@ struct Count {
 
 impl Counters {
     /// Adds what the ready pods of each member served in this time.
-    pub(super) fn advance(&mut self, members: &BTreeMap<String, Pods>, rules: &[Rule], elapsed: Duration) {
+    pub(super) fn advance(&mut self, members: &BTreeMap<String, Pods>, rules: &Rules, elapsed: Duration) {
         for count in self.0.values_mut() {
             count.serving = false;
         }
         for (member, workloads) in members {
             for (workload, tags) in workloads {
-                let behaviours = tags.iter().map(|tag| behaviour(rules, member, workload, tag));
-                let serving: Vec<_> = behaviours.filter(|pod| !pod.down).collect();
+                let behaviours = tags.iter().map(|tag| behaviour(rules, member, tag));
+                let serving: Vec<_> = behaviours.filter(|pod| !pod.silent).collect();
                 if serving.is_empty() {
                     continue;
                 }
@@ -72,6 +72,7 @@ impl Counters {
 
 #[cfg(test)]
 mod tests {
+    use super::super::rules::Rule;
     use super::*;
 
     fn fleet(tags: &[&str]) -> BTreeMap<String, Pods> {
@@ -88,7 +89,7 @@ mod tests {
     #[test]
     fn ready_pods_share_the_requests_and_fail_by_their_tags() {
         let mut counters = Counters::default();
-        counters.advance(&fleet(&["v1", "v1-e10"]), &[], Duration::from_secs(20));
+        counters.advance(&fleet(&["v1-e0", "v1-e100"]), &Rules::new(), Duration::from_secs(20));
         assert_eq!(
             shown(&counters),
             [r#"{workload="checkout",code="200"} 950"#, r#"{workload="checkout",code="500"} 50"#]
@@ -98,7 +99,8 @@ mod tests {
     #[test]
     fn a_slow_rate_adds_up_over_short_looks() {
         let mut counters = Counters::default();
-        let slow = [Rule { requests_per_second: Some(1.0), ..Rule::default() }];
+        let slow = Rule { rps: Some(1.0), error_permille: Some(0.0), ..Rule::default() };
+        let slow = Rules::from([("member-1".to_owned(), slow)]);
         for _ in 0..11 {
             counters.advance(&fleet(&["v1"]), &slow, Duration::from_millis(100));
         }
@@ -108,13 +110,15 @@ mod tests {
     #[test]
     fn who_is_silent_has_no_series_and_goes_on_counting_later() {
         let mut counters = Counters::default();
-        let (second, down) = (Duration::from_secs(1), [Rule { down: Some(true), ..Rule::default() }]);
-        counters.advance(&fleet(&["v1"]), &[], second);
-        counters.advance(&fleet(&["v1"]), &down, second);
+        let second = Duration::from_secs(1);
+        let silent = Rules::from([("*".to_owned(), Rule { silent: Some(true), ..Rule::default() })]);
+        let none = Rules::new();
+        counters.advance(&fleet(&["v1-e0"]), &none, second);
+        counters.advance(&fleet(&["v1-e0"]), &silent, second);
         assert_eq!(shown(&counters), [""; 0]);
-        counters.advance(&fleet(&[]), &[], second);
+        counters.advance(&fleet(&[]), &none, second);
         assert_eq!(shown(&counters), [""; 0]);
-        counters.advance(&fleet(&["v1"]), &[], second);
+        counters.advance(&fleet(&["v1-e0"]), &none, second);
         assert_eq!(shown(&counters).first().map(String::as_str), Some(r#"{workload="checkout",code="200"} 100"#));
     }
 }

@@ -1,5 +1,6 @@
 //! How pods behave: by their image's tag, and by what `traffic.json` says otherwise.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -8,31 +9,28 @@ use serde::{Deserialize, Serialize};
 const REQUESTS_PER_SECOND: f64 = 50.0;
 /// More would be a mistake: no counter of a test needs it.
 const MAX_REQUESTS_PER_SECOND: f64 = 1e6;
+/// Of a thousand requests so many fail whose tag says nothing: one of ten thousand, as nothing is perfect.
+const USUAL_ERROR_PERMILLE: f64 = 0.1;
+/// Names every member that has no entry of its own.
+pub const EVERYBODY: &str = "*";
 
-/// One entry of `traffic.json`, which is a list of them. It changes the behaviour of the pods that it means: all, or
-/// those of one member, workload or tag. Of several the later wins, field by field.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+/// `traffic.json`: member, or `*` for all others, to what is otherwise there.
+pub type Rules = BTreeMap<String, Rule>;
+
+/// What is otherwise on a member. What is left out stays as the tags say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Rule {
-    /// Only on this member.
+    /// Of a thousand requests so many fail, 0 to 1000, whatever the tag. Default: what the tag says, `-e8` at its end being
+    /// 8, else 0.1.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub member: Option<String>,
-    /// Only of this workload: checkout, ledger or edge.
+    pub error_permille: Option<f64>,
+    /// Requests a second to each workload, 0 to 1,000,000; its pods share them evenly. Default: 50.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub workload: Option<String>,
-    /// Only of images with this tag.
+    pub rps: Option<f64>,
+    /// Whether nothing is heard of its pods: there are no series at all. Default: false.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub tag: Option<String>,
-    /// Requests a second to the workload, 0 to 1,000,000; the pods share them evenly. Default: 50.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub requests_per_second: Option<f64>,
-    /// Part of the requests that succeeds, 0 to 1. Default: what the tag says, `-e2` at its end being 2 % of errors,
-    /// else 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub success_ratio: Option<f64>,
-    /// Whether nothing is heard of these pods. A workload without any other has no series at all. Default: false.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub down: Option<bool>,
+    pub silent: Option<bool>,
 }
 
 /// What one pod does.
@@ -40,46 +38,38 @@ pub struct Rule {
 pub(super) struct Behaviour {
     pub(super) requests_per_second: f64,
     pub(super) success_ratio: f64,
-    pub(super) down: bool,
+    pub(super) silent: bool,
 }
 
-/// What a pod of this member and workload does, running this tag.
-pub(super) fn behaviour(rules: &[Rule], member: &str, workload: &str, tag: &str) -> Behaviour {
-    let means = |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
-    let mut behaviour = Behaviour {
-        requests_per_second: REQUESTS_PER_SECOND,
-        success_ratio: 1.0 - error_percent(tag) / 100.0,
-        down: false,
-    };
-    for rule in rules {
-        if means(&rule.member, member) && means(&rule.workload, workload) && means(&rule.tag, tag) {
-            behaviour.requests_per_second = rule.requests_per_second.unwrap_or(behaviour.requests_per_second);
-            behaviour.success_ratio = rule.success_ratio.unwrap_or(behaviour.success_ratio);
-            behaviour.down = rule.down.unwrap_or(behaviour.down);
-        }
+/// What a pod of this member does, running this tag.
+pub(super) fn behaviour(rules: &Rules, member: &str, tag: &str) -> Behaviour {
+    let Rule { error_permille, rps, silent } = rules.get(member).or(rules.get(EVERYBODY)).copied().unwrap_or_default();
+    Behaviour {
+        requests_per_second: rps.unwrap_or(REQUESTS_PER_SECOND),
+        success_ratio: 1.0 - error_permille.unwrap_or_else(|| error_permille_of(tag)) / 1000.0,
+        silent: silent.unwrap_or(false),
     }
-    behaviour
 }
 
-/// The number behind the last `-e` of a tag, as in `v2-e2` or `v2-e0.5`; none: 0.
-fn error_percent(tag: &str) -> f64 {
+/// The number behind the last `-e` of a tag, as in `v2-e8` or `v2-e0.5`.
+fn error_permille_of(tag: &str) -> f64 {
     let number = tag.rsplit_once("-e").and_then(|(_, number)| number.parse::<f64>().ok());
-    number.filter(|percent| (0.0..=100.0).contains(percent)).unwrap_or(0.0)
+    number.filter(|permille| (0.0..=1000.0).contains(permille)).unwrap_or(USUAL_ERROR_PERMILLE)
 }
 
 /// The rules of a file, read again when it changes.
 pub(super) struct Follower {
     file: PathBuf,
     text: String,
-    rules: Vec<Rule>,
+    rules: Rules,
 }
 
 impl Follower {
     pub(super) fn new(file: PathBuf) -> Self {
-        Self { file, text: String::new(), rules: Vec::new() }
+        Self { file, text: String::new(), rules: Rules::new() }
     }
 
-    pub(super) fn rules(&self) -> &[Rule] {
+    pub(super) fn rules(&self) -> &Rules {
         &self.rules
     }
 
@@ -95,22 +85,21 @@ impl Follower {
         Some(match read {
             Ok(rules) => {
                 self.rules = rules;
-                format!("traffic: {} rules of \"{}\" hold", self.rules.len(), self.file.display())
+                format!("traffic: {} entries of \"{}\" hold", self.rules.len(), self.file.display())
             }
             Err(problem) => format!("traffic: \"{}\" is not used: {problem}", self.file.display()),
         })
     }
 }
 
-fn parse(text: &str) -> Result<Vec<Rule>, String> {
+fn parse(text: &str) -> Result<Rules, String> {
     if text.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Rules::new());
     }
-    let rules: Vec<Rule> = serde_json::from_str(text).map_err(|error| error.to_string())?;
-    for (index, rule) in rules.iter().enumerate() {
-        check(rule.requests_per_second, MAX_REQUESTS_PER_SECOND)
-            .map_err(|problem| format!("[{index}].requestsPerSecond: {problem}"))?;
-        check(rule.success_ratio, 1.0).map_err(|problem| format!("[{index}].successRatio: {problem}"))?;
+    let rules: Rules = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    for (member, rule) in &rules {
+        check(rule.rps, MAX_REQUESTS_PER_SECOND).map_err(|problem| format!("{member}.rps: {problem}"))?;
+        check(rule.error_permille, 1000.0).map_err(|problem| format!("{member}.error_permille: {problem}"))?;
     }
     Ok(rules)
 }
@@ -128,29 +117,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tag_says_how_many_requests_fail() {
-        for (tag, percent) in [("v2", 0.0), ("v2-e2", 2.0), ("v2-e0.5", 0.5), ("v-e100", 100.0)] {
-            assert_eq!(error_percent(tag), percent, "{tag}");
+    fn a_tag_says_how_many_of_a_thousand_requests_fail() {
+        for (tag, permille) in [("v2-e30", 30.0), ("v2-e0.5", 0.5), ("v-e1000", 1000.0), ("v2-e0", 0.0)] {
+            assert_eq!(error_permille_of(tag), permille, "{tag}");
         }
-        for tag in ["v2-e", "v2-e101", "v2-e-1", "v2-edge", "v2-eNaN", "e2"] {
-            assert_eq!(error_percent(tag), 0.0, "{tag}");
+        for tag in ["v2", "v2-e", "v2-e1001", "v2-e-1", "v2-edge", "v2-eNaN", "e2"] {
+            assert_eq!(error_permille_of(tag), 0.1, "{tag}");
         }
     }
 
     #[test]
-    fn the_later_rule_wins_field_by_field_where_it_is_meant() {
+    fn a_members_own_entry_wins_and_what_it_leaves_out_is_as_the_tag_says() {
         let rules = parse(
-            r#"[{"requestsPerSecond": 5, "successRatio": 0.9},
-                {"member": "m1", "tag": "v2", "successRatio": 0.5},
-                {"workload": "edge", "down": true}]"#,
+            r#"{"member-1": {"error_permille": 8, "rps": 2.5, "silent": false},
+                "member-2": {"silent": true}, "*": {"rps": 20}}"#,
         )
         .unwrap();
-        let plain = Behaviour { requests_per_second: 5.0, success_ratio: 0.9, down: false };
-        assert_eq!(behaviour(&rules, "m2", "checkout", "v2-e2"), plain);
-        assert_eq!(behaviour(&rules, "m1", "checkout", "v2"), Behaviour { success_ratio: 0.5, ..plain });
-        assert_eq!(behaviour(&rules, "m1", "checkout", "v1"), plain);
-        assert_eq!(behaviour(&rules, "m2", "edge", "v1"), Behaviour { down: true, ..plain });
-        assert_eq!(behaviour(&[], "m", "w", "v2-e2").success_ratio, 0.98);
+        let all = |member: &str, tag: &str| behaviour(&rules, member, tag);
+        let first = Behaviour { requests_per_second: 2.5, success_ratio: 0.992, silent: false };
+        assert_eq!(all("member-1", "v2-e30"), first);
+        assert_eq!(
+            all("member-2", "v2-e30"),
+            Behaviour { requests_per_second: 50.0, success_ratio: 0.97, silent: true }
+        );
+        assert_eq!(
+            all("member-3", "v2"),
+            Behaviour { requests_per_second: 20.0, success_ratio: 0.9999, silent: false }
+        );
     }
 
     #[test]
@@ -159,12 +152,13 @@ mod tests {
         let file = dir.path().join("traffic.json");
         let mut follower = Follower::new(file.clone());
         assert_eq!(follower.look(), None, "no file, no rules");
-        std::fs::write(&file, r#"[{"down": true}]"#).unwrap();
-        assert!(follower.look().unwrap().contains("1 rules"));
+        std::fs::write(&file, r#"{"m": {"silent": true}}"#).unwrap();
+        assert!(follower.look().unwrap().contains("1 entries"));
         for (text, words) in [
-            (r#"[{"downn": true}]"#, "downn"),
-            (r#"[{}, {"successRatio": 98}]"#, "[1].successRatio: 98 must be from 0 to 1"),
-            (r#"[{"requestsPerSecond": -1}]"#, "[0].requestsPerSecond: -1 must"),
+            (r#"{"m": {"silnt": true}}"#, "silnt"),
+            (r#"{"m": {}, "n": {"error_permille": 1001}}"#, "n.error_permille: 1001 must be from 0 to 1000"),
+            (r#"{"m": {"rps": -1}}"#, "m.rps: -1 must"),
+            ("[]", "expected a map"),
         ] {
             std::fs::write(&file, text).unwrap();
             let said = follower.look().unwrap();
@@ -173,6 +167,6 @@ mod tests {
             assert_eq!(follower.rules().len(), 1);
         }
         std::fs::remove_file(&file).unwrap();
-        assert!(follower.look().unwrap().contains("0 rules"));
+        assert!(follower.look().unwrap().contains("0 entries"));
     }
 }

@@ -12,7 +12,9 @@ use super::{
 use crate::gates::missing_source;
 use crate::plan::{Joiners, Order, replan};
 use crate::waves::{budget, current_weight, flux_limit};
-use crate::{Clock, Gate, MemberStage, Payload, Plan, RefusedBy, Rollout, Run, Stage, Step, words};
+use crate::{
+    Clock, Gate, GateSettings, MemberStage, Millis, Payload, Plan, RefusedBy, Rollout, Run, Stage, Step, words,
+};
 
 /// Starts a run if the payload is new and nothing is in the way; else fits the run to the specification. A rollback comes
 /// first, and a payload that was rolled back never again.
@@ -53,16 +55,24 @@ fn start(change: &mut Change<'_>, rollout: &Rollout, payload: &Payload, members:
         change.announce(EventKind::Normal, "Superseded", &message);
     }
     let total = words::members(members.len());
-    let gate_defaults = change.observations.gates.defaults();
-    let gate = Gate::of(rollout.analysis.as_ref(), gate_defaults.as_ref());
     change.state.plan = Plan { members, wave_end: 0 };
     change.state.header.runs_started = number;
     change.state.header.epoch = change.observations.recovery.map_or(0, |recovery| recovery.epoch);
-    change.state.header.run = Some(Run {
+    change.state.header.run = Some(new_run(number, rollout, payload, change.observations.gates, change.now));
+    let message = format!("run {number} brings {total} to revision {}", payload.revision);
+    change.announce(EventKind::Normal, "RunStarted", &message);
+    begin_step(change);
+}
+
+/// A run at its very beginning: no step of it has begun.
+pub(crate) fn new_run(number: i64, rollout: &Rollout, payload: &Payload, gates: &GateSettings, now: Millis) -> Run {
+    let gate_defaults = gates.defaults();
+    let gate = Gate::of(rollout.analysis.as_ref(), gate_defaults.as_ref());
+    Run {
         number,
         revision: payload.revision.clone(),
         payload: payload.workload.clone(),
-        started_at: change.now,
+        started_at: now,
         finished_at: None,
         step: 0,
         stage: Stage::Updating,
@@ -88,10 +98,7 @@ fn start(change: &mut Change<'_>, rollout: &Rollout, payload: &Payload, members:
         troubled_until: 0,
         refused_because: String::new(),
         refused_by: RefusedBy::default(),
-    });
-    let message = format!("run {number} brings {total} to revision {}", payload.revision);
-    change.announce(EventKind::Normal, "RunStarted", &message);
-    begin_step(change);
+    }
 }
 
 /// Members joined or left. When all those updated so far have left, the step is taken again with the next in

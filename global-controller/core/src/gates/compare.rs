@@ -15,7 +15,7 @@ use crate::{MemberStage, Millis, Observations, Reachability, RolloutState};
 
 /// Most members of a group: those next to the border between the two, in the order of the plan. More would make each
 /// look dearer, and the test hardly faster.
-const MAX_COMPARED: usize = 32;
+pub(crate) const MAX_COMPARED: usize = 32;
 
 /// What a query must be whose counts are compared.
 pub(crate) const COMPARABLE: &str = "must be about one member ({{cluster}} or {{labels.KEY}}) and about {{window}}, and not about one {{revision}}, for analysis.compare";

@@ -147,7 +147,12 @@ impl Template {
     /// Whether its counts can be told apart by member and by time, and don't depend on what runs: as a comparison needs.
     pub fn is_comparable(&self) -> bool {
         let names = |part: &Part| self.parts.contains(part);
-        self.names_member() && names(&Part::Window) && !names(&Part::Revision)
+        self.names_member() && names(&Part::Window) && !self.names_revision()
+    }
+
+    /// Whether it asks about one revision.
+    pub fn names_revision(&self) -> bool {
+        self.parts.contains(&Part::Revision)
     }
 
     /// The query, as it is asked of a member that doesn't exist: for a look at its syntax.

@@ -31,6 +31,7 @@ mod own_deadline;
 mod pausing;
 mod payload;
 mod plan;
+mod preview;
 mod previous;
 mod reachability;
 mod replaying;
