@@ -287,6 +287,9 @@ pub struct MemberRecord {
     /// not the revision's doing.
     #[serde(default)]
     pub told_at: Millis,
+    /// Whether its workload was last seen healthy with no pods wanted: that is healthy, and no evidence (SEMANTICS 19).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub idle: bool,
 }
 
 /// What stands in the order of a member beside the payload, and follows the specification while the order is out.
@@ -478,6 +481,7 @@ impl MemberRecord {
             failed_in: 0,
             standing: Standing::default(),
             told_at: 0,
+            idle: false,
         }
     }
 

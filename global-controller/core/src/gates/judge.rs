@@ -12,6 +12,8 @@ use crate::{Millis, Observations, RolloutState};
 
 /// A sample that is older than so many intervals passes nothing.
 const STALE_INTERVALS: i64 = 3;
+/// Why a gate has nothing to judge.
+const NOBODY: &str = "no updated member is healthy, heard and wants pods";
 
 /// How a gate stands. Decisions, reasons for waiting and the status are all read from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,7 +106,7 @@ fn judge(open: &OpenGate<'_>, all: &[Series<'_>], (is_over, now): (bool, Millis)
 /// The verdict where no series has failed too often.
 fn unfailed(open: &OpenGate<'_>, all: &[Series<'_>], (is_over, now): (bool, Millis)) -> (Option<Verdict>, String) {
     if all.is_empty() {
-        return (is_over.then_some(Verdict::NoData), "no updated member is healthy and heard".to_owned());
+        return (is_over.then_some(Verdict::NoData), NOBODY.to_owned());
     }
     if let Some(one) = all.iter().find(|one| one.is_refused_without_data(open, is_over)) {
         return (Some(Verdict::Fail), format!("{}, and onNoData is Rollback", one.worded()));
@@ -199,7 +201,7 @@ fn without_metrics(
     is_over: bool,
 ) -> (Option<Verdict>, String, bool) {
     if open.updated(state, observations).is_empty() {
-        return (is_over.then_some(Verdict::NoData), "no updated member is healthy and heard".to_owned(), false);
+        return (is_over.then_some(Verdict::NoData), NOBODY.to_owned(), false);
     }
     (is_over.then_some(Verdict::Pass), "no alert that counts fires".to_owned(), false)
 }

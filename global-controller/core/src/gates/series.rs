@@ -20,13 +20,14 @@ impl<'a> OpenGate<'a> {
     /// All its series, in the order of its metrics, each metric's by member.
     pub(super) fn series(&self, state: &RolloutState, observations: &Observations<'a>) -> Vec<Series<'a>> {
         let updated = self.updated(state, observations);
-        let latest = updated.values().copied().max().unwrap_or(Millis::MAX);
+        // Of nobody there is nothing to measure, not even what is measured once for all (SEMANTICS 24).
+        let Some(latest) = updated.values().copied().max() else { return Vec::new() };
         let series = |metric: &'a Metric, member: Option<&str>, since: Millis| {
             let key = SampleKey { metric: metric.name.clone(), member: member.map(str::to_owned) };
             let sample = Sample::of_gate(observations.samples.get(&key), self.id, &self.run.revision);
             Series { metric, key, since, sample }
         };
-        let compares = !updated.is_empty() && compare::has_control_group(state);
+        let compares = compare::has_control_group(state);
         let of_metric = |metric: &'a Metric| -> Vec<Series<'a>> {
             if matches!(metric.rule, Rule::Drop { .. }) {
                 compares.then(|| series(metric, None, self.id.began_at)).into_iter().collect()
@@ -39,11 +40,14 @@ impl<'a> OpenGate<'a> {
         self.gate.metrics.iter().flat_map(of_metric).collect()
     }
 
-    /// Updated members that are healthy and heard, and since when they are to be measured: since they are healthy, and not
-    /// from before the end of trouble that was everywhere. Metrics speak of no others.
+    /// Updated members that are healthy, heard and want pods, and since when they are to be measured: since they are healthy,
+    /// and not from before the end of trouble that was everywhere. Metrics speak of no others (SEMANTICS 19).
     pub fn updated<'s>(&self, state: &'s RolloutState, observations: &Observations<'_>) -> BTreeMap<&'s str, Millis> {
+        let is_idle = |name: &String| state.members.get(name).is_some_and(|record| record.idle);
         let healthy = |name: &'s String| match state.stage_of(name) {
-            MemberStage::Healthy { since } if observations.reachability(name) == Reachability::Reachable => {
+            MemberStage::Healthy { since }
+                if observations.reachability(name) == Reachability::Reachable && !is_idle(name) =>
+            {
                 Some((name.as_str(), since.max(self.run.troubled_until)))
             }
             _ => None,

@@ -114,6 +114,7 @@ impl World {
         let gate = GateId { run: before.number, step: before.step, began_at: before.gate_began_at };
         let heard = |member: &String| {
             matches!(self.state.stage_of(member), MemberStage::Healthy { .. })
+                && !self.state.members[member].idle
                 && self.observations().reachability(member) == rollout_core::Reachability::Reachable
         };
         let counts = |key: &SampleKey| key.member.as_ref().is_none_or(heard);
