@@ -86,9 +86,14 @@ fn start(change: &mut Change<'_>, rollout: &Rollout, payload: &Payload, members:
         gate_ended_at: 0,
         passed_over: 0,
         troubled_until: 0,
+        background_since: 0,
         refused_because: String::new(),
         refused_by: RefusedBy::default(),
     });
+    let now = change.now;
+    if let Some(run) = change.active_run() {
+        run.begin_background(now);
+    }
     let message = format!("run {number} brings {total} to revision {}", payload.revision);
     change.announce(EventKind::Normal, "RunStarted", &message);
     begin_step(change);

@@ -12,6 +12,8 @@ pub(super) struct Series<'a> {
     pub key: SampleKey,
     /// Since when there has been something to measure: since the member, or the last of them, became healthy.
     pub since: Millis,
+    /// From when on it is measured: the first time an interval later.
+    pub first_at: Millis,
     /// What was measured of it in this very gate.
     pub sample: Option<&'a Sample>,
 }
@@ -22,10 +24,15 @@ impl<'a> OpenGate<'a> {
         let updated = self.updated(state, observations);
         // Of nobody there is nothing to measure, not even what is measured once for all (SEMANTICS 24).
         let Some(latest) = updated.values().copied().max() else { return Vec::new() };
+        let earliest = updated.values().copied().min().unwrap_or(latest);
         let series = |metric: &'a Metric, member: Option<&str>, since: Millis| {
-            let key = SampleKey { metric: metric.name.clone(), member: member.map(str::to_owned) };
+            let (name, member) = (metric.name.clone(), member.map(str::to_owned));
+            // While members become healthy one after the other, what is measured once for all doesn't wait for the last.
+            let healthy_at = if member.is_some() { since } else { earliest };
+            let first_at = if self.background { self.id.began_at.max(healthy_at) } else { self.id.began_at };
+            let key = SampleKey { metric: name, member, background: self.background };
             let sample = Sample::of_gate(observations.samples.get(&key), self.id, &self.run.revision);
-            Series { metric, key, since, sample }
+            Series { metric, key, since, first_at, sample }
         };
         let compares = compare::has_control_group(state);
         let of_metric = |metric: &'a Metric| -> Vec<Series<'a>> {
@@ -37,7 +44,7 @@ impl<'a> OpenGate<'a> {
                 vec![series(metric, None, latest)]
             }
         };
-        self.gate.metrics.iter().flat_map(of_metric).collect()
+        self.gate.metrics.iter().filter(|metric| self.measures(metric)).flat_map(of_metric).collect()
     }
 
     /// Updated members that are healthy, heard and want pods, and since when they are to be measured: since they are healthy,

@@ -10,6 +10,7 @@ mod adoption;
 mod alert_gates;
 mod alerts;
 mod approval;
+mod background;
 mod budgets;
 mod catch_up;
 mod claims;

@@ -125,7 +125,8 @@ impl World {
         if wanted.metrics.is_empty() {
             return;
         }
-        let samples: Vec<_> = self.samples.iter().filter(|(key, one)| one.gate == gate && counts(key)).collect();
+        let samples: Vec<_> =
+            self.samples.iter().filter(|(key, one)| !key.background && one.gate == gate && counts(key)).collect();
         assert!(!samples.is_empty(), "advanced without any measurement");
         for (key, sample) in samples {
             let passed = sample.verdict == crds::Verdict::Pass && sample.at >= ends_at;
