@@ -4,6 +4,7 @@
 pub mod apply;
 pub mod deadline;
 pub mod health;
+pub mod nodes;
 pub mod plan;
 pub mod said;
 pub mod status;
@@ -136,6 +137,10 @@ impl Reconciler {
             Intent::Withdraw => None,
             Intent::Observe | Intent::Apply | Intent::Return => workload::read(&self.client, &target).await?,
         };
+        let live = match live {
+            Some(live) => Some(nodes::usable(&self.client, &target.namespace, live, now().0.as_millisecond()).await?),
+            None => None,
+        };
         let api: Api<RolloutAssignment> = Api::all(self.client.clone());
         // By the object's own name: somebody may have edited the rollout's.
         let found = call("read the assignment", api.get_opt(&known.name_any())).await?;
@@ -176,7 +181,7 @@ impl Reconciler {
             Err(Error::Cluster(error)) if error.refusal().is_some() && !error.is_missing() => {
                 format!(
                     "NeedsPodDeletion: pods of the failed revision may be left that never become ready, and the agent may \
-                     not list and delete pods in '{}' ({error}); delete them, or set stuckPods.delete in its chart",
+                     not delete pods in '{}' ({error}); delete them, or set stuckPods.delete in its chart",
                     target.namespace
                 )
             }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 /// What is measured while a step's pause or the soak runs, and what it must show before the run goes on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!(has(self.background) && self.background && has(self.compare) && (!has(self.metrics) || size(self.metrics) == 0))").message("with compare, successRate is measured in pauses alone: give metrics for the background, or leave it out").reason(Reason::FieldValueInvalid).field_path(".background"))]
 pub struct Analysis {
     /// Where the metrics are. Without it: the first Prometheus of the controller's configuration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -56,6 +57,12 @@ pub struct Analysis {
     #[serde(default)]
     #[schemars(range(min = 0, max = 2_592_000))]
     pub max_pause: i64,
+    /// Whether the metrics are also measured while waves go out and between pauses, from the first healthy updated member
+    /// until the run ends. One that fails more than failureLimit times there, counted over the whole run, begins the
+    /// rollback at once, wherever the run stands. It lets no run go on, and what can't be measured there holds nothing:
+    /// that is left to the pauses, and so is successRate where compare is given. Default false.
+    #[serde(default)]
+    pub background: bool,
 }
 
 /// Alerts that fail the gate. An Alertmanager tells the controller of them, by its webhook.

@@ -36,6 +36,7 @@ async fn semantics_23_to_29_a_pause_passes_on_evidence_alone() {
     what_cannot_be_measured_is_said_before_anything_is_touched(&playground).await;
     a_good_image_passes(&playground).await;
     a_lossy_image_goes_back_by_itself(&playground).await;
+    what_fails_in_the_background_goes_back_in_the_middle_of_a_wave(&playground).await;
     without_traffic_it_holds(&playground).await;
     a_prometheus_that_is_away_neither_passes_nor_fails(&playground).await;
     a_leader_that_dies_in_a_pause_takes_no_measurement_with_it(&playground).await;
@@ -56,7 +57,9 @@ async fn what_cannot_be_measured_is_said_before_anything_is_touched(playground: 
     // What a schema can say the API server refuses.
     let out_of_range = "{interval: 1, successRate: {minimum: 101%}}";
     let against_the_rules = "{successRate: {good: x}, metrics: [{name: success-rate, query: x, condition: value > 1}]}";
-    let refusals: [(&str, [&str; 2]); 2] = [
+    let nothing_left = "{background: true, compare: {with: NotYetUpdated, maxDrop: 1%}}";
+    let refusals: [(&str, [&str; 2]); 3] = [
+        (nothing_left, ["spec.analysis.background", "measured in pauses alone"]),
         (out_of_range, ["spec.analysis.interval", "spec.analysis.successRate.minimum"]),
         (against_the_rules, ["good and total together", "choose another"]),
     ];
@@ -92,6 +95,19 @@ async fn a_lossy_image_goes_back_by_itself(playground: &Playground) {
     let words =
         ["RollbackStarted", "success-rate on prod-us-east: 99.", "requests succeed, minimum 99.5%", "Quarantined"];
     until_described(playground, "checkout", &words).await;
+}
+
+/// Without any pause, one member after the other: the last ones are never reached.
+async fn what_fails_in_the_background_goes_back_in_the_middle_of_a_wave(playground: &Playground) {
+    let targets = format!("targetClusters: [{}]\n  analysis: {{interval: 5, background: true}}", MEMBERS.join(", "));
+    let strategy = "{maxConcurrency: 1, minReadySeconds: 20, canary: {steps: [{setWeight: 100}], soakSeconds: 600}}";
+    let lossy = image("v3-e3");
+    apply(playground, &rollout("checkout", &targets, &lossy, strategy)).await;
+    let status = until_phase(playground, "checkout", Phase::RolledBack).await;
+    assert!(status.counts.not_started > 0, "{status:?}");
+    let words = ["RollbackStarted", "success-rate on prod-us-east, in the background: 9", "Quarantined"];
+    until_described(playground, "checkout", &words).await;
+    assert_eq!(members_with(playground, &lossy).await, Vec::<String>::new());
 }
 
 async fn without_traffic_it_holds(playground: &Playground) {

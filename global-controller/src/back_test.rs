@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crds::{BackTest, BackTestExample, BackTestedGate, Verdict, time_from_millis};
-use rollout_core::{Answer, Ask, Measurement, Millis, Rehearsal, Sample, SampleKey};
+use rollout_core::{Answer, Ask, Measurement, Millis, Rehearsal, Sample, SampleKey, Samples};
 
 use crate::measure::{Moments, Sources, Wanted, answers, plain, too_far_back};
 
@@ -127,7 +127,7 @@ fn take(step: usize, gate: &Rehearsal, begin: Beginnings, kept: &Kept) -> BackTe
     tested
 }
 
-fn measured(ask: &Ask, before: Option<&Sample>, (after, pause): (Millis, usize), kept: &Kept) -> Sample {
+fn measured(ask: &Ask, before: &Samples, (after, pause): (Millis, usize), kept: &Kept) -> Vec<(SampleKey, Sample)> {
     if let Some(why) = too_far_back(ask) {
         return ask.measured(before, Measurement::inconclusive(&why));
     }

@@ -15,7 +15,7 @@
 //! | `clusters/<member>/upload` | epoch under which the member has told all that it has, a number |
 //! | `uploads/<member>/<rollout>` | `RolloutAssignment`: an order that the member has, until it is taken up |
 //! | `claims/<member>/<kind>/<namespace>/<name>` | `Claim`: who may touch that object there |
-//! | `samples/<uid>/<metric>/<member>` | `Sample` of a metric; `-` in the place of a member: measured once for all |
+//! | `samples/<uid>/<metric>/<member>` | `Sample` of a metric; `-` in the place of a member: measured once for all; `+` before the metric: in the background |
 //! | `alerts/<fingerprint>` | `HeardAlert`: what an Alertmanager has told of |
 //! | `decisions/<uid>/<number>` | `DecisionRecord`, the number in 12 digits so that keys sort |
 
@@ -90,8 +90,8 @@ impl<'a> Key<'a> {
                 Self::Claim { member, target: Target { kind, namespace, name } }
             }
             ["samples", uid, metric, member] => {
-                let member = (*member != NO_MEMBER).then(|| (*member).to_owned());
-                Self::Sample { uid, key: SampleKey { metric: (*metric).to_owned(), member } }
+                let member = (*member != NO_MEMBER).then_some(*member);
+                Self::Sample { uid, key: SampleKey::of_written(metric, member) }
             }
             ["alerts", fingerprint] => Self::Alert { fingerprint },
             ["decisions", uid, number] => Self::Decision { uid, number: number.parse().ok()? },
@@ -148,8 +148,8 @@ pub(crate) fn samples_of(uid: &str) -> String {
     format!("samples/{uid}/")
 }
 
-pub(crate) fn sample(uid: &str, SampleKey { metric, member }: &SampleKey) -> String {
-    format!("samples/{uid}/{metric}/{}", member.as_deref().unwrap_or(NO_MEMBER))
+pub(crate) fn sample(uid: &str, key: &SampleKey) -> String {
+    format!("samples/{uid}/{}/{}", key.written_metric(), key.member.as_deref().unwrap_or(NO_MEMBER))
 }
 
 pub(crate) fn alert(fingerprint: &str) -> String {
@@ -174,7 +174,11 @@ mod tests {
     }
 
     fn of_metric(member: Option<&str>) -> SampleKey {
-        SampleKey { metric: "success-rate".to_owned(), member: member.map(str::to_owned) }
+        SampleKey { metric: "success-rate".to_owned(), member: member.map(str::to_owned), background: false }
+    }
+
+    fn of_background(member: Option<&str>) -> SampleKey {
+        SampleKey { background: true, ..of_metric(member) }
     }
 
     #[test]
@@ -195,6 +199,8 @@ mod tests {
             (claim("m", &checkout()), Key::Claim { member: "m", target: checkout() }),
             (sample("u", &of_metric(Some("m"))), Key::Sample { uid: "u", key: of_metric(Some("m")) }),
             (sample("u", &of_metric(None)), Key::Sample { uid: "u", key: of_metric(None) }),
+            (sample("u", &of_background(Some("m"))), Key::Sample { uid: "u", key: of_background(Some("m")) }),
+            (sample("u", &of_background(None)), Key::Sample { uid: "u", key: of_background(None) }),
             (alert("7a"), Key::Alert { fingerprint: "7a" }),
             (decision("u", 7), Key::Decision { uid: "u", number: 7 }),
         ];

@@ -1,4 +1,5 @@
-//! Whether a workload is healthy, by its own status alone. Pure.
+//! Whether a workload is healthy, by its own status; that of a `DaemonSet` without the nodes that [`super::nodes`] leaves
+//! out. Pure.
 
 use crds::WorkloadObservation;
 
@@ -65,8 +66,13 @@ fn unseen(workload: &Workload) -> String {
 
 fn message(workload: &Workload, healthy: bool) -> String {
     let Workload { desired, total, updated, ready, available, .. } = workload;
+    let left_out = match workload.left_out {
+        0 => String::new(),
+        1 => "; 1 node left out that is not ready or not schedulable".to_owned(),
+        count => format!("; {count} nodes left out that are not ready or not schedulable"),
+    };
     if healthy && *desired == 0 {
-        return "no pods are wanted".to_owned();
+        return format!("no pods are wanted{left_out}");
     }
     let wanted = wanted(workload);
     let counts = match workload.strategy {
@@ -81,7 +87,8 @@ fn message(workload: &Workload, healthy: bool) -> String {
     let old = total - desired.max(updated);
     let old = if old > 0 { format!(", {old} to be removed") } else { String::new() };
     let complaint = workload.complaint.as_ref().filter(|_| !healthy);
-    complaint.map_or_else(|| format!("{counts}{old}"), |complaint| format!("{counts}{old}; {complaint}"))
+    let complaint = complaint.map_or_else(String::new, |complaint| format!("; {complaint}"));
+    format!("{counts}{old}{left_out}{complaint}")
 }
 
 #[cfg(test)]

@@ -53,8 +53,12 @@ pub struct Workload {
     pub available: i32,
     /// What its controller complains about, or why it does nothing.
     pub complaint: Option<String>,
-    /// Which pods are its own. `StatefulSet` only.
+    /// Which pods are its own. Not of a `Deployment`.
     pub selector: LabelSelector,
+    /// Seconds that a pod must be ready before it is available. `DaemonSet` only.
+    pub min_ready_seconds: i32,
+    /// Nodes that are left out of all numbers, as they are not ready or not schedulable. `DaemonSet` only.
+    pub left_out: i32,
     /// The revision that its pods shall have. `StatefulSet` only.
     pub update_revision: Option<String>,
     managed_fields: Vec<ManagedFieldsEntry>,
@@ -111,6 +115,8 @@ impl Workload {
             available: 0,
             complaint: None,
             selector: LabelSelector::default(),
+            min_ready_seconds: 0,
+            left_out: 0,
             update_revision: None,
             managed_fields: metadata.managed_fields.clone().unwrap_or_default(),
         }
@@ -185,6 +191,8 @@ impl From<&DaemonSet> for Workload {
             updated: status.updated_number_scheduled.unwrap_or(0),
             ready: status.number_ready,
             available: status.number_available.unwrap_or(0),
+            selector: spec.selector.clone(),
+            min_ready_seconds: spec.min_ready_seconds.unwrap_or(0),
             ..Self::of(WorkloadKind::DaemonSet, &object.metadata, spec.template.spec.as_ref())
         }
     }

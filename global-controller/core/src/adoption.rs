@@ -214,6 +214,7 @@ impl Sources<'_> {
             gate_ended_at: 0,
             passed_over: 0,
             troubled_until: 0,
+            background_since: 0,
             refused_because: String::new(),
             refused_by: crate::RefusedBy::default(),
         };

@@ -8,6 +8,7 @@
 //!
 //! Only evidence passes or fails: silence, errors and what can't be a number do neither (SEMANTICS 27).
 
+mod background;
 mod compare;
 mod condition;
 mod due;
@@ -160,6 +161,9 @@ pub struct Pace {
     pub on_no_data: OnNoData,
     /// Seconds from the beginning for which too little evidence is no reason to say that the run holds.
     pub max_pause_seconds: u32,
+    /// Whether metrics are also measured outside of pauses.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub background: bool,
 }
 
 impl Default for Pace {
@@ -170,6 +174,7 @@ impl Default for Pace {
             min_samples: 1,
             on_no_data: OnNoData::Hold,
             max_pause_seconds: 0,
+            background: false,
         }
     }
 }
@@ -321,8 +326,10 @@ pub(crate) struct OpenGate<'a> {
     pub run: &'a Run,
     pub gate: &'a Gate,
     pub id: GateId,
-    /// When its clock ends; none while a person has paused the rollout.
+    /// When its clock ends; none while a person has paused the rollout, and of the background.
     pub ends_at: Option<Millis>,
+    /// Whether it is what is measured beside pauses: it fails a run and lets none go on.
+    pub background: bool,
 }
 
 impl<'a> OpenGate<'a> {
@@ -337,7 +344,7 @@ impl<'a> OpenGate<'a> {
             _ => return None,
         };
         let id = GateId { run: run.number, step: run.step, began_at: run.gate_began_at };
-        Some(Self { run, gate, id, ends_at })
+        Some(Self { run, gate, id, ends_at, background: false })
     }
 
     /// Whether its clock has ended.

@@ -182,6 +182,9 @@ pub struct Run {
     /// When trouble ended that updated members and the control group had at a time: nothing is measured of before.
     #[serde(default)]
     pub troubled_until: Millis,
+    /// Since when what is measured in the background counts; 0: nothing is.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub background_since: Millis,
     /// Why it was refused, for people; empty while it is not.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub refused_because: String,
@@ -287,6 +290,9 @@ pub struct MemberRecord {
     /// not the revision's doing.
     #[serde(default)]
     pub told_at: Millis,
+    /// Whether its workload was last seen healthy with no pods wanted: that is healthy, and no evidence (SEMANTICS 19).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub idle: bool,
 }
 
 /// What stands in the order of a member beside the payload, and follows the specification while the order is out.
@@ -426,7 +432,7 @@ impl RolloutState {
 
     /// Whether metrics are measured at present: a pause or the soak is on, and it has a gate.
     pub fn is_measured(&self) -> bool {
-        !self.header.deleting && self.header.run.as_ref().is_some_and(|run| OpenGate::of(run).is_some())
+        !self.header.deleting && self.header.run.as_ref().is_some_and(|run| OpenGate::is_any(run))
     }
 
     /// Whether a member runs, or may run, something else than it did before this rollout.
@@ -478,6 +484,7 @@ impl MemberRecord {
             failed_in: 0,
             standing: Standing::default(),
             told_at: 0,
+            idle: false,
         }
     }
 
@@ -579,4 +586,9 @@ impl Run {
     pub fn is_rolled_back(&self) -> bool {
         matches!(self.stage, Stage::RollingBack | Stage::RolledBack | Stage::Failed)
     }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // As serde hands it over.
+fn is_zero(millis: &Millis) -> bool {
+    *millis == 0
 }

@@ -5,7 +5,7 @@ mod conditions;
 
 use crds::{ClusterScopeRolloutStatus, Counts, GateMode, GateStatus, Phase, WaitingOnStatus, time_from_millis};
 
-use crate::gates::Judgement;
+use crate::gates::{Judgement, OpenGate};
 use crate::plan::order;
 use crate::returns::Returns;
 use crate::tally::Tally;
@@ -187,16 +187,20 @@ impl View<'_> {
     /// Says whether metrics are checked, wherever a pause or soak would check them.
     fn gate(&self) -> Option<GateStatus> {
         let Desired::Present(rollout) = self.desired else { return None };
-        let gated = rollout.soak_seconds > 0 || rollout.steps.iter().any(|step| step.pause_seconds > 0);
+        let background = self.state.header.run.as_ref().is_some_and(|run| OpenGate::in_background(run).is_some());
+        let gated = background || rollout.soak_seconds > 0 || rollout.steps.iter().any(|step| step.pause_seconds > 0);
         if self.observations.gates.sources.is_empty()
             && self.state.header.run.as_ref().is_none_or(|run| run.gate.is_none())
         {
             return gated.then(|| self.unmeasured());
         }
         let judged = Judgement::of(self.state, self.observations, self.now);
-        let message = judged
-            .as_ref()
-            .map_or_else(|| "metrics are measured in the next pause".to_owned(), |judged| judged.text.clone());
+        let when = if background {
+            "metrics are measured in the background, and for the step in its pause"
+        } else {
+            "metrics are measured in the next pause"
+        };
+        let message = judged.as_ref().map_or_else(|| when.to_owned(), |judged| judged.text.clone());
         let verdict = judged.and_then(|judged| judged.verdict);
         gated.then(|| GateStatus { mode: None, verdict, message: words::bounded(&message, 512) })
     }

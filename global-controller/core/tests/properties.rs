@@ -130,6 +130,7 @@ fn analysis() -> impl Strategy<Value = Option<String>> {
         Some("{interval: 10, failureLimit: 1, onNoData: Rollback}"),
         Some("{interval: 20, maxPause: 120, successRate: {confidence: '95%'}}"),
         Some("{interval: 15, metrics: [{name: errors, query: 'sum(errors)', condition: 'value < 1'}]}"),
+        Some("{interval: 10, failureLimit: 2, background: true}"),
         Some("{prometheus: {source: absent}}"),
     ])
     .prop_map(|analysis| analysis.map(str::to_owned))

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 const DEADLINE: Duration = Duration::from_secs(150);
 /// How one gets to it from afar.
 const HOW: &str =
-    "for example http://127.0.0.1:8080 after `kubectl port-forward -n NAMESPACE deployment/global-controller 8080`";
+    "for example http://127.0.0.1:8080 after `kubectl port-forward -n NAMESPACE statefulset/global-controller 8080`";
 
 /// A controller's listener for people.
 pub(crate) struct Controller {

@@ -146,8 +146,7 @@ async fn measure(world: &World, uid: &str, asks: Vec<Ask>) -> Vec<(SampleKey, Sa
     for ask in asks {
         match too_far_back(&ask) {
             Some(why) => {
-                let sample = ask.measured(before.get(&ask.key), Measurement::inconclusive(&why));
-                measured.push((ask.key, sample));
+                measured.extend(ask.measured(&before, Measurement::inconclusive(&why)));
             }
             None => asked.push(ask),
         }
@@ -157,7 +156,7 @@ async fn measure(world: &World, uid: &str, asks: Vec<Ask>) -> Vec<(SampleKey, Sa
     let mut answers = answers.into_iter().flatten().map(plain);
     for ask in &asked {
         let its: Vec<Answer> = answers.by_ref().take(ask.queries.len()).collect();
-        measured.push((ask.key.clone(), ask.answered(before.get(&ask.key), &its)));
+        measured.extend(ask.answered(&before, &its));
     }
     for (key, sample) in &measured {
         tracing::debug!(uid, series = %key, verdict = sample.verdict.as_str(), found = sample.found, "measured");

@@ -165,6 +165,7 @@ fn enter_run(record: &mut MemberRecord, number: i64, settled: i64) {
     record.run = number;
     record.stage = MemberStage::Planned;
     record.ready_since = None;
+    record.idle = false;
 }
 
 fn wake_at(state: &RolloutState, desired: Desired<'_>, observations: &Observations<'_>, now: Millis) -> Option<Millis> {

@@ -33,10 +33,12 @@ fn leave_trouble(change: &mut Change<'_>) {
     restart(change, "TroubleOver", "the control group is well again: the pause begins anew");
 }
 
-/// Begins the present pause or soak anew, in full, with no measurement taken.
+/// Begins the present pause or soak anew, in full, and the background, with no measurement taken.
 pub(super) fn restart(change: &mut Change<'_>, reason: &'static str, message: &str) {
     let healthy = change.tally().evident;
+    let now = change.now;
     let Some(run) = change.active_run() else { return };
+    run.begin_background(now);
     let (last, pause_seconds) = (run.in_last_step(), run.pause_seconds());
     let waits = matches!(run.stage, Stage::Pausing(_) | Stage::AwaitingApproval | Stage::Soaking(_));
     if waits && pause_seconds > 0 {

@@ -56,6 +56,10 @@ fn next_record(
 ) -> MemberRecord {
     let mut next = record.clone();
     let healthy = proves_health(assignment, report);
+    // What says nothing of the workload is no news about its pods.
+    if let Some(workload) = report.workload.as_ref().filter(|_| record.stage.is_assigned()) {
+        next.idle = healthy && workload.desired == 0;
+    }
     // `Accepted` says only that an agent has started; it is no news about health.
     if record.ready_since.is_some() && !healthy && report.outcome != Outcome::Accepted {
         next.ready_since = None;

@@ -58,7 +58,9 @@ fn start(change: &mut Change<'_>, rollout: &Rollout, payload: &Payload, members:
     change.state.plan = Plan { members, wave_end: 0 };
     change.state.header.runs_started = number;
     change.state.header.epoch = change.observations.recovery.map_or(0, |recovery| recovery.epoch);
-    change.state.header.run = Some(new_run(number, rollout, payload, change.observations.gates, change.now));
+    let mut run = new_run(number, rollout, payload, change.observations.gates, change.now);
+    run.begin_background(change.now);
+    change.state.header.run = Some(run);
     let message = format!("run {number} brings {total} to revision {}", payload.revision);
     change.announce(EventKind::Normal, "RunStarted", &message);
     begin_step(change);
@@ -96,6 +98,7 @@ pub(crate) fn new_run(number: i64, rollout: &Rollout, payload: &Payload, gates: 
         gate_ended_at: 0,
         passed_over: 0,
         troubled_until: 0,
+        background_since: 0,
         refused_because: String::new(),
         refused_by: RefusedBy::default(),
     }

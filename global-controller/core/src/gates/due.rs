@@ -7,7 +7,7 @@ use crds::Revision;
 use super::compare::{COMPARABLE, Compared, Limits, groups};
 use super::series::Series;
 use super::template::{Query, Values};
-use super::{Answer, GateId, Measurement, Metric, OpenGate, Rule, Sample, SampleKey, Template};
+use super::{Answer, GateId, Measurement, Metric, OpenGate, Rule, Sample, SampleKey, Samples, Template};
 use crate::{Millis, Observations, RolloutState};
 
 /// What is measured now, and when the next measurement is due.
@@ -28,6 +28,8 @@ pub struct Ask {
     pub key: SampleKey,
     /// The gate that it counts in.
     pub gate: GateId,
+    /// The same series of the background, where it counts in that too.
+    also: Option<(SampleKey, GateId)>,
     /// The revision that it speaks of.
     pub revision: Revision,
     /// Name of the source.
@@ -45,23 +47,32 @@ pub struct Ask {
 }
 
 impl Ask {
-    /// The sample with one more measurement, from the answers to all queries.
-    pub fn answered(&self, before: Option<&Sample>, answers: &[Answer]) -> Sample {
+    /// The samples with one more measurement, from the answers to all queries.
+    pub fn answered(&self, before: &Samples, answers: &[Answer]) -> Vec<(SampleKey, Sample)> {
         let (Some(limits), Rule::Drop { good, total, .. }) = (Limits::of(&self.metric.rule), &self.metric.rule) else {
             return self.measured(before, self.metric.measure(answers));
         };
         if !(good.is_comparable() && total.is_comparable()) {
             return self.measured(before, Measurement::inconclusive(&format!("good and total {COMPARABLE}")));
         }
-        let earlier = Sample::of_gate(before, self.gate, &self.revision);
+        let earlier = Sample::of_gate(before.get(&self.key), self.gate, &self.revision);
         let mut comparison = earlier.and_then(|sample| sample.comparison.clone()).unwrap_or_default();
         let measured = comparison.look((&self.compared, answers), limits, (self.at, self.interval));
-        Sample { comparison: Some(comparison), ..self.measured(before, measured) }
+        let mut samples = self.measured(before, measured);
+        if let Some((_, sample)) = samples.first_mut() {
+            sample.comparison = Some(comparison);
+        }
+        samples
     }
 
     /// The same, where nothing was asked.
-    pub fn measured(&self, before: Option<&Sample>, measured: Measurement) -> Sample {
-        Sample::with(before, (self.gate, &self.revision), measured, self.at)
+    pub fn measured(&self, before: &Samples, measured: Measurement) -> Vec<(SampleKey, Sample)> {
+        let own = (self.key.clone(), self.gate);
+        let sample = |(key, gate): (SampleKey, GateId)| {
+            let sample = Sample::with(before.get(&key), (gate, &self.revision), measured.clone(), self.at);
+            (key, sample)
+        };
+        [Some(own), self.also.clone()].into_iter().flatten().map(sample).collect()
     }
 }
 
@@ -70,31 +81,40 @@ impl Ask {
 pub fn measurements_due(state: &RolloutState, observations: &Observations<'_>, now: Millis) -> Asked {
     // What is deleted goes nowhere any more.
     let run = state.header.run.as_ref().filter(|_| !state.header.deleting);
-    let Some(open) = run.and_then(OpenGate::of) else { return Asked::default() };
+    let (pause, background) = (run.and_then(OpenGate::of), run.and_then(OpenGate::in_background));
+    // In a pause its gate sets the pace, and what it measures counts for both.
+    let Some(open) = pause.or(background) else { return Asked::default() };
     // As in decisions, time never runs back behind the last one.
     let now = now.max(state.header.decided_at);
     let all = open.series(state, observations);
-    let mut asked = Asked { obsolete: obsolete(&open, &all, observations), ..Asked::default() };
+    let obsolete = obsolete((pause, background), &all, observations);
+    let mut asked = Asked { obsolete, ..Asked::default() };
     for series in all {
-        let at = due_at(&open, series.sample);
+        let at = due_at(&open, &series);
         let next = if at <= now { after(&open, now) } else { at };
         asked.next_at = asked.next_at.into_iter().chain([next]).min();
         if at <= now {
-            asked.asks.push(ask(series, &open, (state, observations), now));
+            asked.asks.push(ask(series, (&open, background.as_ref()), (state, observations), now));
         }
     }
     asked
 }
 
-fn obsolete(open: &OpenGate<'_>, measured: &[Series<'_>], observations: &Observations<'_>) -> Vec<SampleKey> {
+fn obsolete(
+    (pause, background): (Option<OpenGate<'_>>, Option<OpenGate<'_>>),
+    measured: &[Series<'_>],
+    observations: &Observations<'_>,
+) -> Vec<SampleKey> {
     let measured: BTreeSet<&SampleKey> = measured.iter().map(|series| &series.key).collect();
-    let old = observations.samples.iter().filter(|(key, sample)| sample.gate != open.id && !measured.contains(key));
+    let gate = |key: &SampleKey| if key.background { background } else { pause };
+    let is_old = |key: &SampleKey, sample: &Sample| gate(key).is_none_or(|open| sample.gate != open.id);
+    let old = observations.samples.iter().filter(|(key, sample)| is_old(key, sample) && !measured.contains(key));
     old.map(|(key, _)| key.clone()).collect()
 }
 
 /// When a series is to be measured next; the end of the pause is always among the times.
-fn due_at(open: &OpenGate<'_>, latest: Option<&Sample>) -> Millis {
-    after(open, latest.map_or(open.id.began_at, |sample| sample.at))
+fn due_at(open: &OpenGate<'_>, series: &Series<'_>) -> Millis {
+    after(open, series.sample.map_or(series.first_at, |sample| sample.at))
 }
 
 /// The next time after one measurement, or the beginning.
@@ -105,11 +125,11 @@ fn after(open: &OpenGate<'_>, before: Millis) -> Millis {
 
 fn ask(
     series: Series<'_>,
-    open: &OpenGate<'_>,
+    (open, background): (&OpenGate<'_>, Option<&OpenGate<'_>>),
     (state, observations): (&RolloutState, &Observations<'_>),
     now: Millis,
 ) -> Ask {
-    let Series { metric, key, since, sample: _ } = series;
+    let Series { metric, key, since, first_at: _, sample: _ } = series;
     let seconds = |since: Millis| now.saturating_sub(since).max(0) / 1000;
     let fill = |template: &Template, member: Option<&str>, window_seconds: i64| {
         let none = BTreeMap::new();
@@ -141,7 +161,10 @@ fn ask(
     let (source, revision) = (open.gate.source.clone(), open.run.revision.clone());
     let interval = i64::from(open.gate.pace.interval_seconds) * 1000;
     let (gate, window_seconds) = (open.id, seconds(since));
-    Ask { key, gate, revision, source, queries, at: now, window_seconds, metric: metric.clone(), compared, interval }
+    let counts = background.filter(|background| !open.background && background.measures(metric));
+    let also = counts.map(|background| (SampleKey { background: true, ..key.clone() }, background.id));
+    let metric = metric.clone();
+    Ask { key, gate, also, revision, source, queries, at: now, window_seconds, metric, compared, interval }
 }
 
 /// A window a little shorter, so that members that became healthy within some time of each other can be asked about in one

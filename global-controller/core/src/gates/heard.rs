@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crds::Verdict;
 use serde::{Deserialize, Serialize};
 
 use super::{Judgement, OpenGate};
@@ -113,15 +112,7 @@ impl Alarm {
 
     /// A failure, at whatever time.
     pub fn judged(self) -> Judgement {
-        let Self { text, members: failed_members } = self;
-        Judgement {
-            verdict: Some(Verdict::Fail),
-            text,
-            is_global: false,
-            failed_members,
-            is_over: false,
-            patience_ends_at: 0,
-        }
+        Judgement::failed(self.text, self.members)
     }
 }
 

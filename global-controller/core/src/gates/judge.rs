@@ -12,6 +12,8 @@ use crate::{Millis, Observations, RolloutState};
 
 /// A sample that is older than so many intervals passes nothing.
 const STALE_INTERVALS: i64 = 3;
+/// Why a gate has nothing to judge.
+const NOBODY: &str = "no updated member is healthy, heard and wants pods";
 
 /// How a gate stands. Decisions, reasons for waiting and the status are all read from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +39,16 @@ impl Judgement {
         if let Some(alarm) = Alarm::of(run, state, observations) {
             return Some(alarm.judged());
         }
-        let open = OpenGate::of(run)?;
+        let judged = OpenGate::of(run).map(|open| Self::of_open(open, state, observations, now));
+        // In trouble that is everywhere nothing fails.
+        if judged.as_ref().is_some_and(|judged| judged.is_global || judged.failure().is_some()) {
+            return judged;
+        }
+        let background = OpenGate::in_background(run);
+        background.and_then(|background| background.background_failure(state, observations)).or(judged)
+    }
+
+    fn of_open(open: OpenGate<'_>, state: &RolloutState, observations: &Observations<'_>, now: Millis) -> Self {
         let all = open.series(state, observations);
         let is_over = open.is_over(now);
         let (verdict, text, is_global) = if open.gate.metrics.is_empty() {
@@ -52,7 +63,13 @@ impl Judgement {
             None => (verdict, text),
         };
         let failed_members = failed_members(&open, &all, is_over);
-        Some(Self { verdict, text, is_global, failed_members, is_over, patience_ends_at: open.patience_ends_at() })
+        Self { verdict, text, is_global, failed_members, is_over, patience_ends_at: open.patience_ends_at() }
+    }
+
+    /// A failure, at whatever time.
+    pub(super) fn failed(text: String, failed_members: BTreeSet<String>) -> Self {
+        let verdict = Some(Verdict::Fail);
+        Self { verdict, text, is_global: false, failed_members, is_over: false, patience_ends_at: 0 }
     }
 
     /// Whether trouble that was everywhere is over, so that the pause is worth something again.
@@ -81,7 +98,6 @@ impl Judgement {
 /// The verdict on all series, the series that decides it, and whether the trouble is global. Before the end there is no
 /// verdict but a failure, and trouble that is global.
 fn judge(open: &OpenGate<'_>, all: &[Series<'_>], (is_over, now): (bool, Millis)) -> (Option<Verdict>, String, bool) {
-    let limit = open.gate.pace.failure_limit;
     let control = ControlGroup::of(all);
     if let Some(one) = control.as_ref().filter(|control| control.is_in_trouble()).map(|control| control.series) {
         return (Some(Verdict::Inconclusive), one.worded(), true);
@@ -89,8 +105,7 @@ fn judge(open: &OpenGate<'_>, all: &[Series<'_>], (is_over, now): (bool, Millis)
     let doubt = |one: &Series<'_>| control.as_ref().and_then(|control| control.doubt(one, is_over));
     let exhausted = || all.iter().filter(|one| one.is_exhausted(open));
     if let Some(one) = exhausted().find(|one| doubt(one).is_none()) {
-        let again = if limit > 0 { format!(", {} times, {limit} allowed", one.failures()) } else { String::new() };
-        return (Some(Verdict::Fail), format!("{}{again}", one.worded()), false);
+        return (Some(Verdict::Fail), one.worded_failure(open), false);
     }
     if let Some((one, doubt)) = exhausted().find_map(|one| Some((one, doubt(one)?))) {
         let is_global = doubt == Doubt::Global;
@@ -104,7 +119,7 @@ fn judge(open: &OpenGate<'_>, all: &[Series<'_>], (is_over, now): (bool, Millis)
 /// The verdict where no series has failed too often.
 fn unfailed(open: &OpenGate<'_>, all: &[Series<'_>], (is_over, now): (bool, Millis)) -> (Option<Verdict>, String) {
     if all.is_empty() {
-        return (is_over.then_some(Verdict::NoData), "no updated member is healthy and heard".to_owned());
+        return (is_over.then_some(Verdict::NoData), NOBODY.to_owned());
     }
     if let Some(one) = all.iter().find(|one| one.is_refused_without_data(open, is_over)) {
         return (Some(Verdict::Fail), format!("{}, and onNoData is Rollback", one.worded()));
@@ -124,7 +139,7 @@ fn unfailed(open: &OpenGate<'_>, all: &[Series<'_>], (is_over, now): (bool, Mill
 
 impl OpenGate<'_> {
     /// Whether it compares, or would if there were a control group.
-    fn compares(&self) -> bool {
+    pub(super) fn compares(&self) -> bool {
         self.gate.metrics.iter().any(|metric| Limits::of(&metric.rule).is_some())
     }
 }
@@ -199,7 +214,7 @@ fn without_metrics(
     is_over: bool,
 ) -> (Option<Verdict>, String, bool) {
     if open.updated(state, observations).is_empty() {
-        return (is_over.then_some(Verdict::NoData), "no updated member is healthy and heard".to_owned(), false);
+        return (is_over.then_some(Verdict::NoData), NOBODY.to_owned(), false);
     }
     (is_over.then_some(Verdict::Pass), "no alert that counts fires".to_owned(), false)
 }
@@ -223,7 +238,7 @@ fn summary(open: &OpenGate<'_>, all: &[Series<'_>]) -> String {
 
 impl Series<'_> {
     /// Whether more of its measurements have failed than may.
-    fn is_exhausted(&self, open: &OpenGate<'_>) -> bool {
+    pub(super) fn is_exhausted(&self, open: &OpenGate<'_>) -> bool {
         self.failures() > open.gate.pace.failure_limit
     }
 
@@ -261,6 +276,13 @@ impl Series<'_> {
     fn worded(&self) -> String {
         let found = self.sample.map_or("not measured yet", |sample| sample.found.as_str());
         format!("{}: {found}", self.key)
+    }
+
+    /// That more of its measurements have failed than may.
+    pub(super) fn worded_failure(&self, open: &OpenGate<'_>) -> String {
+        let limit = open.gate.pace.failure_limit;
+        let again = if limit > 0 { format!(", {} times, {limit} allowed", self.failures()) } else { String::new() };
+        format!("{}{again}", self.worded())
     }
 
     fn progress(&self, needed: u32) -> String {

@@ -17,11 +17,30 @@ pub struct SampleKey {
     pub metric: String,
     /// None: measured once for all.
     pub member: Option<String>,
+    /// Whether it is that of the background, which counts through the whole run.
+    pub background: bool,
+}
+
+/// Before the metric of a series of the background. No name has it.
+const BACKGROUND: char = '+';
+
+impl SampleKey {
+    /// The metric as it is written in keys.
+    pub fn written_metric(&self) -> String {
+        if self.background { format!("{BACKGROUND}{}", self.metric) } else { self.metric.clone() }
+    }
+
+    /// The series of a metric as it is written in keys.
+    pub fn of_written(metric: &str, member: Option<&str>) -> Self {
+        let (name, background) = metric.strip_prefix(BACKGROUND).map_or((metric, false), |name| (name, true));
+        Self { metric: name.to_owned(), member: member.map(str::to_owned), background }
+    }
 }
 
 impl From<SampleKey> for String {
-    fn from(SampleKey { metric, member }: SampleKey) -> Self {
-        match member {
+    fn from(key: SampleKey) -> Self {
+        let metric = key.written_metric();
+        match key.member {
             Some(member) => format!("{metric}/{member}"),
             None => metric,
         }
@@ -31,28 +50,29 @@ impl From<SampleKey> for String {
 impl From<String> for SampleKey {
     fn from(text: String) -> Self {
         match text.split_once('/') {
-            Some((metric, member)) => Self { metric: metric.to_owned(), member: Some(member.to_owned()) },
-            None => Self { metric: text, member: None },
+            Some((metric, member)) => Self::of_written(metric, Some(member)),
+            None => Self::of_written(&text, None),
         }
     }
 }
 
 impl std::fmt::Display for SampleKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let place = if self.background { ", in the background" } else { "" };
         match &self.member {
-            Some(member) => write!(f, "{} on {member}", self.metric),
-            None => f.write_str(&self.metric),
+            Some(member) => write!(f, "{} on {member}{place}", self.metric),
+            None => write!(f, "{}{place}", self.metric),
         }
     }
 }
 
-/// Names one pause or soak of one run. What was measured in another one is no evidence in it.
+/// Names one pause or soak of one run, or its background. What was measured in another one is no evidence in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GateId {
     /// Number of the run.
     pub run: i64,
-    /// The step, from 0.
+    /// The step, from 0; of the background always 0.
     pub step: usize,
     /// When it began, or began anew.
     pub began_at: Millis,

@@ -8,7 +8,8 @@ use crds::Verdict;
 use crate::gates::{Judgement, MAX_COMPARED};
 use crate::{
     Ask, Claims, Clock, Gate, GateSettings, HeardAlerts, HubFacts, Measurement, MemberFacts, MemberRecord, MemberStage,
-    Millis, Observations, Plan, Reachability, RolloutState, Run, Sample, Samples, Stage, Template, measurements_due,
+    Millis, Observations, Plan, Reachability, RolloutState, Run, Sample, SampleKey, Samples, Stage, Template,
+    measurements_due,
 };
 
 /// Members that are kept of those beyond the pause's: as many as a control group has, at most.
@@ -53,6 +54,8 @@ impl Rehearsal {
         let gate = run.gate.as_mut().filter(measured)?;
         // Which alerts fired then nobody has kept.
         let has_alerts = gate.alerts.take().is_some();
+        // What comes before and after is not looked at.
+        gate.pace.background = false;
         let interval_seconds = gate.pace.interval_seconds;
         let wave_end = end.min(most);
         let beyond = members.iter().skip(end).take(MOST_BEYOND);
@@ -130,15 +133,19 @@ impl Rehearsal {
     }
 
     /// Takes it as if it had begun at that moment.
-    pub fn take(&self, began_at: Millis, mut measure: impl FnMut(&Ask, Option<&Sample>) -> Sample) -> Rehearsed {
+    pub fn take(
+        &self,
+        began_at: Millis,
+        mut measure: impl FnMut(&Ask, &Samples) -> Vec<(SampleKey, Sample)>,
+    ) -> Rehearsed {
         let state = self.state(began_at);
         let ends_at = began_at + i64::from(self.pause_seconds()) * 1000;
         let (mut samples, mut now) = (Samples::new(), began_at);
         loop {
             let asked = self.observed(&samples, |observations| measurements_due(&state, observations, now));
             for ask in &asked.asks {
-                let sample = measure(ask, samples.get(&ask.key));
-                samples.insert(ask.key.clone(), sample);
+                let measured = measure(ask, &samples);
+                samples.extend(measured);
             }
             let judged = self.observed(&samples, |observations| Judgement::of(&state, observations, now));
             let next = asked.next_at.filter(|next| *next > now);

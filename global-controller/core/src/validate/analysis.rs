@@ -44,6 +44,10 @@ pub(super) fn check(analysis: &crds::Analysis, problems: &mut Problems) -> Analy
             problems.require(query.is_comparable(), &field, query.as_str(), COMPARABLE);
         }
     }
+    let compared_alone = max_drop.is_some() && metrics.is_empty();
+    let message =
+        "with compare, successRate is measured in pauses alone: give metrics for the background, or leave it out";
+    problems.require(!(analysis.background && compared_alone), "spec.analysis.background", "true", message);
     let alerts = alerts.as_ref().map(|alerts| check_alerts(alerts, problems));
     Analysis { source, success_rate, max_drop, metrics: parsed, alerts, pace: check_pace(analysis, problems) }
 }
@@ -107,6 +111,7 @@ fn check_pace(analysis: &crds::Analysis, problems: &mut Problems) -> Pace {
         min_samples: number("minSamples", analysis.min_samples, 1, 1000),
         on_no_data: analysis.on_no_data,
         max_pause_seconds: number("maxPause", analysis.max_pause, 0, super::MAX_PAUSE_SECONDS),
+        background: analysis.background,
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a rollout would do, told before it does anything: the same as it then does.
 
 use crds::{PlanAnswer, PlannedStep, Verdict};
-use rollout_core::{Answer, Reachability, Rehearsal, Rehearsed, Sample, preview, rehearsals};
+use rollout_core::{Answer, Reachability, Rehearsal, Rehearsed, preview, rehearsals};
 
 use crate::world::measures::{configured, of_thousand, one, silence};
 use crate::world::{Spec, World};
@@ -140,7 +140,7 @@ fn measured(analysis: &str) -> World {
 
 /// How the pause would have ended if Prometheus had said this of m2, and that all is well of the others.
 fn taken(world: &World, said: &[Answer]) -> Rehearsed {
-    only_gate(world).take(world.now - 1_000_000, |ask, before: Option<&Sample>| {
+    only_gate(world).take(world.now - 1_000_000, |ask, before| {
         let ill = ask.key.member.as_deref() == Some("m2");
         let well = if ask.queries.len() == 2 { of_thousand(1000.0) } else { one(0.1) };
         ask.answered(before, if ill { said } else { &well })

@@ -20,6 +20,8 @@ pub struct Agent {
     pub uid: String,
     /// Whether the workload is healthy by its own status.
     pub healthy: bool,
+    /// Pods that the workload wants.
+    pub desired: i32,
     /// Whether nothing that is applied here ever becomes healthy.
     pub cursed: bool,
     /// Its local object: the order that it has, and what it said of it.
@@ -37,6 +39,7 @@ impl Default for Agent {
             runs: Some(images("v1")),
             uid: "w1".to_owned(),
             healthy: true,
+            desired: 2,
             cursed: false,
             order: None,
             reverted: None,
@@ -114,9 +117,11 @@ impl World {
         let spec = assignment.spec.clone();
         let outcome = self.agents[member].outcome(&spec);
         let known = self.reports.get(member).is_some_and(|report| {
+            let agent = &self.agents[member];
             report.fence == spec.fence
                 && report.outcome == outcome
-                && report.workload.as_ref().map(|workload| &workload.images) == self.agents[member].runs.as_ref()
+                && report.workload.as_ref().map(|workload| &workload.images) == agent.runs.as_ref()
+                && report.workload.as_ref().is_none_or(|workload| workload.desired == agent.desired)
         });
         if !known {
             self.answer(member, outcome);
@@ -196,10 +201,10 @@ impl Agent {
             generation: 7,
             observed_generation: 7,
             images: images.clone(),
-            desired: 2,
-            updated: 2,
-            ready: 2,
-            available: 2,
+            desired: self.desired,
+            updated: self.desired,
+            ready: self.desired,
+            available: self.desired,
             healthy: self.healthy,
         };
         RolloutAssignmentStatus {

@@ -114,6 +114,7 @@ impl World {
         let gate = GateId { run: before.number, step: before.step, began_at: before.gate_began_at };
         let heard = |member: &String| {
             matches!(self.state.stage_of(member), MemberStage::Healthy { .. })
+                && !self.state.members[member].idle
                 && self.observations().reachability(member) == rollout_core::Reachability::Reachable
         };
         let counts = |key: &SampleKey| key.member.as_ref().is_none_or(heard);
@@ -124,7 +125,8 @@ impl World {
         if wanted.metrics.is_empty() {
             return;
         }
-        let samples: Vec<_> = self.samples.iter().filter(|(key, one)| one.gate == gate && counts(key)).collect();
+        let samples: Vec<_> =
+            self.samples.iter().filter(|(key, one)| !key.background && one.gate == gate && counts(key)).collect();
         assert!(!samples.is_empty(), "advanced without any measurement");
         for (key, sample) in samples {
             let passed = sample.verdict == crds::Verdict::Pass && sample.at >= ends_at;

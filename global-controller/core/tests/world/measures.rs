@@ -26,7 +26,12 @@ pub fn configured() -> GateSettings {
 }
 
 pub fn key(metric: &str, member: Option<&str>) -> SampleKey {
-    SampleKey { metric: metric.to_owned(), member: member.map(str::to_owned) }
+    SampleKey { metric: metric.to_owned(), member: member.map(str::to_owned), background: false }
+}
+
+/// The same series of the background.
+pub fn background(metric: &str, member: Option<&str>) -> SampleKey {
+    SampleKey { background: true, ..key(metric, member) }
 }
 
 /// So many requests of a thousand succeed.
@@ -92,18 +97,20 @@ impl World {
         let asks = self.due().asks;
         let mut lines = Vec::new();
         for ask in &asks {
-            let sample = self.sample(ask);
-            lines.push(format!("{}: {} {}", ask.key, sample.verdict.as_str(), sample.found));
-            self.samples.insert(ask.key.clone(), sample);
+            for (key, sample) in self.sampled(ask) {
+                lines.push(format!("{key}: {} {}", sample.verdict.as_str(), sample.found));
+                self.samples.insert(key, sample);
+            }
         }
         lines
     }
 
-    fn sample(&self, ask: &Ask) -> Sample {
+    fn sampled(&self, ask: &Ask) -> Vec<(SampleKey, Sample)> {
         let well = || if ask.queries.len() == 2 { of_thousand(1000.0) } else { one(0.1) };
         let counted = || ask.queries.iter().map(|query| self.counted(&query.text, ask.at)).collect::<Option<Vec<_>>>();
-        let answers = self.said.get(&ask.key).cloned().or_else(counted).unwrap_or_else(well);
-        ask.answered(self.samples.get(&ask.key), &answers)
+        let said = SampleKey { background: false, ..ask.key.clone() };
+        let answers = self.said.get(&said).cloned().or_else(counted).unwrap_or_else(well);
+        ask.answered(&self.samples, &answers)
     }
 
     /// Lets so many seconds pass, second by second, in which everything is measured and decided when it is due.
