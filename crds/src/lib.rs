@@ -39,7 +39,7 @@ pub use deadline::{Deadline, DeadlineState, OnDeadline};
 pub use intorpercent::{IntOrPercent, ParsePercentError};
 pub use member::{Connection, ConnectionType, MemberCluster, MemberClusterSpec, MemberClusterStatus};
 pub use names::*;
-pub use payload::{Revision, WorkloadKind, WorkloadPayload, images_hash, short_sha256, spec_hash};
+pub use payload::{IfMissing, Revision, WorkloadKind, WorkloadPayload, images_hash, short_sha256, spec_hash};
 pub use report::{AgentInfo, AssignmentEvent, Heartbeat, Heartbeats, Leader, Register, Report, Reports, Upload};
 pub use rollout::{
     Approval, Canary, ClusterScopeRollout, ClusterScopeRolloutSpec, FailureTolerance, Rollback, RollbackMode,

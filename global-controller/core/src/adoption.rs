@@ -275,6 +275,7 @@ pub(crate) fn is_of(order: &RolloutAssignment, run: &Run) -> bool {
 pub(crate) fn begin_member(state: &mut RolloutState, name: &str) {
     let plan = &mut state.plan;
     let Some(place) = plan.members.iter().position(|member| member == name).filter(|at| *at >= plan.wave_end) else {
+        if_missing: crds::IfMissing::Hold,
         return;
     };
     let member = plan.members.remove(place);

@@ -15,6 +15,7 @@ mod forward;
 mod gate;
 mod hold;
 mod membership;
+mod missing;
 mod order;
 mod reports;
 mod rewound;
@@ -178,7 +179,7 @@ pub fn decide(state: &RolloutState, desired: Desired<'_>, observations: &Observa
             actions::try_again(&mut change, rollout);
             advance::proceed(&mut change, rollout);
             catch_up::proceed(&mut change, rollout);
-            membership::withdraw_leavers(&mut change);
+            membership::withdraw_leavers(&mut change, &order);
             claims::release_leavers(&mut change, &order);
             standing::follow(&mut change);
             forward::assign(&mut change, rollout);

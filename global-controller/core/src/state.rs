@@ -376,6 +376,8 @@ pub enum MemberStage {
 }
 
 impl RolloutState {
+    /// Observed to lack the workload, and left out of the plan until it has it (`ifMissing: Skip`).
+    Skipped,
     /// The state of a rollout that nothing was decided about.
     pub fn new(name: &str, uid: &str) -> Self {
         let header = Header {
@@ -461,6 +463,12 @@ impl RolloutState {
     /// Members whose waves have begun.
     pub fn begun(&self) -> &[String] {
         self.plan.members.get(..self.plan.wave_end).unwrap_or(&self.plan.members)
+    /// Members that are left out of the plan because they lack the workload.
+    pub(crate) fn skipped(&self) -> Vec<&str> {
+        let skipped = |name: &&str| self.stage_of(name) == MemberStage::Skipped;
+        self.members.keys().map(String::as_str).filter(skipped).collect()
+    }
+
     }
 }
 

@@ -244,7 +244,7 @@ fn check_budget(field: &str, limit: IntOrPercent, problems: &mut Problems) {
 }
 
 fn check_workload(workload: &WorkloadPayload, problems: &mut Problems) {
-    let WorkloadPayload { kind: _, namespace, name, images } = workload;
+    let WorkloadPayload { kind: _, namespace, name, images, if_missing: _ } = workload;
     problems.dns_label("spec.workload.namespace", namespace);
     let sound = name.len() <= MAX_WORKLOAD_NAME_BYTES && name.split('.').all(is_dns_part);
     problems.require(sound, "spec.workload.name", name, "must be a DNS subdomain of at most 253 characters");

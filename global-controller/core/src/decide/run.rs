@@ -8,6 +8,7 @@ use super::{
     advance::{begin_step, begin_step_with},
     change::Change,
     claims, gate,
+    missing::{self, Meant},
 };
 use crate::gates::missing_source;
 use crate::plan::{Joiners, Order, replan};
@@ -97,7 +98,6 @@ fn start(change: &mut Change<'_>, rollout: &Rollout, payload: &Payload, members:
 /// Members joined or left. When all those updated so far have left, the step is taken again with the next in
 /// order, since what was learnt from them says nothing about the others.
 fn follow_membership(change: &mut Change<'_>, rollout: &Rollout, wanted: &[String]) {
-    let wanted = &with_late_leavers(change, wanted);
     let Some(run) = &change.state.header.run else { return };
     let forward = run.goes_forward();
     let accepted = rollout.payload.as_ref().is_some_and(|payload| payload.revision == run.revision);
@@ -106,11 +106,15 @@ fn follow_membership(change: &mut Change<'_>, rollout: &Rollout, wanted: &[Strin
     let plan = replan(&change.state.plan, wanted, joiners);
     // Those that failed and were given back are no evidence either.
     let left = plan.wave_end < change.state.plan.wave_end;
+    let end_before = change.state.plan.wave_end;
+    let all_wanted = wanted;
+    let Meant { members: wanted, skipped } = missing::leave_out(change, rollout, wanted, joiners);
+    let wanted = &with_late_leavers(change, &wanted);
     let begun = plan.members.get(..plan.wave_end).unwrap_or(&plan.members);
     let evidence_left = left && begun.iter().all(|name| change.state.stage_of(name).is_given_back());
     if !forward || (plan.wave_end > 0 && !evidence_left) {
         change.state.plan = plan;
-        return;
+        return missing::refill(change, end_before, &skipped);
     }
     let at_least = plan.wave_end + 1;
     change.state.plan = replan(&plan, wanted, Joiners::Welcome);
@@ -121,9 +125,12 @@ fn follow_membership(change: &mut Change<'_>, rollout: &Rollout, wanted: &[Strin
     if !change.state.plan.members.is_empty() {
         begin_step_with(change, at_least);
     }
+    missing::refill(change, 0, &skipped);
 }
 
 /// The wanted members and, after them, those that left but whose withdrawal must wait for a later decision. They
+    // The step may have become one that they can join.
+    change.more |= missing::has_joiner(change, all_wanted);
 /// keep their place until then: one that came back in between would else stand beyond its wave, and still be
 /// under the assignment of an earlier one.
 fn with_late_leavers(change: &mut Change<'_>, wanted: &[String]) -> Vec<String> {

@@ -26,6 +26,7 @@ mod limits;
 mod linting;
 mod membership;
 mod metrics;
+mod missing;
 mod outage;
 mod own_deadline;
 mod pausing;

@@ -13,6 +13,8 @@ pub struct Spec {
     pub selector: Option<String>,
     /// Tag of the image of container `app`; none: no workload.
     pub image: Option<String>,
+    /// `Hold` or `Skip`.
+    pub if_missing: Option<String>,
     /// As YAML, for example `[{setWeight: 10, pause: 300}]`.
     pub steps: String,
     pub soak_seconds: Option<i64>,
@@ -45,6 +47,7 @@ impl Spec {
             targets: targets.iter().map(|name| (*name).to_owned()).collect(),
             selector: None,
             image: Some("v2".to_owned()),
+            if_missing: None,
             steps: steps.to_owned(),
             soak_seconds: None,
             max_concurrency: None,
@@ -99,8 +102,10 @@ spec:
             }
         };
         line("  clusterSelector", self.selector.clone());
-        let workload =
-            |tag| format!("{{kind: Deployment, namespace: shop, name: checkout, images: {{app: 'shop:{tag}'}}}}");
+        let if_missing = self.if_missing.as_ref().map(|what| format!(", ifMissing: {what}")).unwrap_or_default();
+        let workload = |tag| {
+            format!("{{kind: Deployment, namespace: shop, name: checkout, images: {{app: 'shop:{tag}'}}{if_missing}}}")
+        };
         line("  workload", self.image.as_ref().map(workload));
         line("  rollback", self.rollback.clone());
         line("  analysis", self.analysis.clone());
