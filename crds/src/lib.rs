@@ -14,6 +14,7 @@ mod analysis;
 mod assignment;
 mod crd;
 mod deadline;
+mod history;
 mod intorpercent;
 mod member;
 mod names;
@@ -36,6 +37,7 @@ pub use assignment::{
 };
 pub use crd::all as custom_resource_definitions;
 pub use deadline::{Deadline, DeadlineState, OnDeadline};
+pub use history::{PastRun, RolloutHistory, RunOutcome};
 pub use intorpercent::{IntOrPercent, ParsePercentError};
 pub use member::{Connection, ConnectionType, MemberCluster, MemberClusterSpec, MemberClusterStatus};
 pub use names::*;

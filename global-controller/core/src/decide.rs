@@ -35,8 +35,8 @@ use crate::plan::order;
 use crate::{Claim, Millis, Observations, Problem, Rollout, RolloutState, Target};
 
 /// Most members that change in one decision. A store transaction bears 100 operations, and a member takes up to three,
-/// beside header, plan and record. Claims, which take two each, leave less for members.
-pub const MAX_MEMBERS_PER_DECISION: usize = 32;
+/// beside header, plan, record and history. Claims, which take two each, leave less for members.
+pub const MAX_MEMBERS_PER_DECISION: usize = 30;
 
 /// What the hub says about the rollout.
 #[derive(Clone, Copy, Debug)]

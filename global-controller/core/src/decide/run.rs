@@ -90,6 +90,9 @@ fn start(change: &mut Change<'_>, rollout: &Rollout, payload: &Payload, members:
         refused_because: String::new(),
         refused_by: RefusedBy::default(),
     });
+    if let Some(run) = &change.state.header.run {
+        change.state.history.begin(run, rollout.generation);
+    }
     let message = format!("run {number} brings {total} to revision {}", payload.revision);
     change.announce(EventKind::Normal, "RunStarted", &message);
     begin_step(change);
@@ -103,13 +106,13 @@ fn follow_membership(change: &mut Change<'_>, rollout: &Rollout, wanted: &[Strin
     let accepted = rollout.payload.as_ref().is_some_and(|payload| payload.revision == run.revision);
     let welcome = (forward && !run.in_last_step()) || (run.stage == Stage::Succeeded && accepted);
     let joiners = if welcome { Joiners::Welcome } else { Joiners::TooLate };
-    let plan = replan(&change.state.plan, wanted, joiners);
-    // Those that failed and were given back are no evidence either.
-    let left = plan.wave_end < change.state.plan.wave_end;
     let end_before = change.state.plan.wave_end;
     let all_wanted = wanted;
     let Meant { members: wanted, skipped } = missing::leave_out(change, rollout, wanted, joiners);
     let wanted = &with_late_leavers(change, &wanted);
+    let plan = replan(&change.state.plan, wanted, joiners);
+    // Those that failed and were given back are no evidence either.
+    let left = plan.wave_end < change.state.plan.wave_end;
     let begun = plan.members.get(..plan.wave_end).unwrap_or(&plan.members);
     let evidence_left = left && begun.iter().all(|name| change.state.stage_of(name).is_given_back());
     if !forward || (plan.wave_end > 0 && !evidence_left) {
@@ -122,15 +125,15 @@ fn follow_membership(change: &mut Change<'_>, rollout: &Rollout, wanted: &[Strin
         run.stage = Stage::Updating;
         run.step = if run.in_last_step() { 0 } else { run.step };
     }
+    missing::refill(change, 0, &skipped);
     if !change.state.plan.members.is_empty() {
         begin_step_with(change, at_least);
     }
-    missing::refill(change, 0, &skipped);
+    // The step may have become one that they can join.
+    change.more |= missing::has_joiner(change, all_wanted);
 }
 
 /// The wanted members and, after them, those that left but whose withdrawal must wait for a later decision. They
-    // The step may have become one that they can join.
-    change.more |= missing::has_joiner(change, all_wanted);
 /// keep their place until then: one that came back in between would else stand beyond its wave, and still be
 /// under the assignment of an earlier one.
 fn with_late_leavers(change: &mut Change<'_>, wanted: &[String]) -> Vec<String> {

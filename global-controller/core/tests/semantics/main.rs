@@ -21,6 +21,7 @@ mod domains;
 mod evidence;
 mod failure;
 mod gates;
+mod history;
 mod hub;
 mod limits;
 mod linting;

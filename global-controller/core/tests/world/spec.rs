@@ -35,6 +35,7 @@ pub struct Spec {
     /// As YAML, for example `{interval: 10}`.
     pub analysis: Option<String>,
     pub paused: bool,
+    pub history_limit: Option<i64>,
     pub generation: i64,
     /// metadata.uid: another one is another object of the same name.
     pub uid: String,
@@ -60,6 +61,7 @@ impl Spec {
             rollback: None,
             analysis: None,
             paused: false,
+            history_limit: None,
             generation: 1,
             uid: "11e8-b0a7".to_owned(),
         }
@@ -107,6 +109,7 @@ spec:
             format!("{{kind: Deployment, namespace: shop, name: checkout, images: {{app: 'shop:{tag}'}}{if_missing}}}")
         };
         line("  workload", self.image.as_ref().map(workload));
+        line("  revisionHistoryLimit", self.history_limit.map(|limit| limit.to_string()));
         line("  rollback", self.rollback.clone());
         line("  analysis", self.analysis.clone());
         line("  rolloutStrategy", Some(String::new()));
