@@ -14,6 +14,7 @@ mod analysis;
 mod assignment;
 mod crd;
 mod deadline;
+mod history;
 mod intorpercent;
 mod member;
 mod names;
@@ -37,10 +38,11 @@ pub use assignment::{
 };
 pub use crd::all as custom_resource_definitions;
 pub use deadline::{Deadline, DeadlineState, OnDeadline};
+pub use history::{PastRun, RolloutHistory, RunOutcome};
 pub use intorpercent::{IntOrPercent, ParsePercentError};
 pub use member::{Connection, ConnectionType, MemberCluster, MemberClusterSpec, MemberClusterStatus};
 pub use names::*;
-pub use payload::{Revision, WorkloadKind, WorkloadPayload, images_hash, short_sha256, spec_hash};
+pub use payload::{IfMissing, Revision, WorkloadKind, WorkloadPayload, images_hash, short_sha256, spec_hash};
 pub use plan::{
     BackTest, BackTestExample, BackTestedGate, PlanAnswer, PlanRequest, PlannedGate, PlannedMetric, PlannedStep,
 };

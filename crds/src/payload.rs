@@ -31,6 +31,29 @@ pub struct WorkloadPayload {
     #[schemars(schema_with = "images_schema")]
     #[x_kube(validation = Rule::new("self.all(name, name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$') && size(name) <= 63)").message("each key must be the name of a container: a DNS label of at most 63 characters").reason(Reason::FieldValueInvalid))]
     pub images: BTreeMap<String, String>,
+    /// What is done about a member that doesn't have the workload, or not all of these containers, when it is first asked
+    /// what it runs. Hold: the run holds and names the member. Skip: the member is left out of the rollout, of its
+    /// percentages too, and nothing is touched there; when the workload appears it joins the steps that have not begun,
+    /// or gets the accepted revision after them. It is no part of the payload: a change of it starts no run. Default Hold.
+    #[serde(default, skip_serializing_if = "IfMissing::is_hold")]
+    pub if_missing: IfMissing,
+}
+
+/// What is done about a member without the workload.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum IfMissing {
+    /// The run holds and names it.
+    #[default]
+    Hold,
+    /// It is left out.
+    Skip,
+}
+
+impl IfMissing {
+    /// Whether the run holds.
+    pub fn is_hold(&self) -> bool {
+        *self == Self::Hold
+    }
 }
 
 /// Kinds of workload whose images can be rolled out, all of apiVersion apps/v1.
@@ -79,7 +102,8 @@ pub struct Revision(#[schemars(length(max = 64))] pub String);
 impl Revision {
     /// Hash of a payload.
     pub fn of(payload: &WorkloadPayload) -> Self {
-        let WorkloadPayload { kind, namespace, name, images } = payload;
+        // What is done where the workload is missing changes nothing where it is there.
+        let WorkloadPayload { kind, namespace, name, images, if_missing: _ } = payload;
         let mut text = format!("{kind}\n{namespace}\n{name}\n");
         push_images(&mut text, images);
         Self(short_sha256(&text))
@@ -149,6 +173,7 @@ mod tests {
             namespace: "shop".to_owned(),
             name: "checkout".to_owned(),
             images: BTreeMap::from([("app".to_owned(), image.to_owned())]),
+            if_missing: IfMissing::Hold,
         }
     }
 
@@ -160,6 +185,12 @@ mod tests {
         stateful.kind = WorkloadKind::StatefulSet;
         assert_ne!(Revision::of(&payload("shop:v2")), Revision::of(&stateful));
         assert_eq!(Revision::of(&payload("shop:v2")).as_str().len(), 16);
+    }
+
+    #[test]
+    fn semantics_01_what_is_done_where_the_workload_is_missing_makes_no_new_revision() {
+        let skipping = WorkloadPayload { if_missing: IfMissing::Skip, ..payload("shop:v2") };
+        assert_eq!(Revision::of(&skipping), Revision::of(&payload("shop:v2")));
     }
 
     #[test]

@@ -59,6 +59,23 @@ pub struct ClusterScopeRolloutSpec {
     /// Set at creation, the rollout is planned and observed only. Default false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
+    /// How many runs are kept beside the latest one, with how they ended and the payload that each brought, to look at
+    /// (kubectl clusterrollout history) and to go back to (kubectl clusterrollout undo). The oldest go first. 1 to 100,
+    /// default 20.
+    #[serde(default = "default_history_limit", skip_serializing_if = "is_default_history_limit")]
+    #[schemars(range(min = 1, max = 100))]
+    pub revision_history_limit: i32,
+}
+
+const DEFAULT_HISTORY_LIMIT: i32 = 20;
+
+fn default_history_limit() -> i32 {
+    DEFAULT_HISTORY_LIMIT
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // As serde hands it over.
+fn is_default_history_limit(limit: &i32) -> bool {
+    *limit == DEFAULT_HISTORY_LIMIT
 }
 
 /// How the change spreads.

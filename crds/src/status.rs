@@ -153,6 +153,9 @@ pub struct Counts {
     /// Of all planned members, those whose agent is silent.
     #[serde(default)]
     pub unreachable: i32,
+    /// Left out because they don't have the workload (ifMissing: Skip). They are not in total.
+    #[serde(default)]
+    pub skipped: i32,
 }
 
 /// What a rollout waits for.

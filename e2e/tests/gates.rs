@@ -192,9 +192,6 @@ async fn a_plan_tells_what_would_be_done_and_how_its_gates_would_have_done(playg
     write(&other);
     let conflicted = plan(&[]).await;
     assert!(conflicted.stdout.contains("it would not start: Conflicted"), "{conflicted:?}");
-    assert_eq!(
-        (checkouts(playground).await, status(playground, "checkout").await.unwrap()),
-        before,
-        "nothing was done"
-    );
+    let after = (checkouts(playground).await, status(playground, "checkout").await.unwrap().run);
+    assert_eq!(after, before, "nothing was done");
 }

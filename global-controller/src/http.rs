@@ -4,6 +4,7 @@ pub(crate) mod agents;
 mod alerts;
 mod dashboard;
 mod events;
+mod history;
 pub(crate) mod operations;
 pub(crate) mod people;
 mod plan;

@@ -7,6 +7,8 @@
 //! | `meta/hub` | `HubRecord`: whether the hub went back, and how often people have accepted it |
 //! | `meta/went-back` | `Proof`: that it went back and nobody has noticed yet |
 //! | `rollouts/<uid>/header`, `/plan` | `Header`, `Plan` |
+//! | `rollouts/<uid>/history` | list of `PastRun`: the runs that it has had |
+//! | `rollouts/<uid>/payloads/<revision>` | `WorkloadPayload` that a past run brought, or that is accepted |
 //! | `rollouts/<uid>/members/<member>` | `MemberRecord` |
 //! | `assignments/<member>/<rollout>` | `RolloutAssignmentSpec`; its fence's generation is the key's revision |
 //! | `reports/<member>/<rollout>` | `Report` |
@@ -19,6 +21,7 @@
 //! | `alerts/<fingerprint>` | `HeardAlert`: what an Alertmanager has told of |
 //! | `decisions/<uid>/<number>` | `DecisionRecord`, the number in 12 digits so that keys sort |
 
+use crds::Revision;
 use rollout_core::{SampleKey, Target};
 
 /// The epoch.
@@ -49,6 +52,8 @@ pub(crate) enum Key<'a> {
     Hub,
     Header { uid: &'a str },
     Plan { uid: &'a str },
+    History { uid: &'a str },
+    Payload { uid: &'a str, revision: &'a str },
     Member { uid: &'a str, member: &'a str },
     Assignment { member: &'a str, rollout: &'a str },
     Report { member: &'a str, rollout: &'a str },
@@ -78,6 +83,8 @@ impl<'a> Key<'a> {
             ["meta", "hub"] => Self::Hub,
             ["rollouts", uid, "header"] => Self::Header { uid },
             ["rollouts", uid, "plan"] => Self::Plan { uid },
+            ["rollouts", uid, "history"] => Self::History { uid },
+            ["rollouts", uid, "payloads", revision] => Self::Payload { uid, revision },
             ["rollouts", uid, "members", member] => Self::Member { uid, member },
             ["assignments", member, rollout] => Self::Assignment { member, rollout },
             ["reports", member, rollout] => Self::Report { member, rollout },
@@ -106,6 +113,18 @@ pub(crate) fn header(uid: &str) -> String {
 
 pub(crate) fn plan(uid: &str) -> String {
     format!("rollouts/{uid}/plan")
+}
+
+pub(crate) fn history(uid: &str) -> String {
+    format!("rollouts/{uid}/history")
+}
+
+pub(crate) fn payloads_of(uid: &str) -> String {
+    format!("rollouts/{uid}/payloads/")
+}
+
+pub(crate) fn payload(uid: &str, revision: &Revision) -> String {
+    format!("rollouts/{uid}/payloads/{revision}")
 }
 
 pub(crate) fn member(uid: &str, member: &str) -> String {
@@ -191,6 +210,8 @@ mod tests {
             (upload("m", "r"), Key::Upload { member: "m", rollout: "r" }),
             (header("u"), Key::Header { uid: "u" }),
             (plan("u"), Key::Plan { uid: "u" }),
+            (history("u"), Key::History { uid: "u" }),
+            (payload("u", &Revision("7a".to_owned())), Key::Payload { uid: "u", revision: "7a" }),
             (member("u", "m"), Key::Member { uid: "u", member: "m" }),
             (assignment("m", "r"), Key::Assignment { member: "m", rollout: "r" }),
             (report("m", "r"), Key::Report { member: "m", rollout: "r" }),

@@ -5,7 +5,7 @@ mod follow;
 
 use std::collections::BTreeMap;
 
-use crds::{AgentInfo, Report, RolloutAssignment, RolloutAssignmentSpec, RolloutAssignmentStatus};
+use crds::{AgentInfo, Report, Revision, RolloutAssignment, RolloutAssignmentSpec, RolloutAssignmentStatus};
 use federated_store::Change as StoreChange;
 use kube::api::ObjectMeta;
 use rollout_core::{HeardAlerts, Plan, RolloutState, STATE_VERSION, Samples};
@@ -198,6 +198,22 @@ impl Mirror {
             Some(Key::Plan { uid }) => {
                 if let Some(stored) = self.rollouts.get_mut(uid) {
                     stored.state.plan = value.and_then(|value| read(key, value)).unwrap_or_else(Plan::default);
+                }
+                rollout(uid)
+            }
+            Some(Key::History { uid }) => {
+                if let Some(stored) = self.rollouts.get_mut(uid) {
+                    stored.state.history.runs = value.and_then(|value| read(key, value)).unwrap_or_default();
+                }
+                rollout(uid)
+            }
+            Some(Key::Payload { uid, revision }) => {
+                if let Some(stored) = self.rollouts.get_mut(uid) {
+                    let (payloads, revision) = (&mut stored.state.history.payloads, Revision(revision.to_owned()));
+                    match value.and_then(|value| read(key, value)) {
+                        Some(payload) => drop(payloads.insert(revision, payload)),
+                        None => drop(payloads.remove(&revision)),
+                    }
                 }
                 rollout(uid)
             }

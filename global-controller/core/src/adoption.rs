@@ -74,6 +74,11 @@ pub(crate) fn adopt(
             bear(run, next.plan.wave_end);
         }
     }
+    if let Some(accepted) = next.header.accepted_revision.clone()
+        && let Some(payload) = sources.exact_payload(&accepted, state.header.run.as_ref())
+    {
+        next.history.learn(&accepted, &payload);
+    }
     let told = recovery.status.run == next.header.runs_started && recovery.is_current;
     let over = next.header.run.as_ref().is_some_and(|run| run.is_over() && phase_is_terminal(recovery.status));
     next.header.hold = (!(told && over)).then_some(Hold::StoreRebuilt { since: now }).or(next.header.hold);
@@ -225,16 +230,24 @@ impl Sources<'_> {
     /// The payload of a revision, from whoever has it. Where nobody does, its images are not needed either: a run to another
     /// revision than the wanted one tells nobody to apply.
     fn payload(&self, revision: &Revision, stored: Option<&Run>) -> Option<WorkloadPayload> {
+        let others = self.orders.values().map(payload_of);
+        let nameless = || self.payloads(stored).into_iter().map(|(_, payload)| payload).chain(others).next();
+        let exact = self.exact_payload(revision, stored);
+        exact.or_else(|| nameless().map(|payload| WorkloadPayload { images: BTreeMap::new(), ..payload }))
+    }
+
+    fn exact_payload(&self, revision: &Revision, stored: Option<&Run>) -> Option<WorkloadPayload> {
+        self.payloads(stored).into_iter().find(|(known, _)| *known == revision).map(|(_, payload)| payload)
+    }
+
+    /// All that anybody tells of, with their hashes.
+    fn payloads<'a>(&'a self, stored: Option<&'a Run>) -> Vec<(&'a Revision, WorkloadPayload)> {
         let wanted = self.rollout.and_then(|rollout| rollout.payload.as_ref());
         let wanted = wanted.map(|payload| (&payload.revision, payload.workload.clone()));
         let stored = stored.map(|run| (&run.revision, run.payload.clone()));
         let forward = |order: &&RolloutAssignment| matches!(order.spec.intent, Intent::Apply | Intent::Observe);
         let ordered = self.orders.values().filter(forward).map(|order| (&order.spec.revision, payload_of(order)));
-        let others = self.orders.values().map(payload_of);
-        let known: Vec<(&Revision, WorkloadPayload)> = wanted.into_iter().chain(stored).chain(ordered).collect();
-        let exact = known.iter().find(|(known, _)| *known == revision).map(|(_, payload)| payload.clone());
-        let nameless = known.into_iter().map(|(_, payload)| payload).chain(others).next();
-        exact.or_else(|| nameless.map(|payload| WorkloadPayload { images: BTreeMap::new(), ..payload }))
+        wanted.into_iter().chain(stored).chain(ordered).collect()
     }
 
     /// Those who have an order of the run first, then the others, each in their order. After a success also those who
@@ -263,6 +276,7 @@ fn payload_of(order: &RolloutAssignment) -> WorkloadPayload {
         namespace: workload.namespace.clone(),
         name: workload.name.clone(),
         images: workload.images.clone(),
+        if_missing: crds::IfMissing::Hold,
     }
 }
 

@@ -15,6 +15,7 @@ mod forward;
 mod gate;
 mod hold;
 mod membership;
+mod missing;
 mod order;
 mod reports;
 mod rewound;
@@ -35,8 +36,8 @@ use crate::plan::order;
 use crate::{Claim, Millis, Observations, Problem, Rollout, RolloutState, Target};
 
 /// Most members that change in one decision. A store transaction bears 100 operations, and a member takes up to three,
-/// beside header, plan and record. Claims, which take two each, leave less for members.
-pub const MAX_MEMBERS_PER_DECISION: usize = 32;
+/// beside header, plan, record and history. Claims, which take two each, leave less for members.
+pub const MAX_MEMBERS_PER_DECISION: usize = 30;
 
 /// What the hub says about the rollout.
 #[derive(Clone, Copy, Debug)]
@@ -179,7 +180,7 @@ pub fn decide(state: &RolloutState, desired: Desired<'_>, observations: &Observa
             actions::try_again(&mut change, rollout);
             advance::proceed(&mut change, rollout);
             catch_up::proceed(&mut change, rollout);
-            membership::withdraw_leavers(&mut change);
+            membership::withdraw_leavers(&mut change, &order);
             claims::release_leavers(&mut change, &order);
             standing::follow(&mut change);
             forward::assign(&mut change, rollout);

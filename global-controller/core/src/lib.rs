@@ -16,6 +16,7 @@ mod alerts;
 mod claims;
 mod decide;
 mod gates;
+mod history;
 mod hub;
 mod lint;
 mod observations;
@@ -43,6 +44,7 @@ pub use gates::{
     Query, RateRule, Requests, Rule, SUCCESS_RATE, SUCCESS_RATE_DROP, Sample, SampleKey, Samples, Template,
     TemplateError, WatchdogRule, measurements_due,
 };
+pub use history::{History, MAX_PAST_RUNS, PastRun};
 pub use hub::{Heir, HubFacts, Predecessor, Rewound, SeenSpec, SpecHash, went_back};
 pub use lint::{lint, lint_orders};
 pub use observations::{MemberFacts, Observations, Reachability, Recovery};

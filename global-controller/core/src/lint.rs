@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use crds::{FailureTolerance, Intent, RollbackMode, RolloutAssignmentSpec};
+use crds::{FailureTolerance, Intent, Revision, RollbackMode, RolloutAssignmentSpec};
 
 use crate::tally::Tally;
 use crate::{
-    Command, Decision, Desired, MemberStage, Observations, RolloutState, Run, Stage, Target, Touched, Weight,
-    is_recovering, went_back, words,
+    Command, Decision, Desired, History, MAX_PAST_RUNS, MemberStage, Observations, RolloutState, Run, Stage, Target,
+    Touched, Weight, is_recovering, went_back, words,
 };
 
 /// Every invariant that the state breaks, in words; empty when it is sound.
@@ -25,6 +25,7 @@ pub fn lint(state: &RolloutState, desired: Desired<'_>, observations: &Observati
     }
     // What a hub says that went back is not decided on.
     let in_doubt = observations.hub.rewound.is_some() || went_back(&state.header, desired, &observations.hub).is_some();
+    lint_history(state, &mut broken);
     lint_header(state, in_doubt || matches!(desired, Desired::Deleted { .. }), &mut broken);
     broken
 }
@@ -205,6 +206,24 @@ fn lint_header(state: &RolloutState, may_be_gone: bool, broken: &mut Vec<String>
     let let_go = |stage: MemberStage| stage == MemberStage::Withdrawing || stage.is_given_back();
     let withdrawn = state.members.values().all(|record| let_go(record.stage));
     require(!header.finalizer_released || withdrawn, broken, || "let go before every member was withdrawn".to_owned());
+}
+
+/// What is noted of runs is in their order, ended but for the latest, and named by what it is.
+fn lint_history(state: &RolloutState, broken: &mut Vec<String>) {
+    let History { runs, payloads } = &state.history;
+    require(runs.len() <= MAX_PAST_RUNS + 1, broken, || format!("{} runs are kept", runs.len()));
+    require(runs.is_sorted_by(|one, next| one.number < next.number), broken, || {
+        "past runs are not in their order".to_owned()
+    });
+    let latest = state.header.run.as_ref().map(|run| (run.number, &run.revision));
+    for past in runs.iter().filter(|past| latest != Some((past.number, &past.revision))) {
+        require(past.outcome.is_some() || latest.is_none(), broken, || {
+            format!("run {} is over and nobody knows how it ended", past.number)
+        });
+    }
+    for (revision, payload) in payloads {
+        require(Revision::of(payload) == *revision, broken, || format!("payload {revision} has another hash"));
+    }
 }
 
 fn require(holds: bool, broken: &mut Vec<String>, sentence: impl FnOnce() -> String) {

@@ -58,6 +58,11 @@ pub fn digest(before: &RolloutState, decision: &Decision) -> String {
     let records: Vec<(&String, Option<&MemberRecord>)> =
         changed_members.iter().map(|name| (name, state.members.get(name))).collect();
     let committed = (&state.header, plan, records, commands, more, wake_at);
+    let history = Some(&state.history).filter(|history| **history != before.history);
     // All of it is structs, lists and maps with string keys, which always encode.
-    crds::short_sha256(&serde_json::to_string(&committed).unwrap_or_default())
+    let text = match history {
+        Some(history) => serde_json::to_string(&(committed, history)),
+        None => serde_json::to_string(&committed),
+    };
+    crds::short_sha256(&text.unwrap_or_default())
 }

@@ -6,6 +6,7 @@ use crds::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::history::DEFAULT_PAST_RUNS;
 use crate::{Analysis, Millis};
 
 /// What a person asked for. Made only by [`crate::validate`], and read again only from what was recorded of that.
@@ -41,6 +42,14 @@ pub struct Rollout {
     pub analysis: Option<Analysis>,
     /// Whether a person has paused it.
     pub paused: bool,
+    /// Runs that are kept beside the latest one; 1 to 100.
+    #[serde(default = "default_past_runs")]
+    pub past_runs: usize,
+}
+
+/// Also what records of older versions mean.
+fn default_past_runs() -> usize {
+    DEFAULT_PAST_RUNS
 }
 
 /// What counts as failure, how many are borne, and what is done about them. A run keeps them as last seen: a rollback

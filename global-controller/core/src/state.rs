@@ -1,7 +1,7 @@
 //! What is durable about a rollout.
 //!
 //! Stored as separate records, so that the work per change is proportional to the change: the header, the
-//! plan, and one record per member. A new run touches none of the member records: each carries the number
+//! plan, the history, each payload in it, and one record per member. A new run touches none of the member records: each carries the number
 //! of the run that it speaks of, and one that speaks of another run counts as [`MemberStage::Planned`].
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::actions::Handled;
 use crate::alerts::Alerts;
 use crate::gates::OpenGate;
-use crate::{FailureRules, Gate, GateDefaults, Millis, Observations, SeenSpec, Step, words};
+use crate::{FailureRules, Gate, GateDefaults, History, Millis, Observations, SeenSpec, Step, words};
 
 /// Version of the records' format. A reader refuses a higher one.
 pub const STATE_VERSION: u32 = 1;
@@ -30,6 +30,9 @@ pub struct RolloutState {
     pub plan: Plan,
     /// Members that an assignment was written for.
     pub members: BTreeMap<String, MemberRecord>,
+    /// The runs that it has had, and their payloads.
+    #[serde(default)]
+    pub history: History,
 }
 
 /// The run and what outlives runs.
@@ -379,6 +382,8 @@ pub enum MemberStage {
     },
     /// Told to forget the assignment.
     Withdrawing,
+    /// Observed to lack the workload, and left out of the plan until it has it (`ifMissing: Skip`).
+    Skipped,
 }
 
 impl RolloutState {
@@ -406,7 +411,7 @@ impl RolloutState {
             inherited_from: None,
             alerts: Alerts::default(),
         };
-        Self { header, plan: Plan::default(), members: BTreeMap::new() }
+        Self { header, plan: Plan::default(), members: BTreeMap::new(), history: History::default() }
     }
 
     /// Where a member stands in the current run.
@@ -462,6 +467,12 @@ impl RolloutState {
     /// The run, while its members are going back.
     pub(crate) fn rolling_back(&self) -> Option<&Run> {
         self.header.run.as_ref().filter(|run| run.stage == Stage::RollingBack)
+    }
+
+    /// Members that are left out of the plan because they lack the workload.
+    pub(crate) fn skipped(&self) -> Vec<&str> {
+        let skipped = |name: &&str| self.stage_of(name) == MemberStage::Skipped;
+        self.members.keys().map(String::as_str).filter(skipped).collect()
     }
 
     /// Members whose waves have begun.

@@ -167,6 +167,7 @@ impl View<'_> {
             failed: words::count(failures),
             not_started: words::count(planned.len() - assigned - given_back - (owed.len() - told)),
             unreachable: words::count(planned.iter().filter(silent).count()),
+            skipped: words::count(self.state.skipped().len()),
         }
     }
 

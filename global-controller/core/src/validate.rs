@@ -19,6 +19,8 @@ use crate::{FailureRules, Payload, Rollout, Step, Weight};
 const MAX_PAUSE_SECONDS: i64 = 2_592_000;
 /// A day: the longest deadline of one member.
 const MAX_DEADLINE_SECONDS: i64 = 86_400;
+/// Most past runs that are kept; as [`crate::MAX_PAST_RUNS`].
+const MAX_PAST_RUNS: i64 = 100;
 /// Most named targets; larger fleets select by label.
 const MAX_TARGETS: usize = 512;
 /// Most explicit steps.
@@ -78,6 +80,8 @@ pub fn validate(object: &ClusterScopeRollout) -> Result<Rollout, Vec<Problem>> {
         1,
         MAX_DEADLINE_SECONDS,
     );
+    let past_runs = i64::from(spec.revision_history_limit);
+    problems.range("spec.revisionHistoryLimit", past_runs, 1, MAX_PAST_RUNS);
     if let Some(workload) = &spec.workload {
         check_workload(workload, &mut problems);
     }
@@ -109,6 +113,7 @@ pub fn validate(object: &ClusterScopeRollout) -> Result<Rollout, Vec<Problem>> {
         },
         analysis,
         paused: spec.paused,
+        past_runs: usize::try_from(spec.revision_history_limit).unwrap_or_default(),
     })
 }
 
@@ -244,7 +249,7 @@ fn check_budget(field: &str, limit: IntOrPercent, problems: &mut Problems) {
 }
 
 fn check_workload(workload: &WorkloadPayload, problems: &mut Problems) {
-    let WorkloadPayload { kind: _, namespace, name, images } = workload;
+    let WorkloadPayload { kind: _, namespace, name, images, if_missing: _ } = workload;
     problems.dns_label("spec.workload.namespace", namespace);
     let sound = name.len() <= MAX_WORKLOAD_NAME_BYTES && name.split('.').all(is_dns_part);
     problems.require(sound, "spec.workload.name", name, "must be a DNS subdomain of at most 253 characters");

@@ -105,6 +105,13 @@ pub enum WaitingOn {
         /// The workload, for people: "Deployment shop/checkout".
         workload: String,
     },
+    /// No member is left: all of them lack the workload, and `ifMissing` is `Skip`.
+    NobodyHasIt {
+        /// They, and what their agents say.
+        members: Vec<MemberTrouble>,
+        /// The workload, for people: "Deployment shop/checkout".
+        workload: String,
+    },
     /// API servers of members refuse the change.
     Refused {
         /// They, and what their agents say.
@@ -282,7 +289,7 @@ impl WaitingOn {
             Self::Paused { .. } => "Paused",
             Self::HubSilent => "HubSilent",
             Self::DeadlinePassed { .. } => "DeadlinePassed",
-            Self::WorkloadMissing { .. } => "WorkloadMissing",
+            Self::WorkloadMissing { .. } | Self::NobodyHasIt { .. } => "WorkloadMissing",
             Self::Refused { .. } => "Refused",
             Self::MemberUnhealthy { .. } => "MemberUnhealthy",
             Self::MemberUnreachable { .. } => "MemberUnreachable",
@@ -338,6 +345,7 @@ impl WaitingOn {
             | Self::HubSilent
             | Self::DeadlinePassed { .. }
             | Self::WorkloadMissing { .. }
+            | Self::NobodyHasIt { .. }
             | Self::Refused { .. }
             | Self::MemberUnreachable { .. }
             | Self::StrictTolerance { .. }
@@ -379,8 +387,12 @@ impl WaitingOn {
                 troubles(members)
             ),
             Self::WorkloadMissing { members, workload } => format!(
-                "{workload} or a container of it is missing on {}: {}; create it there, or take the member out of the selection",
+                "{workload} or a container of it is missing on {}: {}; create it there, deselect them or set ifMissing: Skip",
                 words::members(members.len()),
+                troubles(members)
+            ),
+            Self::NobodyHasIt { members, workload } => format!(
+                "no member has {workload}, so all are left out (ifMissing: Skip): {}; create it there, and the run goes on",
                 troubles(members)
             ),
             Self::Refused { members } => format!(

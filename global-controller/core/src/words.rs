@@ -1,6 +1,6 @@
 //! Wording that the status, events and messages share: bounded lists of names, durations, times.
 
-use crds::time_from_millis;
+use crds::{WorkloadPayload, time_from_millis};
 
 use crate::Millis;
 
@@ -49,6 +49,19 @@ pub(crate) fn owed((silent, cordoned): (&[&str], &[&str])) -> String {
         count => format!("; {count} {why} and owed it: {}", list(names)),
     };
     text("unreachable", silent) + &text("cordoned", cordoned)
+}
+
+/// "; 2 left out, as the workload is missing there: a, b", or nothing.
+pub(crate) fn skipped(members: &[&str]) -> String {
+    match members.len() {
+        0 => String::new(),
+        count => format!("; {count} left out, as the workload is missing there: {}", list(members)),
+    }
+}
+
+/// "Deployment shop/checkout".
+pub(crate) fn workload(payload: &WorkloadPayload) -> String {
+    format!("{} {}/{}", payload.kind, payload.namespace, payload.name)
 }
 
 /// At most `most` characters; a cut is shown.

@@ -33,6 +33,9 @@ enum Happening {
     OwnDeadline(usize),
     /// Somebody else changes what runs in the member.
     Meddle(usize),
+    /// Somebody deletes the workload in the member, before it was told to change it.
+    Lose(usize),
+    IfMissing(Option<String>),
     Join(usize),
     Leave(usize),
     Relabel(usize, bool),
@@ -214,6 +217,8 @@ fn happening(count: usize) -> impl Strategy<Value = Happening> {
         20 => Just(ObeyAll),
         2 => member.clone().prop_map(OwnDeadline),
         2 => member.clone().prop_map(Meddle),
+        1 => member.clone().prop_map(Lose),
+        2 => select(vec![None, Some("Skip")]).prop_map(|what| IfMissing(what.map(str::to_owned))),
         2 => member.clone().prop_map(Join),
         2 => member.clone().prop_map(Leave),
         3 => (member.clone(), any::<bool>()).prop_map(|(member, prod)| Relabel(member, prod)),
@@ -320,6 +325,15 @@ impl Story {
                     agent.runs = Some(images(&format!("manual-{}", world.now)));
                 }
             }
+            Happening::Lose(member) => {
+                let member = name(member);
+                let told = world.assignments.get(&member).is_some_and(|order| order.spec.intent != Intent::Observe);
+                if let Some(agent) = world.agents.get_mut(&member).filter(|_| !told) {
+                    agent.runs = None;
+                    self.exempt.insert(member);
+                }
+            }
+            Happening::IfMissing(what) => world.edit(|spec| spec.if_missing = what),
             Happening::Join(member) => world.join(&name(member), "prod"),
             Happening::Leave(member) => world.delete_member(&name(member)),
             Happening::Relabel(member, prod) => {

@@ -4,9 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crds::{Fence, Intent, Report, RolloutAssignment, RolloutAssignmentSpec};
+use crds::{Fence, Intent, Report, Revision, RolloutAssignment, RolloutAssignmentSpec};
 use federated_store::KeyValue;
-use rollout_core::{Claim, Header, HeardAlert, MemberRecord, MemberStage, Plan, Sample, Target};
+use rollout_core::{Claim, Header, HeardAlert, MemberRecord, MemberStage, PastRun, Plan, Sample, Target};
 use serde::de::DeserializeOwned;
 
 use super::Fault;
@@ -26,6 +26,10 @@ pub(super) struct Survey {
     epoch: Option<i64>,
     headers: BTreeMap<String, HeaderFacts>,
     plans: BTreeSet<String>,
+    /// uid to the revisions of its past runs.
+    past: BTreeMap<String, BTreeSet<Revision>>,
+    /// (uid, name) to hash.
+    payloads: BTreeMap<(String, Revision), Revision>,
     /// (uid, member).
     records: BTreeMap<(String, String), MemberStage>,
     /// (member, rollout's name).
@@ -43,6 +47,7 @@ pub(super) struct Survey {
 #[derive(Debug)]
 struct HeaderFacts {
     name: String,
+    accepted_revision: Option<Revision>,
     decisions: u64,
 }
 
@@ -78,12 +83,20 @@ impl Survey {
             Key::Uploaded { .. } => drop(read::<i64>(value)?),
             Key::Upload { .. } => drop(read::<RolloutAssignment>(value)?),
             Key::Header { uid } => {
-                let Header { name, decisions, .. } = read(value)?;
-                self.headers.insert(uid.to_owned(), HeaderFacts { name, decisions });
+                let Header { name, decisions, accepted_revision, .. } = read(value)?;
+                self.headers.insert(uid.to_owned(), HeaderFacts { name, accepted_revision, decisions });
             }
             Key::Plan { uid } => {
                 read::<Plan>(value)?;
                 self.plans.insert(uid.to_owned());
+            }
+            Key::History { uid } => {
+                let runs: Vec<PastRun> = read(value)?;
+                self.past.insert(uid.to_owned(), runs.into_iter().map(|past| past.revision).collect());
+            }
+            Key::Payload { uid, revision } => {
+                let hash = Revision::of(&read(value)?);
+                self.payloads.insert((uid.to_owned(), Revision(revision.to_owned())), hash);
             }
             Key::Member { uid, member } => {
                 let MemberRecord { stage, .. } = read(value)?;
@@ -120,6 +133,7 @@ impl Survey {
     pub fn faults(&self) -> Vec<Fault> {
         let mut faults = self.unreadable.clone();
         self.check_rollouts(&mut faults);
+        self.check_history(&mut faults);
         self.check_records(&mut faults);
         self.check_assignments(&mut faults);
         self.check_reports(&mut faults);
@@ -138,6 +152,24 @@ impl Survey {
         }
         for uid in self.sampled.iter().filter(|uid| !self.headers.contains_key(*uid)) {
             faults.push(Fault::new(keys::samples_of(uid), "orphans: the rollout has no header"));
+        }
+    }
+
+    /// A payload is named by its hash, and goes with the last that refers to it.
+    fn check_history(&self, faults: &mut Vec<Fault>) {
+        for uid in self.past.keys().filter(|uid| !self.headers.contains_key(*uid)) {
+            faults.push(Fault::new(keys::history(uid), "an orphan: the rollout has no header"));
+        }
+        for ((uid, revision), hash) in &self.payloads {
+            let subject = || keys::payload(uid, revision);
+            let accepted = self.headers.get(uid).and_then(|header| header.accepted_revision.as_ref());
+            let referred = self.past.get(uid).is_some_and(|past| past.contains(revision)) || accepted == Some(revision);
+            if hash != revision {
+                faults.push(Fault::new(subject(), format!("the hash of the payload is {hash}")));
+            }
+            if !referred {
+                faults.push(Fault::new(subject(), "an orphan: neither a past run nor the header refers to it"));
+            }
         }
     }
 

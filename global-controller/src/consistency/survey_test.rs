@@ -22,6 +22,7 @@ fn sound() -> Vec<(&'static str, Value)> {
         "gate": {"run": 1, "step": 0, "beganAt": 1}, "revision": "abc", "at": 1, "verdict": "Pass", "found": "100%",
         "passed": 1, "failed": 0, "unknown": 0,
     });
+    let payload = json!({"kind": "Deployment", "namespace": "shop", "name": "checkout", "images": {"app": "shop:v2"}});
     vec![
         ("assignments/m/r", assignment),
         ("claims/m/Deployment.apps/shop/checkout", json!({"uid": "u", "rollout": "r"})),
@@ -30,7 +31,9 @@ fn sound() -> Vec<(&'static str, Value)> {
         ("of/a/newer/release", json!({})),
         ("reports/m/r", report),
         ("rollouts/u/header", json!({"version": 1, "name": "r", "uid": "u", "runsStarted": 1, "decisions": 1})),
+        ("rollouts/u/history", json!([{"number": 1, "revision": "2821cde69523ab29", "generation": 1, "startedAt": 1}])),
         ("rollouts/u/members/m", json!({"run": 1, "stage": {"name": "applying", "since": 1}, "touched": "Perhaps"})),
+        ("rollouts/u/payloads/2821cde69523ab29", payload),
         ("rollouts/u/plan", json!({"members": ["m"], "waveEnd": 1})),
         ("samples/u/success-rate/m", sample),
     ]
@@ -68,7 +71,7 @@ fn with(key: &'static str, pointer: &str, value: Value) -> Vec<String> {
 fn a_sound_store_has_no_faults_and_keys_of_a_newer_release_are_counted() {
     let survey = survey(&sound());
     assert_eq!(survey.faults(), []);
-    assert_eq!((survey.keys, survey.unknown_keys), (10, 1));
+    assert_eq!((survey.keys, survey.unknown_keys), (12, 1));
 }
 
 #[test]
@@ -78,6 +81,7 @@ fn nothing_of_a_rollout_is_there_without_its_header() {
         [
             "rollouts/u/plan: an orphan: the rollout has no header",
             "samples/u/: orphans: the rollout has no header",
+            "rollouts/u/history: an orphan: the rollout has no header",
             "rollouts/u/members/m: an orphan: the rollout has no header",
             "assignments/m/r: there is no rollout 'r' of uid u",
             "claims/m/Deployment.apps/shop/checkout: an orphan: there is no rollout 'r' of uid u",
@@ -85,6 +89,15 @@ fn nothing_of_a_rollout_is_there_without_its_header() {
         ]
     );
     assert_eq!(without("rollouts/u/plan"), ["rollouts/u/header: the rollout has no plan"]);
+}
+
+#[test]
+fn semantics_02_a_payload_is_named_by_its_hash_and_referred_to() {
+    let payload = "rollouts/u/payloads/2821cde69523ab29";
+    let orphan = format!("{payload}: an orphan: neither a past run nor the header refers to it");
+    assert_eq!(without("rollouts/u/history"), [orphan]);
+    let other = with(payload, "/images/app", json!("shop:v3"));
+    assert!(other[0].starts_with(&format!("{payload}: the hash of the payload is ")), "{other:?}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use crds::{Fence as AssignmentFence, RolloutAssignmentSpec};
 use federated_store::{Fence, MAX_TXN_BYTES, Op, TxnOutcome, When, WriteError};
 use kube::Resource as _;
 use rollout_core::replay::{Recorded, Unrecorded, digest};
-use rollout_core::{Command, Decision, Millis, RolloutState};
+use rollout_core::{Command, Decision, History, Millis, RolloutState};
 
 use super::recorder::{BASE_EVERY, MAX_RECORDED_BYTES};
 use crate::fault;
@@ -160,14 +160,16 @@ impl Commit<'_> {
         conditions.collect()
     }
 
-    /// At most 96 for members (three each for 32 that are forgotten) and claims (two each, with their condition), the
-    /// header, the plan and the record; with the header's condition that is the 100 which a transaction bears.
+    /// At most 90 for members (three each for 30 that are forgotten) and claims (two each, with their condition), the
+    /// header, the plan, the record and six for the history; with the header's condition that is the 100 which a transaction
+    /// bears.
     fn operations(&self, before: &Before, decision: &Decision) -> Result<Vec<Op>, Error> {
         let state = &decision.state;
         let mut operations = vec![put(keys::header(self.uid), &state.header)?];
         if state.plan != before.state.plan || before.header_revision.is_none() {
             operations.push(put(keys::plan(self.uid), &state.plan)?);
         }
+        operations.extend(self.history(&before.state.history, &state.history)?);
         for member in &decision.changed_members {
             let key = keys::member(self.uid, member);
             operations.push(match state.members.get(member) {
@@ -196,6 +198,20 @@ impl Commit<'_> {
                 Command::Announce { .. } | Command::ReleaseFinalizer => {}
             }
         }
+        Ok(operations)
+    }
+
+    /// What changes of the past runs and their payloads: six operations at most.
+    fn history(&self, before: &History, after: &History) -> Result<Vec<Op>, Error> {
+        let mut operations = Vec::new();
+        if after.runs != before.runs {
+            operations.push(put(keys::history(self.uid), &after.runs)?);
+        }
+        for (revision, payload) in after.payloads.iter().filter(|(name, _)| !before.payloads.contains_key(*name)) {
+            operations.push(put(keys::payload(self.uid, revision), payload)?);
+        }
+        let gone = before.payloads.keys().filter(|revision| !after.payloads.contains_key(*revision));
+        operations.extend(gone.map(|revision| Op::Delete { key: keys::payload(self.uid, revision) }));
         Ok(operations)
     }
 
@@ -269,13 +285,14 @@ impl Commit<'_> {
         if !spent {
             return Ok(Outcome::Nothing);
         }
-        for prefix in [keys::samples_of(self.uid), keys::decisions_of(self.uid)] {
+        for prefix in [keys::samples_of(self.uid), keys::decisions_of(self.uid), keys::payloads_of(self.uid)] {
             let outcome = self.remove_all(&prefix).await?;
             if outcome == Outcome::Fenced {
                 return Ok(outcome);
             }
         }
-        let then = [keys::plan(self.uid), keys::header(self.uid)].map(|key| Op::Delete { key });
+        let then =
+            [keys::plan(self.uid), keys::history(self.uid), keys::header(self.uid)].map(|key| Op::Delete { key });
         self.write(Vec::new(), then.into()).await
     }
 

@@ -13,7 +13,7 @@ use federated_store::{KeyValue, ReadError};
 use serde::Deserialize;
 
 use super::events::{self, Pages};
-use super::{alerts, dashboard, plan};
+use super::{alerts, dashboard, history, plan};
 use crate::board::{Board, ClusterView, RolloutView};
 use crate::decisions_command::{PAGE as REPLAYABLE_AT_ONCE, Taken, TakenPage};
 use crate::keys;
@@ -54,6 +54,7 @@ pub(crate) fn router(world: Arc<World>, board: Arc<Board>, secrets: Secrets) -> 
     Router::new()
         .route("/api/v1/leader", get(leader))
         .route("/api/v1/rollouts", get(rollouts))
+        .route("/api/v1/rollouts/{name}/history", get(history::serve))
         .route("/api/v1/clusters", get(clusters))
         .route("/api/v1/decisions", get(decisions))
         .route("/api/v1/decisions/replay", get(replayable))

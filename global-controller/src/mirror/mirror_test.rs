@@ -1,8 +1,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use bytes::Bytes;
-use crds::{AssignedRollout, AssignedWorkload, Fence, Intent, OnDeadline, Outcome, Revision, WorkloadKind};
-use rollout_core::{MemberRecord, MemberStage};
+use crds::{
+    AssignedRollout, AssignedWorkload, Fence, IfMissing, Intent, OnDeadline, Outcome, Revision, WorkloadKind,
+    WorkloadPayload,
+};
+use rollout_core::{MemberRecord, MemberStage, PastRun};
 
 use super::*;
 use crate::keys;
@@ -67,6 +70,30 @@ fn what_is_deleted_leaves_no_trace() {
     let state = RolloutState::new("r", "u");
     mirror.apply(&put(keys::header("u"), &state.header), 1);
     mirror.apply(&put(keys::plan("u"), &state.plan), 1);
+    let revision = Revision("7a".to_owned());
+    let payload = WorkloadPayload {
+        kind: WorkloadKind::Deployment,
+        namespace: "shop".to_owned(),
+        name: "checkout".to_owned(),
+        images: BTreeMap::new(),
+        if_missing: IfMissing::Hold,
+    };
+    let past = PastRun {
+        number: 1,
+        revision: revision.clone(),
+        generation: 1,
+        started_at: 1,
+        finished_at: None,
+        outcome: None,
+        reason: String::new(),
+    };
+    mirror.apply(&put(keys::history("u"), &[&past]), 1);
+    mirror.apply(&put(keys::payload("u", &revision), &payload), 1);
+    let history = mirror.rollout("u").unwrap().state.history.clone();
+    assert_eq!((history.runs, history.payloads), (vec![past], [(revision.clone(), payload)].into()));
+    mirror.apply(&delete(keys::payload("u", &revision)), 2);
+    mirror.apply(&delete(keys::history("u")), 2);
+    assert_eq!(mirror.rollout("u").unwrap().state.history, rollout_core::History::default());
     mirror.apply(&put(keys::member("u", "m"), &MemberRecord::new(1)), 1);
     mirror.apply(&put(keys::assignment("m", "r"), &spec("u")), 1);
     mirror.apply(&put(keys::report("m", "r"), &report), 2);

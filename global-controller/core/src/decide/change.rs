@@ -9,13 +9,13 @@ use crate::tally::Tally;
 use crate::words::{MAX_MESSAGE_CHARS, bounded};
 use crate::{
     Clock, MemberRecord, MemberStage, Millis, Observations, RolloutState, Run, Stage, Target, Touched, WaitingOn,
-    alerts, waiting_on,
+    alerts, history, waiting_on,
 };
 
 /// Operations that a member takes: its record, and its assignment or, when it is forgotten, assignment and report.
 const MEMBER_OPERATIONS: usize = 3;
-/// Operations of a transaction that are left to members and claims: 96 of the 100 that it bears, conditions included; the
-/// others are the header, its condition, the plan and the record of the decision.
+/// Operations of a transaction that are left to members and claims: 90 of the 100 that it bears, conditions included; the
+/// others are the header, its condition, the plan, the record of the decision, the list of past runs and five payloads.
 const MAX_OPERATIONS: usize = MEMBER_OPERATIONS * MAX_MEMBERS_PER_DECISION;
 /// Of a claim: itself and its condition.
 const CLAIM_OPERATIONS: usize = 2;
@@ -110,6 +110,13 @@ impl<'a> Change<'a> {
     }
 
     pub fn finish(mut self, before: &RolloutState, desired: Desired<'_>) -> Decision {
+        let inherits = self.observations.hub.predecessor.is_some() && self.state.header.inherited_from.is_none();
+        let keep = match desired {
+            // What is inherited is complete before any of it is let go.
+            Desired::Present(rollout) if !inherits => Some(rollout.past_runs),
+            Desired::Present(_) | Desired::Invalid { .. } | Desired::Deleted { .. } => None,
+        };
+        self.more |= history::follow(&mut self.state, before, keep);
         let waiting = (!self.more).then(|| waiting_on(&self.state, desired, self.observations, self.now));
         if let Some(waiting) = &waiting {
             self.announce_hold(waiting.as_ref());

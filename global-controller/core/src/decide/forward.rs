@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crds::Intent;
+
 use super::{catch_up, change::Change, domains::Domains, gate, order};
 use crate::tally::{Tally, current_answer, return_comes_first};
 use crate::{MemberStage, Reachability, Rollout, Run, Touched};
@@ -52,12 +54,26 @@ fn returns_first(change: &Change<'_>, run: &Run, name: &str) -> bool {
 /// One that has failed in this run, left and came back goes, or stays, where it was before; the others are observed.
 fn tell(change: &mut Change<'_>, run: &Run, name: &str) {
     let failed = change.state.members.get(name).is_some_and(|record| record.failed_in == run.number);
+    if !failed && is_asked(change, run, name) {
+        // One that was left out as it lacked the workload, and has it by now: its answer is there.
+        change.record(name).stage = MemberStage::Observing;
+        change.more = true;
+        return;
+    }
     if !failed {
         return order::observe(change, run, name);
     }
     let silent = change.observations.reachability(name) == Reachability::Unreachable;
     let stage = if silent { MemberStage::Owed } else { MemberStage::Returning { since: change.now } };
     order::give_back(change, run, name, stage);
+}
+
+/// Whether it is told to report what it runs already.
+fn is_asked(change: &Change<'_>, run: &Run, name: &str) -> bool {
+    let spec = change.observations.assignments.get(name).map(|assignment| &assignment.spec);
+    spec.is_some_and(|spec| {
+        spec.intent == Intent::Observe && spec.rollout.run == run.number && spec.revision == run.revision
+    })
 }
 
 fn apply(change: &mut Change<'_>, rollout: &Rollout, run: &Run, tally: &Tally) {

@@ -6,13 +6,17 @@ use crds::{Fence, Intent, Outcome, RolloutAssignmentSpec};
 
 use super::{Command, change::Change};
 use crate::MemberStage;
+use crate::plan::Order;
 
-/// Withdraws from every member with a record that the plan doesn't name.
-pub(super) fn withdraw_leavers(change: &mut Change<'_>) {
+/// Withdraws from every member with a record that the plan doesn't name. One that is left out because it lacks the workload
+/// goes on being observed: it joins when it has it.
+pub(super) fn withdraw_leavers(change: &mut Change<'_>, order: &Order) {
     let planned: BTreeSet<&str> = change.state.plan.members.iter().map(String::as_str).collect();
+    let meant: BTreeSet<&str> = order.members.iter().map(String::as_str).collect();
     let leavers = change.state.members.keys().filter(|name| !planned.contains(name.as_str())).cloned();
     for name in leavers.collect::<Vec<_>>() {
-        if !is_kept(change, &name) {
+        let left_out = change.state.stage_of(&name) == MemberStage::Skipped && meant.contains(name.as_str());
+        if !left_out && !is_kept(change, &name) {
             withdraw(change, &name);
         }
     }

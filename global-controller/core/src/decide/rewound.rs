@@ -1,9 +1,10 @@
 //! A hub that was restored from an older backup: nothing moves and nothing is withdrawn until a person accepts it, and a
 //! rollout that was recreated goes on as the one that had its name (SEMANTICS 43).
 
-use crds::Fence;
+use crds::{Fence, Revision};
 
 use super::{Command, Desired, EventKind, actions, change::Change, reports, silence};
+use crate::history::MAX_PAYLOADS_PER_DECISION;
 use crate::hub::generation;
 use crate::{Claim, Header, Heir, HubFacts, Predecessor, RolloutState, SeenSpec, Stage, went_back};
 
@@ -65,11 +66,13 @@ pub(super) fn inherit(change: &mut Change<'_>) -> bool {
     }
 }
 
-/// First claims, so that nobody else gets them, and members; the run in a decision of its own, when they are complete.
+/// First claims, so that nobody else gets them, and members, then what it ran before; the run in a decision of its own, when they are complete.
 fn take_over(change: &mut Change<'_>, old: &Predecessor<'_>) {
     let untold = old.state.members.keys().any(|name| !change.state.members.contains_key(name));
     if untold || change.observations.claims.of(&old.state.header.uid).next().is_some() {
         take_members(change, old);
+    } else if !has_history(change, old.state) {
+        take_history(change, old.state);
     } else {
         take_run(change, old.state);
     }
@@ -97,8 +100,24 @@ fn take_members(change: &mut Change<'_>, old: &Predecessor<'_>) {
     }
 }
 
+fn has_history(change: &Change<'_>, old: &RolloutState) -> bool {
+    let has = |revision: &Revision| change.state.history.payloads.contains_key(revision);
+    change.state.history.runs == old.history.runs && old.history.payloads.keys().all(has)
+}
+
+/// The list, and as many payloads as one decision may add.
+fn take_history(change: &mut Change<'_>, old: &RolloutState) {
+    // Refers to a payload, which else would be let go.
+    change.state.header.accepted_revision.clone_from(&old.header.accepted_revision);
+    let history = &mut change.state.history;
+    history.runs.clone_from(&old.history.runs);
+    let missing = old.history.payloads.iter().filter(|(revision, _)| !history.payloads.contains_key(*revision));
+    let some: Vec<_> = missing.take(MAX_PAYLOADS_PER_DECISION).map(|(name, one)| (name.clone(), one.clone())).collect();
+    history.payloads.extend(some);
+}
+
 fn take_run(change: &mut Change<'_>, old: &RolloutState) {
-    let RolloutState { header, plan, members: _ } = old;
+    let RolloutState { header, plan, members: _, history: _ } = old;
     change.state.plan = plan.clone();
     change.state.header = Header {
         run: header.run.clone(),

@@ -8,6 +8,7 @@ use super::{
     advance::{begin_step, begin_step_with},
     change::Change,
     claims, gate,
+    missing::{self, Meant},
 };
 use crate::gates::missing_source;
 use crate::plan::{Joiners, Order, replan};
@@ -60,6 +61,7 @@ fn start(change: &mut Change<'_>, rollout: &Rollout, payload: &Payload, members:
     change.state.header.epoch = change.observations.recovery.map_or(0, |recovery| recovery.epoch);
     let mut run = new_run(number, rollout, payload, change.observations.gates, change.now);
     run.begin_background(change.now);
+    change.state.history.begin(&run, rollout.generation);
     change.state.header.run = Some(run);
     let message = format!("run {number} brings {total} to revision {}", payload.revision);
     change.announce(EventKind::Normal, "RunStarted", &message);
@@ -107,12 +109,15 @@ pub(crate) fn new_run(number: i64, rollout: &Rollout, payload: &Payload, gates: 
 /// Members joined or left. When all those updated so far have left, the step is taken again with the next in
 /// order, since what was learnt from them says nothing about the others.
 fn follow_membership(change: &mut Change<'_>, rollout: &Rollout, wanted: &[String]) {
-    let wanted = &with_late_leavers(change, wanted);
     let Some(run) = &change.state.header.run else { return };
     let forward = run.goes_forward();
     let accepted = rollout.payload.as_ref().is_some_and(|payload| payload.revision == run.revision);
     let welcome = (forward && !run.in_last_step()) || (run.stage == Stage::Succeeded && accepted);
     let joiners = if welcome { Joiners::Welcome } else { Joiners::TooLate };
+    let end_before = change.state.plan.wave_end;
+    let all_wanted = wanted;
+    let Meant { members: wanted, skipped } = missing::leave_out(change, rollout, wanted, joiners);
+    let wanted = &with_late_leavers(change, &wanted);
     let plan = replan(&change.state.plan, wanted, joiners);
     // Those that failed and were given back are no evidence either.
     let left = plan.wave_end < change.state.plan.wave_end;
@@ -120,7 +125,7 @@ fn follow_membership(change: &mut Change<'_>, rollout: &Rollout, wanted: &[Strin
     let evidence_left = left && begun.iter().all(|name| change.state.stage_of(name).is_given_back());
     if !forward || (plan.wave_end > 0 && !evidence_left) {
         change.state.plan = plan;
-        return;
+        return missing::refill(change, end_before, &skipped);
     }
     let at_least = plan.wave_end + 1;
     change.state.plan = replan(&plan, wanted, Joiners::Welcome);
@@ -128,9 +133,12 @@ fn follow_membership(change: &mut Change<'_>, rollout: &Rollout, wanted: &[Strin
         run.stage = Stage::Updating;
         run.step = if run.in_last_step() { 0 } else { run.step };
     }
+    missing::refill(change, 0, &skipped);
     if !change.state.plan.members.is_empty() {
         begin_step_with(change, at_least);
     }
+    // The step may have become one that they can join.
+    change.more |= missing::has_joiner(change, all_wanted);
 }
 
 /// The wanted members and, after them, those that left but whose withdrawal must wait for a later decision. They

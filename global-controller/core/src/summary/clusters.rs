@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crds::ClusterStatus;
+use crds::{ClusterStatus, Outcome};
 
 use super::{MAX_CLUSTERS_IN_STATUS, View};
 use crate::claims::Footing;
@@ -65,6 +65,7 @@ pub(super) fn needing_attention(view: &View<'_>) -> Vec<ClusterStatus> {
         .chain(silent.map(named("Unreachable", "its agent is silent")))
         .chain(tally.cordoned.iter().map(named("Cordoned", "kept out of new waves; owed the revision")))
         .chain(applying)
+        .chain(view.state.skipped().into_iter().map(|name| skipped(view, name)))
         .chain(view.state.given_back().into_iter().map(|name| returned(view, name)))
         .chain(tally.unheard.iter().chain(unheard).map(named("Unknown", "not heard by this leader yet")))
         .chain(tally.unobserved.iter().map(named("Observing", "has not reported what is running yet")))
@@ -77,6 +78,19 @@ pub(super) fn needing_attention(view: &View<'_>) -> Vec<ClusterStatus> {
 fn conflicted(name: &str, holder: &str) -> ClusterStatus {
     let text = format!("rollout {holder} has a claim on it; it is left out until that is released");
     member(name, "Conflicted", &text)
+}
+
+/// What the agent says now: the workload may have come since, too late for this run.
+fn skipped(view: &View<'_>, name: &str) -> ClusterStatus {
+    let report = view.observations.answer(name).map(|(_, report)| report);
+    let text = match report {
+        Some(report) if report.outcome == Outcome::Observed => {
+            "has the workload by now; gets the accepted revision after the run".to_owned()
+        }
+        Some(report) => format!("{}; left out, since ifMissing is Skip", report.message),
+        None => "had no such workload when last asked; left out, since ifMissing is Skip".to_owned(),
+    };
+    member(name, "Skipped", &text)
 }
 
 /// Back, or still on its way and listed as such already.

@@ -142,12 +142,15 @@ fn complete(view: &View<'_>) -> ConditionFact {
         let text = format!("run {} brought {total} to revision {}{tolerated}", run.number, run.revision);
         return fact("Complete", Some(false), "MembersFailed", &text);
     }
+    let skipped = words::skipped(&view.state.skipped());
     if run.changed_members {
-        let text = format!("run {} brought {total} to revision {}", run.number, run.revision);
+        let text = format!("run {} brought {total} to revision {}{skipped}", run.number, run.revision);
         return fact("Complete", Some(true), "Succeeded", &text);
     }
-    let text =
-        format!("run {} changed nothing: {total} ran the images of revision {} already", run.number, run.revision);
+    let text = format!(
+        "run {} changed nothing: {total} ran the images of revision {} already{skipped}",
+        run.number, run.revision
+    );
     fact("Complete", Some(true), "NothingToDo", &text)
 }
 

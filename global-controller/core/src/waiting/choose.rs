@@ -9,8 +9,10 @@ use crate::claims::Footing;
 use crate::gates::{Judgement, missing_source};
 use crate::plan::order;
 use crate::returns::Returns;
-use crate::tally::Tally;
-use crate::{Clock, Desired, Hold, Millis, Observations, Reachability, Rollout, RolloutState, Run, Stage, went_back};
+use crate::tally::{Tally, trouble};
+use crate::{
+    Clock, Desired, Hold, Millis, Observations, Reachability, Rollout, RolloutState, Run, Stage, went_back, words,
+};
 
 /// What the rollout waits for; none when it is done.
 pub fn waiting_on(
@@ -62,7 +64,8 @@ pub fn waiting_on(
         return Some(WaitingOn::Paused { remaining_millis: remaining(&run.stage, now) });
     }
     if state.plan.members.is_empty() {
-        return Some(left_out(rollout, observations).unwrap_or(WaitingOn::EmptyPlan));
+        let nobody = nobody_has_it(state, run, observations).or_else(|| left_out(rollout, observations));
+        return Some(nobody.unwrap_or(WaitingOn::EmptyPlan));
     }
     if let Some(source) = missing_source(rollout, observations.gates) {
         return Some(WaitingOn::SourceMissing { source });
@@ -185,6 +188,13 @@ fn before_start(state: &RolloutState, rollout: &Rollout, observations: &Observat
     }
 }
 
+/// All that are meant lack the workload, and are left out.
+fn nobody_has_it(state: &RolloutState, run: &Run, observations: &Observations<'_>) -> Option<WaitingOn> {
+    let said = |name: &str| trouble(name, observations.answer(name).map(|(_, report)| report));
+    let members: Vec<MemberTrouble> = state.skipped().into_iter().map(said).collect();
+    (!members.is_empty()).then(|| WaitingOn::NobodyHasIt { members, workload: words::workload(&run.payload) })
+}
+
 /// Members that are left out although they are meant.
 fn left_out(rollout: &Rollout, observations: &Observations<'_>) -> Option<WaitingOn> {
     let members = order(rollout, observations.members).members;
@@ -209,8 +219,7 @@ fn stopped_by_members(run: &Run, tally: &Tally) -> Option<WaitingOn> {
     let overdue = || some(&tally.overdue).map(|members| WaitingOn::DeadlinePassed { members, deadline_seconds });
     let sick = || some(&tally.sick).map(|members| WaitingOn::MemberFailed { members });
     let missing = || {
-        let payload = &run.payload;
-        let workload = format!("{} {}/{}", payload.kind, payload.namespace, payload.name);
+        let workload = words::workload(&run.payload);
         some(&tally.missing).map(|members| WaitingOn::WorkloadMissing { members, workload })
     };
     let refused = || some(&tally.refused).map(|members| WaitingOn::Refused { members });

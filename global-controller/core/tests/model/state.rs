@@ -358,7 +358,11 @@ fn shift_state(state: &mut RolloutState, moves_clocks: bool) {
             | MemberStage::Unhealthy { since }
             | MemberStage::Returning { since }
             | MemberStage::Returned { since } => *since = earlier(*since),
-            MemberStage::Planned | MemberStage::Observing | MemberStage::Owed | MemberStage::Withdrawing => {}
+            MemberStage::Planned
+            | MemberStage::Observing
+            | MemberStage::Owed
+            | MemberStage::Withdrawing
+            | MemberStage::Skipped => {}
         }
         if let Silence::Ended { at } = &mut record.silence {
             *at = earlier(*at);

@@ -19,7 +19,7 @@ fn semantics_21_a_missing_workload_is_named_before_any_member_is_touched() {
     assert_eq!(
         world.decide(),
         [
-            "Warning WorkloadMissing: Deployment shop/checkout or a container of it is missing on 1 member: m02 (WorkloadMissing: no Deployment shop/checkout); create it there, or take the member out of the selection"
+            "Warning WorkloadMissing: Deployment shop/checkout or a container of it is missing on 1 member: m02 (WorkloadMissing: no Deployment shop/checkout); create it there, deselect them or set ifMissing: Skip"
         ]
     );
     assert_eq!(world.summary().status.phase, Some(Phase::Holding));

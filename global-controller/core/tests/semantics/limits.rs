@@ -30,9 +30,9 @@ fn batches(world: &mut World) -> Vec<usize> {
 }
 
 #[test]
-fn a_decision_changes_at_most_32_members_and_says_that_there_is_more() {
+fn a_decision_changes_at_most_30_members_and_says_that_there_is_more() {
     let mut world = fleet(70);
-    assert_eq!(batches(&mut world), [32, 32, 6]);
+    assert_eq!(batches(&mut world), [30, 30, 10]);
     for number in 1..=70 {
         world.answer(&format!("m{number:02}"), Outcome::Observed);
     }
@@ -42,12 +42,12 @@ fn a_decision_changes_at_most_32_members_and_says_that_there_is_more() {
     for number in 1..=70 {
         world.answer(&format!("m{number:02}"), Outcome::Healthy);
     }
-    assert_eq!(batches(&mut world), [32, 32, 6]);
+    assert_eq!(batches(&mut world), [30, 30, 10]);
     assert_eq!(world.reason(), "done");
 }
 
 #[test]
-fn exactly_32_members_are_no_more() {
+fn exactly_30_members_are_no_more() {
     let mut world = fleet(MAX_MEMBERS_PER_DECISION);
     assert_eq!(batches(&mut world), [MAX_MEMBERS_PER_DECISION]);
 }
@@ -64,7 +64,7 @@ fn nothing_is_concluded_while_there_is_more() {
     }
     let first = world.propose();
     assert!(first.more && first.changed_members.len() == MAX_MEMBERS_PER_DECISION);
-    assert_eq!(batches(&mut world), [32, 8]);
+    assert_eq!(batches(&mut world), [30, 10]);
 }
 
 #[test]
@@ -72,11 +72,11 @@ fn semantics_34_a_large_deletion_takes_several_decisions_and_releases_after_the_
     let mut world = fleet(70);
     world.rest();
     world.deleted = true;
-    assert_eq!(batches(&mut world), [32, 32, 6]);
+    assert_eq!(batches(&mut world), [30, 30, 10]);
     assert!(!world.state.header.finalizer_released);
     assert_eq!(world.orders(), ["ReleaseFinalizer"]);
     world.obey_all();
-    assert_eq!(batches(&mut world), [32, 32, 6]);
+    assert_eq!(batches(&mut world), [30, 30, 10]);
     assert!(world.state.is_spent());
 }
 

@@ -158,6 +158,26 @@ fn semantics_43_a_recreated_rollout_inherits_what_was_accepted_and_what_was_roll
 }
 
 #[test]
+fn semantics_43_a_recreated_rollout_inherits_what_it_ran_before_whole_and_keeps_as_much_as_it_is_told_to() {
+    for (limit, kept) in [(None, 13), (Some(2), 3)] {
+        let mut world = World::of(&["m1", "m2"], TWO_STEPS);
+        for tag in 2..15 {
+            world.edit(|spec| spec.image = Some(format!("v{tag}")));
+            world.finish();
+        }
+        let history = world.state.history.clone();
+        assert_eq!((history.runs.len(), history.payloads.len()), (13, 13));
+        world.lose_object();
+        world.recreate(|spec| spec.history_limit = limit);
+        world.release(ActionKind::AcceptHub);
+        world.finish();
+        let now = &world.state.history;
+        assert_eq!(now.runs, history.runs[13 - kept..]);
+        assert_eq!(now.payloads.len(), kept);
+    }
+}
+
+#[test]
 fn semantics_43_a_fleet_of_more_members_than_one_decision_may_change_is_inherited_whole() {
     let mut world = World::fleet(70, Spec::selecting("[{setWeight: 100}]"));
     world.edit(|spec| spec.max_concurrency = Some("70".to_owned()));

@@ -276,7 +276,7 @@ fn semantics_45_no_message_is_longer_than_the_schema_allows() {
     }
     // Checked in each decision; here only that there was something to cut.
     let [event] = world.decide().try_into().unwrap();
-    assert!(event.ends_with("…) and 26 more; create it there, or take the member out of the selection"), "{event}");
+    assert!(event.ends_with("…) and 26 more; create it there, deselect them or set ifMissing: Skip"), "{event}");
     let cluster = world.summary().status.clusters.remove(0);
     assert_eq!(cluster.message.chars().count(), 512);
     for member in &names {

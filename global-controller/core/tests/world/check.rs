@@ -58,7 +58,7 @@ impl World {
         assert!(touched.len() <= MAX_MEMBERS_PER_DECISION, "{} members in one transaction", touched.len());
         let claims = decision.commands.iter().filter(|command| claims::is_about(command)).count();
         assert!(
-            3 * touched.len() + 2 * claims <= 96,
+            3 * touched.len() + 2 * claims <= 90,
             "{} members and {claims} claims in one transaction",
             touched.len()
         );

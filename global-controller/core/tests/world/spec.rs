@@ -13,6 +13,8 @@ pub struct Spec {
     pub selector: Option<String>,
     /// Tag of the image of container `app`; none: no workload.
     pub image: Option<String>,
+    /// `Hold` or `Skip`.
+    pub if_missing: Option<String>,
     /// As YAML, for example `[{setWeight: 10, pause: 300}]`.
     pub steps: String,
     pub soak_seconds: Option<i64>,
@@ -33,6 +35,7 @@ pub struct Spec {
     /// As YAML, for example `{interval: 10}`.
     pub analysis: Option<String>,
     pub paused: bool,
+    pub history_limit: Option<i64>,
     pub generation: i64,
     /// metadata.uid: another one is another object of the same name.
     pub uid: String,
@@ -45,6 +48,7 @@ impl Spec {
             targets: targets.iter().map(|name| (*name).to_owned()).collect(),
             selector: None,
             image: Some("v2".to_owned()),
+            if_missing: None,
             steps: steps.to_owned(),
             soak_seconds: None,
             max_concurrency: None,
@@ -57,6 +61,7 @@ impl Spec {
             rollback: None,
             analysis: None,
             paused: false,
+            history_limit: None,
             generation: 1,
             uid: "11e8-b0a7".to_owned(),
         }
@@ -99,9 +104,12 @@ spec:
             }
         };
         line("  clusterSelector", self.selector.clone());
-        let workload =
-            |tag| format!("{{kind: Deployment, namespace: shop, name: checkout, images: {{app: 'shop:{tag}'}}}}");
+        let if_missing = self.if_missing.as_ref().map(|what| format!(", ifMissing: {what}")).unwrap_or_default();
+        let workload = |tag| {
+            format!("{{kind: Deployment, namespace: shop, name: checkout, images: {{app: 'shop:{tag}'}}{if_missing}}}")
+        };
         line("  workload", self.image.as_ref().map(workload));
+        line("  revisionHistoryLimit", self.history_limit.map(|limit| limit.to_string()));
         line("  rollback", self.rollback.clone());
         line("  analysis", self.analysis.clone());
         line("  rolloutStrategy", Some(String::new()));
