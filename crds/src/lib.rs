@@ -56,4 +56,4 @@ pub use status::{
     ClusterScopeRolloutStatus, ClusterStatus, Counts, GateMode, GateStatus, Phase, Verdict,
     WaitingOn as WaitingOnStatus,
 };
-pub use time::{millis_from_time, time_from_millis};
+pub use time::{micro_time_from_millis, millis_from_time, time_from_millis};

@@ -1,6 +1,6 @@
 //! What the controller writes about a rollout.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -174,7 +174,7 @@ pub struct WaitingOn {
 }
 
 /// Which metrics are checked before steps advance, and how the latest measurements look.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GateStatus {
     /// What the controller does at the end of a pause when no metric source is configured; absent when metrics are
@@ -187,6 +187,14 @@ pub struct GateStatus {
     /// The same for people: the series that decides it, or one of those that pass, what was measured, and what it must be.
     #[schemars(length(max = 512))]
     pub message: String,
+    /// What Prometheus was asked last about the series that the message speaks of, where that does not pass: of a success rate
+    /// the query for good requests and that for all. Each is cut after 1024 characters. After a failed gate what failed it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 2), inner(length(max = 1024)), extend("x-kubernetes-list-type" = "atomic"))]
+    pub queries: Vec<String>,
+    /// The moment that these queries were about: asked about it again, Prometheus says the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured_at: Option<MicroTime>,
 }
 
 /// What a measurement, or a gate as a whole, shows.

@@ -5,22 +5,29 @@ mod screen;
 mod snapshot;
 mod view;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use crds::Phase;
 use tokio::time::sleep;
 
 pub use scenario::Scenario;
 pub use screen::Screen;
 pub use view::Colours;
 
+use crate::alertmanager::ActiveAlert;
+use crate::harness::wait_for;
 use crate::playground::Playground;
 use crate::progress::human;
 use snapshot::{Observer, Snapshot};
 
 /// How often the picture is taken anew: often enough for a countdown that runs smoothly.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// How long an alert may take to be at the Alertmanager.
+const ALERT_PATIENCE: Duration = Duration::from_secs(15);
 
 /// How a scenario went.
 #[derive(Clone, Debug)]
@@ -100,12 +107,36 @@ async fn sum_up(
     if !why.stdout.trim().is_empty() {
         screen.line(&format!("It says: {}", why.stdout.trim()));
     }
+    if scenario.phase == Phase::RolledBack {
+        for alert in alerts(playground, &scenario.name).await {
+            screen.line(&format!("Alertmanager has: {alert}"));
+        }
+    }
     let table = playground.kubectl().run(&["get", "csro", &scenario.name]).await?;
     screen.line("");
     screen.line("$ kubectl get csro");
     screen.line(table.stdout.trim_end());
     screen.line(table.stderr.trim_end());
     Ok(())
+}
+
+/// What the first Alertmanager has about a rollout. The controllers tell it a moment after the status.
+async fn alerts(playground: &Playground, rollout: &str) -> Vec<String> {
+    let Some(alertmanager) = playground.alertmanagers().first() else { return Vec::new() };
+    let has = wait_for("an alert about the rollout", ALERT_PATIENCE, || async {
+        let of = |alert: &ActiveAlert| alert.labels.get("rollout").is_some_and(|name| name == rollout);
+        let found: Vec<ActiveAlert> = alertmanager.alerts().await?.into_iter().filter(of).collect();
+        Ok(if found.is_empty() { Err("none yet".to_owned()) } else { Ok(found) })
+    });
+    let text = |alert: &ActiveAlert| {
+        let get = |map: &BTreeMap<String, String>, key: &str| map.get(key).cloned().unwrap_or_default();
+        let (name, severity) = (get(&alert.labels, "alertname"), get(&alert.labels, "severity"));
+        format!("{name} ({severity}): {}", get(&alert.annotations, "summary"))
+    };
+    match has.await {
+        Ok(found) => found.iter().map(text).collect(),
+        Err(error) => vec![format!("nothing: {error:#}")],
+    }
 }
 
 /// Says where to find out more, while the playground is up.
@@ -117,6 +148,9 @@ pub fn look_further(playground: &Playground, screen: &Screen) {
     screen.line(&format!("  dashboard   {}", state.dashboard.unwrap_or_default()));
     if let Some(prometheus) = &state.prometheus {
         screen.line(&format!("  prometheus  {prometheus}"));
+    }
+    if let Some(alertmanager) = &state.alertmanager {
+        screen.line(&format!("  alerts      {alertmanager}"));
     }
     screen.line(&format!("  hub         export KUBECONFIG={}", state.hub.kubeconfig.display()));
     screen.line(&format!("              {} describe csro", state.kubectl.display()));

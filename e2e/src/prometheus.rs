@@ -88,7 +88,17 @@ impl Prometheus {
 
 /// What an instant query that yields a vector yields now, of the Prometheus at this base URL.
 pub async fn query(url: &str, promql: &str) -> Result<Vec<Series>> {
-    let request = http_client(None)?.get(format!("{url}/api/v1/query")).query(&[("query", promql)]);
+    ask(url, &[("query", promql)]).await
+}
+
+/// The same about a moment, as RFC 3339 writes it.
+pub async fn query_at(url: &str, promql: &str, at: &str) -> Result<Vec<Series>> {
+    ask(url, &[("query", promql), ("time", at)]).await
+}
+
+async fn ask(url: &str, parameters: &[(&str, &str)]) -> Result<Vec<Series>> {
+    let promql = parameters.first().map_or("", |(_, promql)| promql);
+    let request = http_client(None)?.get(format!("{url}/api/v1/query")).query(parameters);
     let answer: Answer = request.send().await?.json().await.context("Prometheus answered with no JSON")?;
     let data = answer.data.with_context(|| format!("no answer to {promql}: {}", answer.error.unwrap_or_default()))?;
     ensure!(data.kind == "vector", "{promql} yields a {}, not a vector", data.kind);

@@ -7,9 +7,10 @@ mod common;
 use common::{
     V2, apply, checkouts, members_with, rollout, status, until, until_described, until_phase, until_waiting, up,
 };
-use crds::{Phase, PlanAnswer, Verdict};
+use crds::{GateStatus, Phase, PlanAnswer, Verdict};
 use e2e::harness::TestFolder;
 use e2e::playground::{Options, Playground, Rule};
+use e2e::prometheus;
 
 const CANARY: &str = "prod-us-east";
 const MEMBERS: [&str; 3] = [CANARY, "prod-us-west", "prod-mars"];
@@ -86,7 +87,7 @@ async fn a_lossy_image_goes_back_by_itself(playground: &Playground) {
     apply(playground, &checkout(LOSSY, "{interval: 5}")).await;
     let status = until_phase(playground, "checkout", Phase::RolledBack).await;
     assert_eq!((status.counts.returned, status.counts.not_started), (1, 2));
-    assert_eq!(status.quarantined_revisions, [status.revision.unwrap()]);
+    assert_eq!(status.quarantined_revisions, [status.revision.clone().unwrap()]);
     let after = checkouts(playground).await;
     for ((member, old_image, old), (_, image, new)) in before.iter().zip(&after) {
         let changes = if member == CANARY { 2 } else { 0 };
@@ -95,6 +96,21 @@ async fn a_lossy_image_goes_back_by_itself(playground: &Playground) {
     let words =
         ["RollbackStarted", "success-rate on prod-us-east: 99.", "requests succeed, minimum 99.5%", "Quarantined"];
     until_described(playground, "checkout", &words).await;
+    is_what_prometheus_says(playground, &status.gate.unwrap()).await;
+}
+
+/// The queries that the status tells of, put again about the moment that it tells of.
+async fn is_what_prometheus_says(playground: &Playground, gate: &GateStatus) {
+    let (url, at) = (playground.prometheus().unwrap().url(), gate.measured_at.as_ref().unwrap().0.to_string());
+    let mut counts = Vec::new();
+    for query in &gate.queries {
+        counts.push(prometheus::query_at(url, query, &at).await.unwrap()[0].value);
+    }
+    let [good, total] = counts.try_into().unwrap();
+    let percent = (good / total * 1e6).floor() / 1e4;
+    let said = format!("success-rate on {CANARY}: {percent}% of ");
+    assert!(gate.message.starts_with(&said), "{} does not begin with {said}", gate.message);
+    assert_eq!(gate.verdict, Some(Verdict::Fail));
 }
 
 /// Without any pause, one member after the other: the last ones are never reached.

@@ -42,7 +42,7 @@ async fn run() -> Result<ExitCode> {
     let lines = screen.clone();
     let progress = Progress::new(move |line| lines.line(line));
     let dir = dir.unwrap_or_else(|| repository().join(".playground"));
-    let options = Options::new(dir, members, controllers).with_prometheus();
+    let options = Options::new(dir, members, controllers).with_prometheus().with_alertmanagers(1, &[]);
     let playground = tokio::select! {
         playground = Playground::up(options, progress.clone()) => playground?,
         () = signals.any() => {

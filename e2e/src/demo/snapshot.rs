@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
-use crds::{ClusterScopeRollout, Phase, WorkloadKind, millis_from_time};
+use crds::{ClusterScopeRollout, GateStatus, Phase, WorkloadKind, millis_from_time};
 use kube::{Api, Client};
 use tokio::time::timeout;
 
@@ -42,7 +42,7 @@ pub(super) struct Snapshot {
     pub(super) healthy: i32,
     pub(super) total: i32,
     pub(super) waiting: Option<Waiting>,
-    pub(super) gate: Option<String>,
+    pub(super) gate: Option<GateStatus>,
     /// Image that the rollout brings.
     pub(super) image: String,
     pub(super) rows: Vec<Row>,
@@ -103,7 +103,7 @@ impl Observer {
                 message: waiting.message,
                 left: waiting.until.map(|until| seconds_left(millis_from_time(&until))),
             }),
-            gate: status.gate.map(|gate| gate.message),
+            gate: status.gate,
             image: self.scenario.brings.clone(),
             rows,
             over: known && status.phase.is_some_and(ends) && Some(status.observed_generation) == generation,

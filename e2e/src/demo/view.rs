@@ -84,7 +84,11 @@ pub(super) fn summary(last: &Snapshot, scenario: &Scenario) -> Vec<String> {
         lines.push(format!("  {}: {text}", row.member));
     }
     if let Some(gate) = &last.gate {
-        lines.push(format!("  metrics: {gate}"));
+        lines.push(format!("  metrics: {}", gate.message));
+        if let Some(at) = &gate.measured_at {
+            lines.push(format!("  which is what Prometheus said about {} to", at.0));
+            lines.extend(gate.queries.iter().map(|query| format!("    {query}")));
+        }
     }
     if let Some(waiting) = waiting(last) {
         lines.push(format!("  {waiting}"));
@@ -159,6 +163,20 @@ mod tests {
   member-1  checkout:v2           3/3  ● new image, all pods ready
   member-2  checkout:v1           3/3  ○ old image"
         );
+    }
+
+    #[test]
+    fn a_gate_that_failed_shows_its_queries_and_their_moment() {
+        let mut last = example();
+        let message = "success-rate on member-1: 98% of 750 requests succeed, minimum 99.5%".to_owned();
+        let queries = vec!["good".to_owned(), "total".to_owned()];
+        let measured_at = Some(crds::micro_time_from_millis(1_500));
+        last.gate = Some(crds::GateStatus { message, queries, measured_at, ..Default::default() });
+        let lines = summary(&last, &Scenario::lossy());
+        let shown: Vec<&str> = lines.iter().map(String::as_str).skip(2).take(4).collect();
+        let asked = "  which is what Prometheus said about 1970-01-01T00:00:01.5Z to";
+        let metrics = "  metrics: success-rate on member-1: 98% of 750 requests succeed, minimum 99.5%";
+        assert_eq!(shown, [metrics, asked, "    good", "    total"]);
     }
 
     #[test]

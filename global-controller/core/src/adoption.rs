@@ -222,6 +222,7 @@ impl Sources<'_> {
             background_since: 0,
             refused_because: String::new(),
             refused_by: crate::RefusedBy::default(),
+            refused_on: None,
         };
         run.finished_at = run.is_over().then(|| time(&status.finished_at));
         Some(run)

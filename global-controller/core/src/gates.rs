@@ -33,7 +33,7 @@ pub use due::{Ask, Asked, measurements_due};
 pub use heard::{AlertRule, HeardAlert, HeardAlerts, WatchdogRule};
 pub(crate) use judge::Judgement;
 pub use measure::{Answer, Measurement};
-pub use sample::{GateId, Sample, SampleKey, Samples};
+pub use sample::{Basis, GateId, Sample, SampleKey, Samples};
 pub use sequential::{DropTest, Requests};
 pub use template::{About, MEMBER_MARK, Query, Template, TemplateError};
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::actions::Handled;
 use crate::alerts::Alerts;
 use crate::gates::OpenGate;
-use crate::{FailureRules, Gate, GateDefaults, History, Millis, Observations, SeenSpec, Step, words};
+use crate::{Basis, FailureRules, Gate, GateDefaults, History, Millis, Observations, SeenSpec, Step, words};
 
 /// Version of the records' format. A reader refuses a higher one.
 pub const STATE_VERSION: u32 = 1;
@@ -194,6 +194,9 @@ pub struct Run {
     /// What it was refused by, if it was.
     #[serde(default)]
     pub refused_by: RefusedBy,
+    /// What the gate was asked that it was refused by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused_on: Option<Basis>,
 }
 
 /// What a run was refused by.

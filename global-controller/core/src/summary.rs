@@ -3,7 +3,10 @@
 mod clusters;
 mod conditions;
 
-use crds::{ClusterScopeRolloutStatus, Counts, GateMode, GateStatus, Phase, WaitingOnStatus, time_from_millis};
+use crds::{
+    ClusterScopeRolloutStatus, Counts, GateMode, GateStatus, Phase, Verdict, WaitingOnStatus, micro_time_from_millis,
+    time_from_millis,
+};
 
 use crate::gates::{Judgement, OpenGate};
 use crate::plan::order;
@@ -11,7 +14,8 @@ use crate::returns::Returns;
 use crate::tally::Tally;
 use crate::waves::current_weight;
 use crate::{
-    Desired, MemberStage, Millis, Observations, Reachability, RolloutState, Run, Stage, WaitingOn, waiting_on, words,
+    Basis, Desired, MemberStage, Millis, Observations, Reachability, RefusedBy, RolloutState, Run, Stage, WaitingOn,
+    waiting_on, words,
 };
 
 /// Most members listed in a status, whatever the size of the fleet.
@@ -201,9 +205,23 @@ impl View<'_> {
         } else {
             "metrics are measured in the next pause"
         };
-        let message = judged.as_ref().map_or_else(|| when.to_owned(), |judged| judged.text.clone());
-        let verdict = judged.and_then(|judged| judged.verdict);
-        gated.then(|| GateStatus { mode: None, verdict, message: words::bounded(&message, 512) })
+        let (verdict, message, basis) = match judged {
+            Some(judged) => (judged.verdict, judged.text, judged.basis),
+            None => self.failed_gate().unwrap_or_else(|| (None, when.to_owned(), Basis::default())),
+        };
+        gated.then(|| GateStatus {
+            mode: None,
+            verdict,
+            message: words::bounded(&message, 512),
+            queries: basis.queries,
+            measured_at: (basis.at > 0).then(|| micro_time_from_millis(basis.at)),
+        })
+    }
+
+    /// What the run was taken back by, if that was a gate.
+    fn failed_gate(&self) -> Option<(Option<Verdict>, String, Basis)> {
+        let run = self.state.header.run.as_ref().filter(|run| run.is_refused() && run.refused_by == RefusedBy::Gate)?;
+        Some((Some(Verdict::Fail), run.refused_because.clone(), run.refused_on.clone().unwrap_or_default()))
     }
 
     fn unmeasured(&self) -> GateStatus {
@@ -216,6 +234,6 @@ impl View<'_> {
                 "no metric was checked: no metric source is configured, and gates.whenUnconfigured is Hold, so the run holds at the end of a pause"
             }
         };
-        GateStatus { mode: Some(mode), verdict: None, message: message.to_owned() }
+        GateStatus { mode: Some(mode), message: message.to_owned(), ..GateStatus::default() }
     }
 }

@@ -72,7 +72,7 @@ pub(super) fn judge(change: &mut Change<'_>) {
     if !change.more {
         failure::refuse(change, "GateFailed", cause);
         if let Some(run) = change.state.header.run.as_mut() {
-            run.refused_by = RefusedBy::Gate;
+            (run.refused_by, run.refused_on) = (RefusedBy::Gate, Some(judged.basis.clone()));
         }
     }
 }

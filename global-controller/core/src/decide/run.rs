@@ -103,6 +103,7 @@ pub(crate) fn new_run(number: i64, rollout: &Rollout, payload: &Payload, gates: 
         background_since: 0,
         refused_because: String::new(),
         refused_by: RefusedBy::default(),
+        refused_on: None,
     }
 }
 

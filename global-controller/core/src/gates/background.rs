@@ -39,8 +39,9 @@ impl<'a> OpenGate<'a> {
     ) -> Option<Judgement> {
         let all = self.series(state, observations);
         let mut exhausted = all.iter().filter(|one| one.is_exhausted(self)).peekable();
-        let text = exhausted.peek()?.worded_failure(self);
-        Some(Judgement::failed(text, exhausted.filter_map(|one| one.key.member.clone()).collect()))
+        let first = exhausted.peek()?;
+        let (text, basis) = (first.worded_failure(self), first.basis());
+        Some(Judgement::failed(text, exhausted.filter_map(|one| one.key.member.clone()).collect(), basis))
     }
 }
 

@@ -69,7 +69,8 @@ impl Ask {
     pub fn measured(&self, before: &Samples, measured: Measurement) -> Vec<(SampleKey, Sample)> {
         let own = (self.key.clone(), self.gate);
         let sample = |(key, gate): (SampleKey, GateId)| {
-            let sample = Sample::with(before.get(&key), (gate, &self.revision), measured.clone(), self.at);
+            let sample =
+                Sample::with(before.get(&key), (gate, &self.revision), measured.clone(), (&self.queries, self.at));
             (key, sample)
         };
         [Some(own), self.also.clone()].into_iter().flatten().map(sample).collect()

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Judgement, OpenGate};
+use super::{Basis, Judgement, OpenGate};
 use crate::alerts::AlertKind;
 use crate::{Millis, Observations, RolloutState, Run, words};
 
@@ -112,7 +112,7 @@ impl Alarm {
 
     /// A failure, at whatever time.
     pub fn judged(self) -> Judgement {
-        Judgement::failed(self.text, self.members)
+        Judgement::failed(self.text, self.members, Basis::default())
     }
 }
 

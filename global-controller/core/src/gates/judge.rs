@@ -7,7 +7,7 @@ use crds::{OnNoData, Verdict};
 use super::compare::{Comparison, Control, Limits};
 use super::heard::Alarm;
 use super::series::Series;
-use super::{OpenGate, Rule, Sample};
+use super::{Basis, OpenGate, Rule, Sample};
 use crate::{Millis, Observations, RolloutState};
 
 /// A sample that is older than so many intervals passes nothing.
@@ -30,6 +30,8 @@ pub(crate) struct Judgement {
     pub is_over: bool,
     /// Until when too little evidence is no reason to say that the run holds.
     pub patience_ends_at: Millis,
+    /// What was asked of the series that decides it, where that does not pass.
+    pub basis: Basis,
 }
 
 impl Judgement {
@@ -51,7 +53,7 @@ impl Judgement {
     fn of_open(open: OpenGate<'_>, state: &RolloutState, observations: &Observations<'_>, now: Millis) -> Self {
         let all = open.series(state, observations);
         let is_over = open.is_over(now);
-        let (verdict, text, is_global) = if open.gate.metrics.is_empty() {
+        let Finding { verdict, text, is_global, basis } = if open.gate.metrics.is_empty() {
             without_metrics(&open, state, observations, is_over)
         } else {
             judge(&open, &all, (is_over, now))
@@ -63,13 +65,13 @@ impl Judgement {
             None => (verdict, text),
         };
         let failed_members = failed_members(&open, &all, is_over);
-        Self { verdict, text, is_global, failed_members, is_over, patience_ends_at: open.patience_ends_at() }
+        Self { verdict, text, is_global, failed_members, is_over, patience_ends_at: open.patience_ends_at(), basis }
     }
 
     /// A failure, at whatever time.
-    pub(super) fn failed(text: String, failed_members: BTreeSet<String>) -> Self {
+    pub(super) fn failed(text: String, failed_members: BTreeSet<String>, basis: Basis) -> Self {
         let verdict = Some(Verdict::Fail);
-        Self { verdict, text, is_global: false, failed_members, is_over: false, patience_ends_at: 0 }
+        Self { verdict, text, is_global: false, failed_members, is_over: false, patience_ends_at: 0, basis }
     }
 
     /// Whether trouble that was everywhere is over, so that the pause is worth something again.
@@ -95,46 +97,69 @@ impl Judgement {
     }
 }
 
+/// What the series of a gate show together.
+struct Finding {
+    verdict: Option<Verdict>,
+    text: String,
+    is_global: bool,
+    basis: Basis,
+}
+
+impl Finding {
+    /// What one series shows, in these words.
+    fn of(one: &Series<'_>, verdict: Option<Verdict>, text: String) -> Self {
+        Self { verdict, text, is_global: false, basis: one.basis() }
+    }
+
+    /// What no series in particular shows.
+    fn general(verdict: Option<Verdict>, text: String) -> Self {
+        Self { verdict, text, is_global: false, basis: Basis::default() }
+    }
+}
+
 /// The verdict on all series, the series that decides it, and whether the trouble is global. Before the end there is no
 /// verdict but a failure, and trouble that is global.
-fn judge(open: &OpenGate<'_>, all: &[Series<'_>], (is_over, now): (bool, Millis)) -> (Option<Verdict>, String, bool) {
+fn judge(open: &OpenGate<'_>, all: &[Series<'_>], (is_over, now): (bool, Millis)) -> Finding {
     let control = ControlGroup::of(all);
     if let Some(one) = control.as_ref().filter(|control| control.is_in_trouble()).map(|control| control.series) {
-        return (Some(Verdict::Inconclusive), one.worded(), true);
+        return Finding { is_global: true, ..Finding::of(one, Some(Verdict::Inconclusive), one.worded()) };
     }
     let doubt = |one: &Series<'_>| control.as_ref().and_then(|control| control.doubt(one, is_over));
     let exhausted = || all.iter().filter(|one| one.is_exhausted(open));
     if let Some(one) = exhausted().find(|one| doubt(one).is_none()) {
-        return (Some(Verdict::Fail), one.worded_failure(open), false);
+        return Finding::of(one, Some(Verdict::Fail), one.worded_failure(open));
     }
     if let Some((one, doubt)) = exhausted().find_map(|one| Some((one, doubt(one)?))) {
         let is_global = doubt == Doubt::Global;
         let verdict = (is_global || is_over).then_some(Verdict::Inconclusive);
-        return (verdict, format!("{}; {}", one.worded(), doubt.worded()), is_global);
+        let text = format!("{}; {}", one.worded(), doubt.worded());
+        return Finding { is_global, ..Finding::of(one, verdict, text) };
     }
-    let (verdict, text) = unfailed(open, all, (is_over, now));
-    (verdict, text, false)
+    unfailed(open, all, (is_over, now))
 }
 
 /// The verdict where no series has failed too often.
-fn unfailed(open: &OpenGate<'_>, all: &[Series<'_>], (is_over, now): (bool, Millis)) -> (Option<Verdict>, String) {
+fn unfailed(open: &OpenGate<'_>, all: &[Series<'_>], (is_over, now): (bool, Millis)) -> Finding {
     if all.is_empty() {
-        return (is_over.then_some(Verdict::NoData), NOBODY.to_owned());
+        return Finding::general(is_over.then_some(Verdict::NoData), NOBODY.to_owned());
     }
     if let Some(one) = all.iter().find(|one| one.is_refused_without_data(open, is_over)) {
-        return (Some(Verdict::Fail), format!("{}, and onNoData is Rollback", one.worded()));
+        let text = format!("{}, and onNoData is Rollback", one.worded());
+        return Finding::of(one, Some(Verdict::Fail), text);
     }
     for verdict in [Verdict::Fail, Verdict::Inconclusive, Verdict::NoData] {
         if let Some(one) = all.iter().find(|one| one.verdict() == Some(verdict)) {
             // A failure within the limit is not the gate's.
             let gate = if verdict == Verdict::Fail { Verdict::Inconclusive } else { verdict };
-            return ((is_over && one.is_final(open)).then_some(gate), one.worded());
+            return Finding::of(one, (is_over && one.is_final(open)).then_some(gate), one.worded());
         }
     }
     let needed = open.gate.needed(open.run.pause_seconds());
     let unmeasured = all.iter().find(|one| !one.is_final(open) || one.is_stale(open, now) || one.evidence() < needed);
-    let text = unmeasured.map_or_else(|| summary(open, all), |one| one.progress(needed));
-    ((is_over && unmeasured.is_none()).then_some(Verdict::Pass), text)
+    match unmeasured {
+        Some(one) => Finding::of(one, None, one.progress(needed)),
+        None => Finding::general(is_over.then_some(Verdict::Pass), summary(open, all)),
+    }
 }
 
 impl OpenGate<'_> {
@@ -212,11 +237,11 @@ fn without_metrics(
     state: &RolloutState,
     observations: &Observations<'_>,
     is_over: bool,
-) -> (Option<Verdict>, String, bool) {
+) -> Finding {
     if open.updated(state, observations).is_empty() {
-        return (is_over.then_some(Verdict::NoData), NOBODY.to_owned(), false);
+        return Finding::general(is_over.then_some(Verdict::NoData), NOBODY.to_owned());
     }
-    (is_over.then_some(Verdict::Pass), "no alert that counts fires".to_owned(), false)
+    Finding::general(is_over.then_some(Verdict::Pass), "no alert that counts fires".to_owned())
 }
 
 /// Members with series of their own that failed, or had nothing to measure where that counts as failure.
@@ -271,6 +296,11 @@ impl Series<'_> {
     fn is_stale(&self, open: &OpenGate<'_>, now: Millis) -> bool {
         let interval = i64::from(open.gate.pace.interval_seconds) * 1000;
         self.sample.is_none_or(|sample| sample.at + STALE_INTERVALS * interval < now)
+    }
+
+    /// What its latest measurement rests on.
+    pub(super) fn basis(&self) -> Basis {
+        self.sample.map(Sample::basis).unwrap_or_default()
     }
 
     fn worded(&self) -> String {

@@ -5,8 +5,13 @@ use std::collections::BTreeMap;
 use crds::{Revision, Verdict};
 use serde::{Deserialize, Serialize};
 
-use super::{Comparison, Measurement};
-use crate::Millis;
+use super::{Comparison, Measurement, Query};
+use crate::{Millis, words};
+
+/// Queries of a measurement that are kept for people: both of a success rate, the first of a comparison.
+const MAX_SHOWN: usize = 2;
+/// Characters of each, as the schema of the status says.
+const MAX_QUERY_CHARS: usize = 1024;
 
 /// Names a series: a metric, and the member where it is measured for each. In JSON it is a string, so that it can be a key
 /// there: the metric, and after a slash, which no name has, the member.
@@ -104,6 +109,19 @@ pub struct Sample {
     /// How the control group compares, where that is what is measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comparison: Option<Comparison>,
+    /// What was asked last, where that did not pass.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub asked: Vec<String>,
+}
+
+/// What a verdict of a gate rests on: what was asked about one of its series, and about which moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Basis {
+    /// The queries, at most two, shortened.
+    pub queries: Vec<String>,
+    /// The moment; 0 where nothing was asked.
+    pub at: Millis,
 }
 
 impl Sample {
@@ -112,9 +130,10 @@ impl Sample {
         before: Option<&Self>,
         (gate, revision): (GateId, &Revision),
         measured: Measurement,
-        at: Millis,
+        (queries, at): (&[Query], Millis),
     ) -> Self {
         let before = Self::of_gate(before, gate, revision);
+        let asked = queries.iter().take(MAX_SHOWN).map(|query| words::bounded(&query.text, MAX_QUERY_CHARS));
         let counted = |is: fn(&Self) -> u32, counts: bool| before.map_or(0, is).saturating_add(u32::from(counts));
         let verdict = measured.verdict;
         Self {
@@ -127,12 +146,19 @@ impl Sample {
             failed: counted(|before| before.failed, verdict == Verdict::Fail),
             unknown: counted(|before| before.unknown, matches!(verdict, Verdict::Inconclusive | Verdict::NoData)),
             comparison: before.and_then(|before| before.comparison.clone()),
+            asked: if verdict == Verdict::Pass { Vec::new() } else { asked.collect() },
         }
     }
 
     /// It, if it was taken in this gate, of this revision.
     pub(super) fn of_gate<'a>(sample: Option<&'a Self>, gate: GateId, revision: &Revision) -> Option<&'a Self> {
         sample.filter(|sample| sample.gate == gate && sample.revision == *revision)
+    }
+
+    /// What its verdict rests on.
+    pub(super) fn basis(&self) -> Basis {
+        let at = if self.asked.is_empty() { 0 } else { self.at };
+        Basis { queries: self.asked.clone(), at }
     }
 
     /// Measurements that passed or failed.

@@ -49,6 +49,24 @@ fn without_analysis_the_configured_success_rate_is_checked() {
 }
 
 #[test]
+fn what_failed_a_gate_stays_in_the_status_with_its_queries_and_their_moment() {
+    let mut world = world("{interval: 10}");
+    world.pass(15);
+    assert_eq!(world.summary().status.gate.unwrap().queries, [""; 0], "what passes needs no explanation");
+    world.says("success-rate", Some("m2"), of_thousand(994.0));
+    world.pass(10);
+    let asked_at = world.samples[&key("success-rate", Some("m2"))].at;
+    let queries = ["good{cluster=\"m2\"}[20s]", "total{cluster=\"m2\"}[20s]"];
+    world.pass(30);
+    world.finish();
+    assert_eq!(world.phase(), Phase::RolledBack);
+    let gate = world.summary().status.gate.unwrap();
+    assert_eq!((gate.verdict, gate.queries), (Some(Verdict::Fail), queries.map(str::to_owned).to_vec()));
+    assert_eq!(gate.measured_at, Some(crds::micro_time_from_millis(asked_at)));
+    assert!(gate.message.starts_with("success-rate on m2: 99.4% of 1000 requests"), "{}", gate.message);
+}
+
+#[test]
 fn semantics_29_a_failed_gate_takes_the_whole_fleet_back_and_quarantines() {
     let mut world = world("{interval: 10}");
     world.pass(15);
