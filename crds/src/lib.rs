@@ -14,6 +14,7 @@ mod analysis;
 mod assignment;
 mod crd;
 mod deadline;
+mod inquiry;
 mod intorpercent;
 mod member;
 mod names;
@@ -27,8 +28,8 @@ pub mod yaml;
 
 pub use action::{ActedRollout, ActionKind, ActionOutcome, RolloutAction, RolloutActionSpec, RolloutActionStatus};
 pub use analysis::{
-    AlertGate, Analysis, Compare, Confidence, ControlGroup, Metric, OnNoData, ParsePercentageError, Percentage,
-    PrometheusRef, SuccessRate, Watchdog,
+    AlertGate, Analysis, Compare, Confidence, ControlGroup, MeasuredFrom, Metric, OnNoData, ParsePercentageError,
+    Percentage, PrometheusRef, SuccessRate, Watchdog,
 };
 pub use assignment::{
     AssignedRollout, AssignedWorkload, Fence, Intent, Outcome, Previous, RolloutAssignment, RolloutAssignmentSpec,
@@ -36,6 +37,7 @@ pub use assignment::{
 };
 pub use crd::all as custom_resource_definitions;
 pub use deadline::{Deadline, DeadlineState, OnDeadline};
+pub use inquiry::{Finding, Found, Inquiry};
 pub use intorpercent::{IntOrPercent, ParsePercentError};
 pub use member::{Connection, ConnectionType, MemberCluster, MemberClusterSpec, MemberClusterStatus};
 pub use names::*;

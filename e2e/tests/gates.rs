@@ -32,6 +32,7 @@ async fn semantics_23_to_29_a_pause_passes_on_evidence_alone() {
     what_cannot_be_measured_is_said_before_anything_is_touched(&playground).await;
     a_good_image_passes(&playground).await;
     a_lossy_image_goes_back_by_itself(&playground).await;
+    what_agents_measure_themselves_passes_and_fails(&playground).await;
     what_fails_in_the_background_goes_back_in_the_middle_of_a_wave(&playground).await;
     without_traffic_it_holds(&playground).await;
     a_prometheus_that_is_away_neither_passes_nor_fails(&playground).await;
@@ -53,7 +54,9 @@ async fn what_cannot_be_measured_is_said_before_anything_is_touched(playground: 
     let out_of_range = "{interval: 1, successRate: {minimum: 101%}}";
     let against_the_rules = "{successRate: {good: x}, metrics: [{name: success-rate, query: x, condition: value > 1}]}";
     let nothing_left = "{background: true, compare: {with: NotYetUpdated, maxDrop: 1%}}";
-    let refusals: [(&str, [&str; 2]); 3] = [
+    let half = "{from: Member, prometheus: {source: central}, successRate: {}}";
+    let refusals: [(&str, [&str; 2]); 4] = [
+        (half, ["leave prometheus out", "give successRate.good and total"]),
         (nothing_left, ["spec.analysis.background", "measured in pauses alone"]),
         (out_of_range, ["spec.analysis.interval", "spec.analysis.successRate.minimum"]),
         (against_the_rules, ["good and total together", "choose another"]),
@@ -92,11 +95,29 @@ async fn a_lossy_image_goes_back_by_itself(playground: &Playground) {
     until_described(playground, "checkout", &words).await;
 }
 
+/// The agents ask; which replica has their stream is left to chance.
+async fn what_agents_measure_themselves_passes_and_fails(playground: &Playground) {
+    let count = |more: &str| {
+        let series = format!("http_requests_total{{cluster=\"{{{{cluster}}}}\",workload=\"checkout\"{more}}}");
+        format!("'sum(increase({series}[{{{{window}}}}])) or vector(0)'")
+    };
+    let (good, total) = (count(",code!~\"5..\""), count(""));
+    let analysis = format!("{{from: Member, interval: 5, successRate: {{good: {good}, total: {total}}}}}");
+    apply(playground, &checkout(&image("v3"), &analysis)).await;
+    let done = until_phase(playground, "checkout", Phase::Succeeded).await;
+    assert_eq!((done.counts.healthy, done.counts.failed), (3, 0));
+    let words = ["GatePassed", "success-rate on prod-us-east: 100% of ", "requests succeed, minimum 99.5%"];
+    until_described(playground, "checkout", &words).await;
+    apply(playground, &checkout(&image("v3-e4"), &analysis)).await;
+    let status = until_phase(playground, "checkout", Phase::RolledBack).await;
+    assert_eq!((status.counts.returned, status.counts.not_started), (1, 2));
+    until_described(playground, "checkout", &["RollbackStarted", "success-rate on prod-us-east: 9"]).await;
+}
+
 /// Without any pause, one member after the other: the last ones are never reached.
 async fn what_fails_in_the_background_goes_back_in_the_middle_of_a_wave(playground: &Playground) {
     let targets = format!("targetClusters: [{}]\n  analysis: {{interval: 5, background: true}}", MEMBERS.join(", "));
-    let strategy =
-        "{maxConcurrency: 1, minReadySeconds: 20, canary: {steps: [{setWeight: 100}], soakSeconds: 600}}";
+    let strategy = "{maxConcurrency: 1, minReadySeconds: 20, canary: {steps: [{setWeight: 100}], soakSeconds: 600}}";
     let lossy = image("v3-e3");
     apply(playground, &rollout("checkout", &targets, &lossy, strategy)).await;
     let status = until_phase(playground, "checkout", Phase::RolledBack).await;

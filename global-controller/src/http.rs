@@ -8,6 +8,7 @@ pub(crate) mod operations;
 pub(crate) mod people;
 pub(crate) mod refusal;
 mod reports;
+mod samples;
 mod uploads;
 pub(crate) mod went_back;
 

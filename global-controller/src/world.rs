@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use crate::bus::{Bus, Change};
 use crate::config::Settings;
 use crate::hub::{HubCache, Wanted};
-use crate::measure::Sources;
+use crate::measure::{Inquiries, Sources};
 use crate::metrics::Metrics;
 use crate::mirror::{Mirror, Stored};
 use crate::notices::Queue;
@@ -51,6 +51,10 @@ pub(crate) struct World {
     pub metrics: Metrics,
     /// The Prometheus servers that gates may ask.
     pub sources: Sources,
+    /// Questions to members' own Prometheus servers.
+    pub inquiries: Inquiries,
+    /// Names this process among all that ever ran.
+    pub unique: String,
     /// Whether no leader was known for a while.
     pub cut_off: watch::Sender<bool>,
     /// Whether this machine's clock is off those of the other replicas.
@@ -78,6 +82,8 @@ impl World {
         let metrics = Metrics::new();
         Self {
             sources: Sources::new(&settings.sources, secrets, metrics.questions.clone()),
+            inquiries: Inquiries::default(),
+            unique: format!("{id}-{}", clock::now_millis()),
             id,
             store,
             bus: Bus::new(),
@@ -191,6 +197,13 @@ impl World {
         let mut streams = lock(&self.streams);
         streams.retain(|_, sender| sender.receiver_count() > 0);
         streams.entry(member.to_owned()).or_insert_with(|| watch::Sender::new(0)).subscribe()
+    }
+
+    /// Wakes the streams of a member, for what is to be sent beside assignments.
+    pub fn wake(&self, member: &str) {
+        if let Some(sender) = lock(&self.streams).get(member) {
+            sender.send_modify(|_| {});
+        }
     }
 
     fn wake_streams(&self, member: &str, revision: u64) {

@@ -40,7 +40,7 @@ pub use gates::{
     About, AlertRule, Analysis, Answer, Ask, Asked, Comparison, Condition, DefaultRate, DropTest, Gate, GateDefaults,
     GateId, GateSettings, HeardAlert, HeardAlerts, MAX_METRICS, MEMBER_MARK, Measurement, Metric, MissingSource, Pace,
     Query, RateRule, Requests, Rule, SUCCESS_RATE, SUCCESS_RATE_DROP, Sample, SampleKey, Samples, Template,
-    TemplateError, WatchdogRule, measurements_due,
+    TemplateError, WatchdogRule, Whom, measurements_due,
 };
 pub use hub::{Heir, HubFacts, Predecessor, Rewound, SeenSpec, SpecHash, went_back};
 pub use lint::{lint, lint_orders};

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use futures::{FutureExt as _, StreamExt as _, stream};
+use prometheus_asker::{Answer, Failure};
 use rollout_core::Query;
 use tokio::time::{Duration, Instant};
 
-use super::answer::{Answer, Failure};
 use super::batch::Batch;
 use super::sources::Sources;
 

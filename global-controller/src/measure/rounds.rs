@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use federated_store::{Fence, Op, TxnOutcome, When};
-use rollout_core::{Answer, Ask, Asked, Measurement, Millis, Sample, SampleKey, measurements_due};
+use rollout_core::{Answer, Ask, Asked, Measurement, Millis, Sample, SampleKey, Whom, measurements_due};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::questions::{self, Wanted};
-use super::{answer, promql};
+use super::{members, promql};
 use crate::bus::Dirty;
 use crate::world::World;
 use crate::{clock, keys, records};
@@ -151,10 +151,7 @@ async fn measure(world: &World, uid: &str, asks: Vec<Ask>) -> Vec<(SampleKey, Sa
             None => asked.push(ask),
         }
     }
-    let wanted: Vec<Wanted<'_>> = asked.iter().flat_map(wanted).collect();
-    let mut answers = questions::answers(&world.sources, &wanted).await.into_iter().map(plain);
-    for ask in &asked {
-        let its: Vec<Answer> = answers.by_ref().take(ask.queries.len()).collect();
+    for (ask, its) in asked.iter().zip(answers(world, &asked).await) {
         measured.extend(ask.answered(&before, &its));
     }
     for (key, sample) in &measured {
@@ -163,17 +160,41 @@ async fn measure(world: &World, uid: &str, asks: Vec<Ask>) -> Vec<(SampleKey, Sa
     measured
 }
 
+/// The answers to each. All of one gate are asked of sources, or all of members.
+async fn answers(world: &World, asked: &[Ask]) -> Vec<Vec<Answer>> {
+    let of_members: Option<Vec<(&str, &Ask)>> = asked.iter().map(of_member).collect();
+    if let Some(asks) = of_members {
+        return members::answers(world, &asks).await;
+    }
+    let wanted: Vec<Wanted<'_>> = asked.iter().flat_map(wanted).collect();
+    let mut answers = questions::answers(&world.sources, &wanted).await.into_iter().map(plain);
+    asked.iter().map(|ask| answers.by_ref().take(ask.queries.len()).collect()).collect()
+}
+
+fn of_member(ask: &Ask) -> Option<(&str, &Ask)> {
+    match &ask.asked {
+        Whom::Member(member) => Some((member, ask)),
+        Whom::Source(_) => None,
+    }
+}
+
 fn wanted(ask: &Ask) -> impl Iterator<Item = Wanted<'_>> {
-    let Ask { source, queries, at, .. } = ask;
-    queries.iter().map(|query| Wanted { source, query, at: *at })
+    let source = match &ask.asked {
+        Whom::Source(source) => source,
+        // No gate has both: there is no source of this name.
+        Whom::Member(_) => "",
+    };
+    ask.queries.iter().map(move |query| Wanted { source, query, at: ask.at })
 }
 
 /// As core takes it: which labels a series has plays no part.
-fn plain(answer: answer::Answer) -> Answer {
+fn plain(answer: prometheus_asker::Answer) -> Answer {
     match answer {
-        answer::Answer::Vector(series) => Answer::Values(series.into_iter().map(|(_, value)| value).collect()),
-        answer::Answer::Scalar(value) => Answer::Values(vec![value]),
-        answer::Answer::Failed(failure) => Answer::Failed(failure.to_string()),
+        prometheus_asker::Answer::Vector(series) => {
+            Answer::Values(series.into_iter().map(|(_, value)| value).collect())
+        }
+        prometheus_asker::Answer::Scalar(value) => Answer::Values(vec![value]),
+        prometheus_asker::Answer::Failed(failure) => Answer::Failed(failure.to_string()),
     }
 }
 

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use prometheus_asker::{Answer, Failure};
 use tokio::time::Instant;
 
-use super::answer::{Answer, Failure};
 use super::figures::Figures;
 use super::source::Source;
 use crate::config::SourceConfig;

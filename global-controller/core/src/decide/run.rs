@@ -53,7 +53,7 @@ fn start(change: &mut Change<'_>, rollout: &Rollout, payload: &Payload, members:
         change.announce(EventKind::Normal, "Superseded", &message);
     }
     let total = words::members(members.len());
-    let gate_defaults = change.observations.gates.defaults();
+    let gate_defaults = change.observations.gates.defaults(rollout.analysis.as_ref());
     let gate = Gate::of(rollout.analysis.as_ref(), gate_defaults.as_ref());
     change.state.plan = Plan { members, wave_end: 0 };
     change.state.header.runs_started = number;

@@ -44,12 +44,29 @@ pub(super) fn check(analysis: &crds::Analysis, problems: &mut Problems) -> Analy
             problems.require(query.is_comparable(), &field, query.as_str(), COMPARABLE);
         }
     }
+    check_from(analysis, problems);
     let compared_alone = max_drop.is_some() && metrics.is_empty();
     let message =
         "with compare, successRate is measured in pauses alone: give metrics for the background, or leave it out";
     problems.require(!(analysis.background && compared_alone), "spec.analysis.background", "true", message);
     let alerts = alerts.as_ref().map(|alerts| check_alerts(alerts, problems));
-    Analysis { source, success_rate, max_drop, metrics: parsed, alerts, pace: check_pace(analysis, problems) }
+    let from = analysis.from;
+    Analysis { source, from, success_rate, max_drop, metrics: parsed, alerts, pace: check_pace(analysis, problems) }
+}
+
+/// What each member's own Prometheus can't be asked.
+fn check_from(analysis: &crds::Analysis, problems: &mut Problems) {
+    if analysis.from.is_hub() {
+        return;
+    }
+    let source = analysis.prometheus.as_ref().map_or("", |prometheus| &prometheus.source);
+    let message = "with from: Member the agent's own --prometheus-url is asked: leave prometheus out";
+    problems.require(analysis.prometheus.is_none(), "spec.analysis.prometheus", source, message);
+    let message = "compare needs one Prometheus that knows both groups: leave it out with from: Member";
+    problems.require(analysis.compare.is_none(), "spec.analysis.compare", "NotYetUpdated", message);
+    let has_own = analysis.success_rate.as_ref().map_or(!analysis.metrics.is_empty(), |rate| rate.good.is_some());
+    let message = "with from: Member give successRate.good and total, or metrics alone: the configured queries may name a label that the member's own Prometheus doesn't have";
+    problems.require(has_own, "spec.analysis.from", "Member", message);
 }
 
 fn check_metric(field: &str, metric: &crds::Metric, problems: &mut Problems) -> Option<Metric> {

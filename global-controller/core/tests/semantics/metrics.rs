@@ -1,7 +1,7 @@
 //! Metric gates: what is measured when, and what follows from it.
 
 use crds::{Phase, Verdict};
-use rollout_core::{Answer, MemberStage, Stage};
+use rollout_core::{Answer, MemberStage, Stage, Whom};
 
 use crate::world::measures::{configured, key, of_thousand, one, silence};
 use crate::world::{Spec, World};
@@ -263,7 +263,7 @@ fn semantics_25_the_window_is_the_time_since_the_member_became_healthy() {
     let asks = world.due().asks;
     let queries: Vec<&str> = asks[0].queries.iter().map(|query| query.text.as_str()).collect();
     assert_eq!(queries, ["good{cluster=\"m1\"}[10s]", "total{cluster=\"m1\"}[10s]"]);
-    assert_eq!((asks[0].window_seconds, asks[0].source.as_str()), (10, "central"));
+    assert_eq!((asks[0].window_seconds, &asks[0].asked), (10, &Whom::Source("central".to_owned())));
 }
 
 #[test]

@@ -72,7 +72,7 @@ fn said(words: &str) -> String {
 
 impl Failure {
     /// A word for figures.
-    pub(super) fn word(&self) -> &'static str {
+    pub fn word(&self) -> &'static str {
         match self {
             Self::Timeout => "timeout",
             Self::Http { .. } => "http",
@@ -90,7 +90,7 @@ impl Failure {
 
 /// How an attempt went, beside its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Health {
+pub enum Health {
     /// The server works, whatever it thinks of the question.
     Well,
     /// The server, or the way to it, failed: another attempt may do better, and many of these mean that it is ill.
@@ -100,10 +100,10 @@ pub(super) enum Health {
 }
 
 /// An answer as it came, and what it says about the server.
-pub(super) type Judged = (Answer, Health);
+pub type Judged = (Answer, Health);
 
 /// Reads an HTTP answer that has come whole.
-pub(super) fn interpret(status: u16, body: &[u8]) -> Judged {
+pub(crate) fn interpret(status: u16, body: &[u8]) -> Judged {
     let parsed = serde_json::from_slice::<Envelope>(body);
     match parsed {
         Ok(Envelope::Success { data }) if (200..300).contains(&status) => (of_data(data), Health::Well),
@@ -159,12 +159,18 @@ fn of_status(status: u16, words: String) -> Judged {
 }
 
 /// At most so many bytes, without half a letter at the end.
-pub(super) fn shortened(text: &str) -> String {
+pub fn shortened(text: &str) -> String {
     if text.len() <= MAX_WORDS_BYTES {
         return text.to_owned();
     }
     let end = (0..=MAX_WORDS_BYTES).rev().find(|index| text.is_char_boundary(*index)).unwrap_or(0);
     format!("{}…", &text[..end])
+}
+
+/// An error and its causes, in one line.
+pub fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 #[cfg(test)]
