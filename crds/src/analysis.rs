@@ -126,14 +126,26 @@ pub struct Watchdog {
     pub silent_seconds: i64,
 }
 
-/// A Prometheus of the controller's configuration.
+/// A Prometheus of the controller's configuration, or one at an address that it allows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.source) != has(self.address)").message("give source or address, and not both").reason(Reason::FieldValueInvalid).field_path(".source"))]
 pub struct PrometheusRef {
     /// Its name under prometheus.sources in the controller's configuration, where its address and credentials are. One
     /// that is not there keeps the run from starting (SourceMissing).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
-    pub source: String,
+    pub source: Option<String>,
+    /// Base URL of another one in lower case, http or https, for example "https://prometheus.example.com:9090"; a host name or
+    /// IPv4 address, perhaps a port and a path. Its origin (scheme, host and port) must be among
+    /// gates.allowedPrometheusOrigins of the controller's configuration, which is empty by default; else the run waits
+    /// (AddressNotAllowed). It is asked without credentials, and redirects are not followed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 512),
+        regex(pattern = "^https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?$")
+    )]
+    pub address: Option<String>,
 }
 
 /// The share of requests that must succeed.

@@ -50,12 +50,19 @@ async fn what_cannot_be_measured_is_said_before_anything_is_touched(playground: 
     let missing = until_waiting(playground, "checkout", "SourceMissing").await;
     assert_eq!(missing.phase, Some(Phase::Pending));
     assert!(missing.waiting_on.unwrap().message.contains("use central"));
+    apply(playground, &checkout(V2, "{prometheus: {address: 'http://127.0.0.1:9090/base'}}")).await;
+    let waiting = until_waiting(playground, "checkout", "AddressNotAllowed").await.waiting_on.unwrap().message;
+    assert!(waiting.contains("add http://127.0.0.1:9090 to gates.allowedPrometheusOrigins"), "{waiting}");
     // What a schema can say the API server refuses.
     let out_of_range = "{interval: 1, successRate: {minimum: 101%}}";
     let against_the_rules = "{successRate: {good: x}, metrics: [{name: success-rate, query: x, condition: value > 1}]}";
     let nothing_left = "{background: true, compare: {with: NotYetUpdated, maxDrop: 1%}}";
     let half = "{from: Member, prometheus: {source: central}, successRate: {}}";
-    let refusals: [(&str, [&str; 2]); 4] = [
+    let credentials = "{prometheus: {address: 'http://me:secret@127.0.0.1'}}";
+    let both = "{prometheus: {source: central, address: 'http://127.0.0.1:9090'}}";
+    let refusals: [(&str, [&str; 2]); 6] = [
+        (credentials, ["spec.analysis.prometheus.address", "should match"]),
+        (both, ["spec.analysis.prometheus.source", "give source or address, and not both"]),
         (half, ["leave prometheus out", "give successRate.good and total"]),
         (nothing_left, ["spec.analysis.background", "measured in pauses alone"]),
         (out_of_range, ["spec.analysis.interval", "spec.analysis.successRate.minimum"]),

@@ -80,8 +80,10 @@ pub(crate) struct World {
 impl World {
     pub fn new(id: String, store: Store, settings: Settings, secrets: Secrets, events: Queue) -> Self {
         let metrics = Metrics::new();
+        let sources = Sources::new(&settings.sources, secrets, metrics.questions.clone());
+        sources.allow(&settings.gates.allowed_origins);
         Self {
-            sources: Sources::new(&settings.sources, secrets, metrics.questions.clone()),
+            sources,
             inquiries: Inquiries::default(),
             unique: format!("{id}-{}", clock::now_millis()),
             id,
@@ -109,6 +111,7 @@ impl World {
 
     pub fn set_settings(&self, settings: Settings) {
         self.sources.replace(&settings.sources);
+        self.sources.allow(&settings.gates.allowed_origins);
         self.settings.store(Arc::new(settings));
     }
 

@@ -171,7 +171,9 @@ mod tests {
     fn pod(live: &Workload, node: &str, is_new: bool) -> DaemonPod {
         let mut images = live.images();
         if !is_new {
-            images.values_mut().for_each(|image| *image = "old".to_owned());
+            for image in images.values_mut() {
+                "old".clone_into(image);
+            }
         }
         DaemonPod { node: node.to_owned(), ready_since: Some(NOW - 1_000), terminating: false, images }
     }

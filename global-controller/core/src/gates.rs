@@ -8,6 +8,7 @@
 //!
 //! Only evidence passes or fails: silence, errors and what can't be a number do neither (SEMANTICS 27).
 
+mod address;
 mod background;
 mod compare;
 mod condition;
@@ -26,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Clock, Millis, Rollout, Run, Stage};
 
+pub use address::{Address, AddressError, Origin};
 pub(crate) use compare::COMPARABLE;
 pub use compare::Comparison;
 pub use condition::Condition;
@@ -52,6 +54,9 @@ pub struct GateSettings {
     pub when_unconfigured: GateMode,
     /// Names of the configured Prometheus servers; the first is asked where a rollout names none.
     pub sources: Vec<String>,
+    /// Where the servers may be that rollouts name by their address.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allowed_origins: Vec<Origin>,
     /// The gate of rollouts without one of their own.
     pub success_rate: DefaultRate,
 }
@@ -83,7 +88,12 @@ pub struct GateDefaults {
 /// As a controller says that says nothing: no source, and the names of metrics that many services use.
 impl Default for GateSettings {
     fn default() -> Self {
-        Self { when_unconfigured: GateMode::Hold, sources: Vec::new(), success_rate: DefaultRate::default() }
+        Self {
+            when_unconfigured: GateMode::Hold,
+            sources: Vec::new(),
+            allowed_origins: Vec::new(),
+            success_rate: DefaultRate::default(),
+        }
     }
 }
 
@@ -126,6 +136,9 @@ impl GateSettings {
 pub struct Analysis {
     /// Name of a configured source; none: the first.
     pub source: Option<String>,
+    /// Address of another one, instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<Address>,
     /// Who asks.
     #[serde(default, skip_serializing_if = "MeasuredFrom::is_hub")]
     pub from: MeasuredFrom,
@@ -149,7 +162,7 @@ impl Analysis {
 
     /// Whether a Prometheus of the configuration is asked.
     pub(crate) fn needs_source(&self) -> bool {
-        self.from.is_hub() && !self.only_alerts()
+        self.from.is_hub() && !self.only_alerts() && self.address.is_none()
     }
 }
 
@@ -203,7 +216,7 @@ impl Default for Pace {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Gate {
-    /// Name of the configured source; empty where none is asked.
+    /// Name of the configured source, or the address of another; empty where none is asked.
     pub source: String,
     /// Who asks.
     #[serde(default, skip_serializing_if = "MeasuredFrom::is_hub")]
@@ -320,7 +333,8 @@ impl Gate {
         let wants_rate = analysis.success_rate.is_some() || analysis.metrics.is_empty() || compares;
         let own = wants_rate.then(|| rate(analysis.success_rate.as_ref()));
         let drop = own.as_ref().zip(analysis.max_drop).and_then(|(own, max_drop)| own.compared(max_drop));
-        let source = analysis.source.clone().unwrap_or_else(|| defaults.source.clone());
+        let address = analysis.address.as_ref().map(ToString::to_string);
+        let source = address.or_else(|| analysis.source.clone()).unwrap_or_else(|| defaults.source.clone());
         Self {
             source: if analysis.from.is_hub() { source } else { String::new() },
             from: analysis.from,
@@ -379,20 +393,36 @@ impl<'a> OpenGate<'a> {
     }
 }
 
-/// A source that a rollout needs and the configuration doesn't have.
+/// A source that a rollout needs and can't have.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MissingSource {
-    /// Its name; empty where the rollout names none and there is none at all.
-    pub name: String,
-    /// Names that are configured.
-    pub known: Vec<String>,
+pub enum MissingSource {
+    /// The configuration doesn't have it.
+    Unknown {
+        /// Its name; empty where the rollout names none and there is none at all.
+        name: String,
+        /// Names that are configured.
+        known: Vec<String>,
+    },
+    /// It is named by an address that the configuration doesn't allow.
+    NotAllowed {
+        /// The address.
+        address: Address,
+        /// Origins that are allowed.
+        allowed: Vec<String>,
+    },
 }
 
-/// The source that a rollout needs and the configuration doesn't have. Without `analysis` it needs none: what happens
-/// then is `gates.whenUnconfigured`.
+/// The source that a rollout needs and can't have. Without `analysis` it needs none: what happens then is
+/// `gates.whenUnconfigured`. Which addresses are allowed is as the configuration says now, whatever a run has kept.
 pub(crate) fn missing_source(rollout: &Rollout, settings: &GateSettings) -> Option<MissingSource> {
-    let named = rollout.analysis.as_ref().filter(|analysis| analysis.needs_source())?.source.clone();
+    let analysis = rollout.analysis.as_ref()?;
+    if let Some(address) = &analysis.address {
+        let allowed = settings.allowed_origins.iter().map(ToString::to_string).collect();
+        return (!address.is_among(&settings.allowed_origins))
+            .then(|| MissingSource::NotAllowed { address: address.clone(), allowed });
+    }
+    let named = Some(analysis).filter(|analysis| analysis.needs_source())?.source.clone();
     let known = settings.sources.clone();
     let is_there = named.as_ref().map_or(!known.is_empty(), |name| known.contains(name));
-    (!is_there).then(|| MissingSource { name: named.unwrap_or_default(), known })
+    (!is_there).then(|| MissingSource::Unknown { name: named.unwrap_or_default(), known })
 }

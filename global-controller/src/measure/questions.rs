@@ -20,7 +20,7 @@ const MEMBERS_AT_ONCE: usize = 100;
 /// A query to be answered.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'a> {
-    /// Name of the source.
+    /// Name of the source, or its address.
     pub source: &'a str,
     /// What is asked.
     pub query: &'a Query,

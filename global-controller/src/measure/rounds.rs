@@ -146,7 +146,7 @@ async fn measure(world: &World, uid: &str, asks: Vec<Ask>) -> Vec<(SampleKey, Sa
     for ask in asks {
         match too_far_back(&ask) {
             Some(why) => {
-                measured.extend(ask.measured(&before, Measurement::inconclusive(&why)));
+                measured.extend(ask.measured(&before, &Measurement::inconclusive(&why)));
             }
             None => asked.push(ask),
         }

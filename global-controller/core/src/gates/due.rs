@@ -24,7 +24,7 @@ pub struct Asked {
 /// Whom a measurement is asked of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Whom {
-    /// The configured source of this name.
+    /// The configured source of this name, or the server at this address.
     Source(String),
     /// The Prometheus beside the agent of this member.
     Member(String),
@@ -59,15 +59,15 @@ impl Ask {
     /// The samples with one more measurement, from the answers to all queries.
     pub fn answered(&self, before: &Samples, answers: &[Answer]) -> Vec<(SampleKey, Sample)> {
         let (Some(limits), Rule::Drop { good, total, .. }) = (Limits::of(&self.metric.rule), &self.metric.rule) else {
-            return self.measured(before, self.metric.measure(answers));
+            return self.measured(before, &self.metric.measure(answers));
         };
         if !(good.is_comparable() && total.is_comparable()) {
-            return self.measured(before, Measurement::inconclusive(&format!("good and total {COMPARABLE}")));
+            return self.measured(before, &Measurement::inconclusive(&format!("good and total {COMPARABLE}")));
         }
         let earlier = Sample::of_gate(before.get(&self.key), self.gate, &self.revision);
         let mut comparison = earlier.and_then(|sample| sample.comparison.clone()).unwrap_or_default();
         let measured = comparison.look((&self.compared, answers), limits, (self.at, self.interval));
-        let mut samples = self.measured(before, measured);
+        let mut samples = self.measured(before, &measured);
         if let Some((_, sample)) = samples.first_mut() {
             sample.comparison = Some(comparison);
         }
@@ -75,7 +75,7 @@ impl Ask {
     }
 
     /// The same, where nothing was asked.
-    pub fn measured(&self, before: &Samples, measured: Measurement) -> Vec<(SampleKey, Sample)> {
+    pub fn measured(&self, before: &Samples, measured: &Measurement) -> Vec<(SampleKey, Sample)> {
         let own = (self.key.clone(), self.gate);
         let sample = |(key, gate): (SampleKey, GateId)| {
             let sample = Sample::with(before.get(&key), (gate, &self.revision), measured.clone(), self.at);

@@ -424,3 +424,44 @@ fn semantics_34_what_is_being_deleted_is_measured_no_more() {
     world.decide();
     assert_eq!((world.due().next_at, world.state.is_measured()), (None, false));
 }
+
+#[test]
+fn semantics_46_an_address_must_be_of_an_allowed_origin() {
+    let mut world = world("{interval: 10, prometheus: {address: 'https://prometheus.example.com/base'}}");
+    world.rest();
+    assert_eq!((world.reason(), world.phase()), ("AddressNotAllowed", Phase::Pending));
+    let message = "analysis.prometheus.address: \"https://prometheus.example.com/base\": the controller's configuration allows no address: add https://prometheus.example.com to gates.allowedPrometheusOrigins there";
+    assert!(world.message().starts_with(message), "{}", world.message());
+    world.gates.allowed_origins = vec!["https://prometheus.example.com".parse().unwrap()];
+    world.pass(10);
+    assert_eq!(world.reason(), "Pause");
+    world.advance(10);
+    let asked = world.due().asks[0].asked.clone();
+    assert_eq!(asked, Whom::Source("https://prometheus.example.com/base".to_owned()));
+    // Also in the middle of a run.
+    world.gates.allowed_origins = vec!["http://prometheus.example.com".parse().unwrap()];
+    world.pass(60);
+    assert_eq!((world.reason(), world.phase()), ("AddressNotAllowed", Phase::Holding));
+    world.gates.allowed_origins = vec!["https://prometheus.example.com:443".parse().unwrap()];
+    world.pass(10);
+    assert_eq!(world.reason(), "done", "{}", world.message());
+}
+
+#[test]
+fn semantics_46_an_address_needs_no_configured_source_and_excludes_one() {
+    let mut world = world("{interval: 10, prometheus: {address: 'http://prometheus:9090'}}");
+    world.gates = crate::world::measures::unconfigured(crds::GateMode::Hold);
+    world.gates.allowed_origins = vec!["http://prometheus:9090".parse().unwrap()];
+    world.pass(60);
+    assert_eq!(world.reason(), "done");
+    let both = "{prometheus: {source: central, address: 'http://prometheus:9090'}}";
+    for (analysis, field) in [
+        (both, "spec.analysis.prometheus.source"),
+        ("{prometheus: {}}", "spec.analysis.prometheus.source"),
+        ("{prometheus: {address: 'http://me:secret@prometheus'}}", "spec.analysis.prometheus.address"),
+    ] {
+        let spec = Spec::new(&["m1"], "[{setWeight: 100}]").with(|spec| spec.analysis = Some(analysis.to_owned()));
+        let problems: Vec<String> = spec.validate().unwrap_err().iter().map(|one| one.field.clone()).collect();
+        assert_eq!(problems, [field], "{analysis}");
+    }
+}
