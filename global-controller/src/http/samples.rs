@@ -39,3 +39,7 @@ pub(super) async fn accept(
     let failed = |error: reqwest::Error| Refusal::Unavailable(format!("the leader did not take it: {error}"));
     sent.and_then(reqwest::Response::error_for_status).map(drop).map_err(failed)
 }
+
+#[cfg(test)]
+#[path = "samples_test.rs"]
+mod tests;
