@@ -21,6 +21,7 @@ use crate::lease::{Held, Keeper};
 use crate::metrics::Metrics;
 use crate::operations::{self, Operations, Vitals};
 use crate::options::Settings;
+use crate::prometheus::Inquirer;
 use crate::reconcile::Reconciler;
 use crate::reconcile::deadline::Deadlines;
 use crate::reconcile::said::Said;
@@ -144,6 +145,7 @@ struct Agent {
     held: Held,
     reconciler: Arc<Reconciler>,
     resync: Arc<Resync>,
+    inquirer: Arc<Inquirer>,
     vitals: Arc<Vitals>,
     metrics: Arc<Metrics>,
 }
@@ -169,10 +171,13 @@ impl Agent {
             deadlines: Deadlines::default(),
             metrics: Arc::clone(&metrics),
         };
+        let hub = Arc::new(hub);
+        let inquirer =
+            Inquirer::new(&settings.member, Arc::clone(&hub), settings.prometheus.clone(), Arc::clone(&metrics));
         let agent = Self {
             member: settings.member.clone(),
             client,
-            hub: Arc::new(hub),
+            hub,
             cache,
             queue: Arc::default(),
             acceptor: Arc::new(acceptor),
@@ -180,6 +185,7 @@ impl Agent {
             held,
             reconciler: Arc::new(reconciler),
             resync,
+            inquirer: Arc::new(inquirer),
             vitals,
             metrics,
         };
@@ -243,13 +249,20 @@ impl Agent {
             outbox: Arc::clone(&self.outbox),
             cache: Arc::clone(&self.cache),
             resync: Arc::clone(&self.resync),
+            inquirer: Arc::clone(&self.inquirer),
             connected: Arc::clone(&connected),
             metrics: Arc::clone(&self.metrics),
         };
         let mut tasks = JoinSet::new();
         tasks.spawn(stream.run());
         tasks.spawn(introduce::heartbeat(self.member.clone(), Arc::clone(&self.hub)));
-        tasks.spawn(introduce::register(self.member.clone(), self.client.clone(), Arc::clone(&self.hub), connected));
+        tasks.spawn(introduce::register(
+            self.member.clone(),
+            self.client.clone(),
+            Arc::clone(&self.hub),
+            self.inquirer.asks(),
+            connected,
+        ));
         let (outbox, hub) = (Arc::clone(&self.outbox), Arc::clone(&self.hub));
         tasks.spawn(async move { outbox.run(&hub).await });
         let (cache, queue) = (Arc::clone(&self.cache), Arc::clone(&self.queue));

@@ -15,6 +15,7 @@ pub mod logging;
 pub mod metrics;
 pub mod operations;
 pub mod options;
+pub mod prometheus;
 pub mod reconcile;
 pub mod retry;
 pub mod work;

@@ -34,6 +34,7 @@ pub struct Metrics {
     applies: Family<Outcome, Counter>,
     reports: Family<Outcome, Counter>,
     accepted: Family<Accepted, Counter>,
+    inquiries: Family<Outcome, Counter>,
     /// 1 while the stream of assignments is open.
     pub stream_connected: Gauge,
     /// 1 while this pod holds the Lease.
@@ -56,6 +57,7 @@ impl Default for Metrics {
         let mut registry = Registry::with_prefix("cluster_agent");
         let reconciles = Family::<Reconciled, Histogram>::new_with_constructor(durations as fn() -> Histogram);
         let (applies, reports, accepted) = (Family::default(), Family::default(), Family::default());
+        let inquiries = Family::default();
         let (stream_connected, lease_held) = (Gauge::default(), Gauge::default());
         let (fences_refused, fences_dropped) = (Counter::default(), Counter::default());
         let wakes_dropped = Counter::default();
@@ -65,6 +67,8 @@ impl Default for Metrics {
         registry.register("reports", "Reports to the hub, by result", reports.clone());
         let help = "Assignments that were taken in or were there already, by the way they came";
         registry.register("assignments_accepted", help, accepted.clone());
+        let help = "Inquiries of the hub to the Prometheus beside the agent, by what became of the answers";
+        registry.register("inquiries", help, inquiries.clone());
         registry.register("stream_connected", "1 while the stream of assignments is open", stream_connected.clone());
         registry.register("lease_held", "1 while this pod holds the Lease", lease_held.clone());
         registry.register("fences_refused", "Assignments with a fence below one seen", fences_refused.clone());
@@ -76,6 +80,7 @@ impl Default for Metrics {
             applies,
             reports,
             accepted,
+            inquiries,
             stream_connected,
             lease_held,
             fences_refused,
@@ -107,6 +112,11 @@ impl Metrics {
         self.accepted.get_or_create(&Accepted { source }).inc();
     }
 
+    /// Notes an inquiry whose answers were "sent", or not: "failed", "dropped".
+    pub fn inquired(&self, result: &'static str) {
+        self.inquiries.get_or_create(&Outcome { result }).inc();
+    }
+
     /// The text that Prometheus reads.
     pub fn encode(&self) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
@@ -128,6 +138,7 @@ mod tests {
         metrics.applied("applied");
         metrics.report("sent", 2);
         metrics.accepted(Source::Webhook.as_str());
+        metrics.inquired("sent");
         metrics.lease_held.set(1);
         let text = metrics.encode().unwrap();
         for line in [
@@ -135,6 +146,7 @@ mod tests {
             "cluster_agent_applies_total{result=\"applied\"} 1",
             "cluster_agent_reports_total{result=\"sent\"} 2",
             "cluster_agent_assignments_accepted_total{source=\"webhook\"} 1",
+            "cluster_agent_inquiries_total{result=\"sent\"} 1",
             "cluster_agent_lease_held 1",
             "cluster_agent_stream_connected 0",
             "cluster_agent_fences_refused_total 0",

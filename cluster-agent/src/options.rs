@@ -7,6 +7,7 @@ use crds::{MAX_NAME_BYTES, is_dns_label};
 use reqwest::Url;
 
 use crate::logging::LogFormat;
+use crate::prometheus::Beside;
 
 /// More than any number of controller replicas; the chart allows as many.
 const MAX_HUB_URLS: usize = 16;
@@ -41,6 +42,16 @@ pub struct Options {
     /// Name of this process among the agents of this cluster: the pod's name.
     #[arg(long, value_name = "ID")]
     pub identity: String,
+    /// Base URL of this cluster's Prometheus, which is asked for rollouts with analysis.from: Member. Default: none, and such
+    /// rollouts hold at their pauses.
+    #[arg(long, value_name = "URL")]
+    pub prometheus_url: Option<String>,
+    /// File with a bearer token for it; may change.
+    #[arg(long, value_name = "FILE", requires = "prometheus_url")]
+    pub prometheus_token_file: Option<PathBuf>,
+    /// File with the certificates (PEM) that its own may be signed by; may change. Default: those of the system.
+    #[arg(long, value_name = "FILE", requires = "prometheus_url")]
+    pub prometheus_ca_file: Option<PathBuf>,
     /// How log lines look.
     #[arg(long, value_enum, default_value_t)]
     pub log_format: LogFormat,
@@ -65,6 +76,8 @@ pub struct Settings {
     pub namespace: String,
     /// Name of this process.
     pub identity: String,
+    /// This cluster's Prometheus.
+    pub prometheus: Option<Beside>,
 }
 
 /// What is wrong with the command line: everything, not only the first.
@@ -76,7 +89,20 @@ impl Options {
     /// Checks everything.
     pub fn validate(self) -> Result<Settings, Problems> {
         let mut problems = Vec::new();
-        let Self { member, hub, tls_dir, listen, operations, kubeconfig, namespace, identity, log_format: _ } = self;
+        let Self {
+            member,
+            hub,
+            tls_dir,
+            listen,
+            operations,
+            kubeconfig,
+            namespace,
+            identity,
+            prometheus_url,
+            prometheus_token_file: token_file,
+            prometheus_ca_file: ca_file,
+            log_format: _,
+        } = self;
         for (flag, name) in [("--member", &member), ("--namespace", &namespace)] {
             if !is_dns_label(name) {
                 problems.push(format!("{flag} '{name}' is no DNS label of at most {MAX_NAME_BYTES} characters"));
@@ -90,6 +116,8 @@ impl Options {
         }
         let mut keep = |parsed: Result<Url, String>| parsed.map_err(|problem| problems.push(problem)).ok();
         let hub: Vec<Url> = hub.iter().filter_map(|text| keep(hub_url(text))).collect();
+        let prometheus = prometheus_url.as_deref().and_then(|text| keep(prometheus_url_of(text)));
+        let prometheus = prometheus.map(|url| Beside { url, token_file, ca_file });
         let mut address = |flag: &str, text: &str| {
             let address = text.parse::<SocketAddr>().ok();
             if address.is_none() {
@@ -100,7 +128,7 @@ impl Options {
         let addresses = (address("--listen", &listen), address("--operations", &operations));
         match addresses {
             (Some(listen), Some(operations)) if problems.is_empty() => {
-                Ok(Settings { member, hub, tls_dir, listen, operations, kubeconfig, namespace, identity })
+                Ok(Settings { member, hub, tls_dir, listen, operations, kubeconfig, namespace, identity, prometheus })
             }
             _ => Err(Problems(problems)),
         }
@@ -116,6 +144,20 @@ fn hub_url(text: &str) -> Result<Url, String> {
     let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
     let anonymous = url.username().is_empty() && url.password().is_none();
     if bare && anonymous { Ok(url) } else { Err(wrong("must be scheme, host and port only")) }
+}
+
+/// It may have a path, as behind a proxy. Credentials are in a file, so that no list of processes shows them.
+fn prometheus_url_of(text: &str) -> Result<Url, String> {
+    let wrong = |why: &str| format!("--prometheus-url '{text}' {why}");
+    let url: Url = text.parse().map_err(|error| wrong(&format!("is no URL: {error}")))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(wrong("is no http or https URL"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("--prometheus-url must have no credentials in it: use --prometheus-token-file".to_owned());
+    }
+    let bare = url.query().is_none() && url.fragment().is_none();
+    if bare { Ok(url) } else { Err(wrong("must have no query and no fragment")) }
 }
 
 #[cfg(test)]
@@ -139,6 +181,18 @@ mod tests {
     }
 
     #[test]
+    fn the_prometheus_may_have_a_path_and_no_credentials() {
+        let with = |url: &str| {
+            let rest = ["--member", "east", "--namespace", "n", "--listen", "0.0.0.0:9443", "--hub", "https://hub"];
+            parse(&[&rest[..], &["--prometheus-url", url, "--prometheus-token-file", "/token"]].concat())
+        };
+        let beside = with("https://prometheus.monitoring:9090/base").unwrap().prometheus.unwrap();
+        assert_eq!((beside.url.path(), beside.token_file), ("/base", Some("/token".into())));
+        let refused = with("http://me:secret@prometheus").unwrap_err().to_string();
+        assert!(refused.contains("no credentials") && !refused.contains("secret"), "{refused}");
+    }
+
+    #[test]
     fn all_mistakes_are_named_at_once() {
         let problems = parse(&[
             "--member",
@@ -149,6 +203,8 @@ mod tests {
             "9443",
             "--hub",
             "http://hub,https://hub/path",
+            "--prometheus-url",
+            "ftp://prometheus",
         ])
         .unwrap_err();
         insta::assert_snapshot!(problems.to_string(), @r"
@@ -156,6 +212,7 @@ mod tests {
         --namespace '-' is no DNS label of at most 63 characters
         --hub 'http://hub' is no https URL
         --hub 'https://hub/path' must be scheme, host and port only
+        --prometheus-url 'ftp://prometheus' is no http or https URL
         --listen '9443' is no address like 0.0.0.0:9443
         ");
     }

@@ -11,11 +11,20 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 /// What is measured while a step's pause or the soak runs, and what it must show before the run goes on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!(has(self.from) && self.from == 'Member' && has(self.prometheus))").message("with from: Member the agent's own --prometheus-url is asked: leave prometheus out").reason(Reason::FieldValueInvalid).field_path(".prometheus"))]
+#[x_kube(validation = Rule::new("!(has(self.from) && self.from == 'Member' && has(self.compare))").message("compare needs one Prometheus that knows both groups: leave it out with from: Member").reason(Reason::FieldValueInvalid).field_path(".compare"))]
+#[x_kube(validation = Rule::new("!(has(self.from) && self.from == 'Member') || (has(self.successRate) ? has(self.successRate.good) : (has(self.metrics) && size(self.metrics) > 0))").message("with from: Member give successRate.good and total, or metrics alone: the configured queries may name a label that the member's own Prometheus doesn't have").reason(Reason::FieldValueInvalid).field_path(".from"))]
 #[x_kube(validation = Rule::new("!(has(self.background) && self.background && has(self.compare) && (!has(self.metrics) || size(self.metrics) == 0))").message("with compare, successRate is measured in pauses alone: give metrics for the background, or leave it out").reason(Reason::FieldValueInvalid).field_path(".background"))]
 pub struct Analysis {
     /// Where the metrics are. Without it: the first Prometheus of the controller's configuration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prometheus: Option<PrometheusRef>,
+    /// Who asks the Prometheus. Hub: the controller. Member: the agent of each updated member asks the Prometheus beside it
+    /// (--prometheus-url of the agent), where the hub reaches none that knows them; each query is then measured for each
+    /// member, successRate needs good and total, as the configured ones may name the member by a label that its own
+    /// Prometheus doesn't have, and prometheus and compare must be left out. Default Hub.
+    #[serde(default)]
+    pub from: MeasuredFrom,
     /// The share of requests that must succeed. Without it, and without metrics, the gate of the controller's
     /// configuration applies (gates.successRate, by default at least 99.5%).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -65,6 +74,23 @@ pub struct Analysis {
     pub background: bool,
 }
 
+/// Who asks for the metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum MeasuredFrom {
+    /// The controller, a Prometheus of its configuration.
+    #[default]
+    Hub,
+    /// Each member's agent, the Prometheus beside it.
+    Member,
+}
+
+impl MeasuredFrom {
+    /// Whether it is the hub's.
+    pub fn is_hub(&self) -> bool {
+        *self == Self::Hub
+    }
+}
+
 /// Alerts that fail the gate. An Alertmanager tells the controller of them, by its webhook.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -100,14 +126,26 @@ pub struct Watchdog {
     pub silent_seconds: i64,
 }
 
-/// A Prometheus of the controller's configuration.
+/// A Prometheus of the controller's configuration, or one at an address that it allows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.source) != has(self.address)").message("give source or address, and not both").reason(Reason::FieldValueInvalid).field_path(".source"))]
 pub struct PrometheusRef {
     /// Its name under prometheus.sources in the controller's configuration, where its address and credentials are. One
     /// that is not there keeps the run from starting (SourceMissing).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
-    pub source: String,
+    pub source: Option<String>,
+    /// Base URL of another one in lower case, http or https, for example "https://prometheus.example.com:9090"; a host name or
+    /// IPv4 address, perhaps a port and a path. Its origin (scheme, host and port) must be among
+    /// gates.allowedPrometheusOrigins of the controller's configuration, which is empty by default; else the run waits
+    /// (AddressNotAllowed). It is asked without credentials, and redirects are not followed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 512),
+        regex(pattern = "^https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?$")
+    )]
+    pub address: Option<String>,
 }
 
 /// The share of requests that must succeed.

@@ -15,6 +15,7 @@ mod assignment;
 mod crd;
 mod deadline;
 mod history;
+mod inquiry;
 mod intorpercent;
 mod member;
 mod names;
@@ -29,8 +30,8 @@ pub mod yaml;
 
 pub use action::{ActedRollout, ActionKind, ActionOutcome, RolloutAction, RolloutActionSpec, RolloutActionStatus};
 pub use analysis::{
-    AlertGate, Analysis, Compare, Confidence, ControlGroup, Metric, OnNoData, ParsePercentageError, Percentage,
-    PrometheusRef, SuccessRate, Watchdog,
+    AlertGate, Analysis, Compare, Confidence, ControlGroup, MeasuredFrom, Metric, OnNoData, ParsePercentageError,
+    Percentage, PrometheusRef, SuccessRate, Watchdog,
 };
 pub use assignment::{
     AssignedRollout, AssignedWorkload, Fence, Intent, Outcome, Previous, RolloutAssignment, RolloutAssignmentSpec,
@@ -39,6 +40,7 @@ pub use assignment::{
 pub use crd::all as custom_resource_definitions;
 pub use deadline::{Deadline, DeadlineState, OnDeadline};
 pub use history::{PastRun, RolloutHistory, RunOutcome};
+pub use inquiry::{Finding, Found, Inquiry};
 pub use intorpercent::{IntOrPercent, ParsePercentError};
 pub use member::{Connection, ConnectionType, MemberCluster, MemberClusterSpec, MemberClusterStatus};
 pub use names::*;

@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::{Deserialize, Serialize};
 
-use crate::{Approval, ClusterScopeRollout, Revision, Verdict, WaitingOnStatus};
+use crate::{Approval, ClusterScopeRollout, MeasuredFrom, Revision, Verdict, WaitingOnStatus};
 
 /// What is asked.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -73,8 +73,12 @@ pub struct PlannedStep {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PlannedGate {
-    /// Name of the Prometheus in the controller's configuration; empty where only alerts are looked at.
+    /// Name of the Prometheus in the controller's configuration, or its address; empty where only alerts are looked at, or
+    /// agents ask.
     pub source: String,
+    /// Who asks.
+    #[serde(default)]
+    pub from: MeasuredFrom,
     /// Series: metrics, each for every member that it is measured for.
     pub series: usize,
     /// Seconds between two measurements.

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Fence, RolloutAssignment, RolloutAssignmentStatus};
+use crate::{Fence, Inquiry, RolloutAssignment, RolloutAssignmentStatus};
 
 /// What one agent saw of one rollout.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +56,9 @@ pub struct AgentInfo {
     pub nodes: i32,
     /// Nodes that are ready.
     pub ready_nodes: i32,
+    /// Whether it has a Prometheus beside it to ask (`--prometheus-url`); absent: it is older than that question.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asks_prometheus: Option<bool>,
 }
 
 /// Body of `POST /v1/register`: an agent introduces itself, at its start and when what it says changes.
@@ -99,6 +102,8 @@ pub enum AssignmentEvent {
     /// The store does not know what this member was told before: send all of it (`POST /v1/uploads`). Repeated until it
     /// has come.
     Upload,
+    /// Ask the Prometheus beside the agent and send what it says (`POST /v1/samples`).
+    Ask(Inquiry),
 }
 
 /// Answer of `GET /api/v1/leader`.

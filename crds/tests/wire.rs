@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use crds::{
-    AssignmentEvent, ClusterScopeRollout, Fence, IntOrPercent, Outcome, Phase, Report, Reports, RolloutAssignment,
-    RolloutAssignmentStatus, WorkloadKind, images_hash, millis_from_time, time_from_millis,
+    AgentInfo, AssignmentEvent, ClusterScopeRollout, Fence, Finding, IntOrPercent, Outcome, Phase, Report, Reports,
+    RolloutAssignment, RolloutAssignmentStatus, WorkloadKind, images_hash, millis_from_time, time_from_millis,
 };
 
 const FRAGMENT: &str = r#"
@@ -42,6 +42,20 @@ fn an_assignment_keeps_its_form_on_the_wire() {
     let event: AssignmentEvent = serde_json::from_str(ASSIGNMENT).unwrap();
     assert_eq!(serde_json::to_string(&event).unwrap(), ASSIGNMENT);
     assert_eq!(serde_json::to_string(&AssignmentEvent::Synced).unwrap(), r#"{"type":"synced"}"#);
+}
+
+#[test]
+fn an_inquiry_and_what_was_found_keep_their_form_on_the_wire() {
+    let asked = r#"{"type":"ask","assignment":{"id":"c1-1-0","atMillis":7,"withinMillis":15000,"queries":["up"]}}"#;
+    let event: AssignmentEvent = serde_json::from_str(asked).unwrap();
+    assert_eq!(serde_json::to_string(&event).unwrap(), asked);
+    let found = r#"{"member":"m1","id":"c1-1-0","answers":[{"kind":"values","is":["0.5","NaN"]},{"kind":"failed","is":"no answer in time"}]}"#;
+    let finding: Finding = serde_json::from_str(found).unwrap();
+    assert_eq!(serde_json::to_string(&finding).unwrap(), found);
+    // An agent that is older than the question doesn't say whether it can be asked.
+    let info = r#"{"agentVersion":"0.1.0","kubernetesVersion":"v1.37.2","nodes":1,"readyNodes":1}"#;
+    let info: AgentInfo = serde_json::from_str(info).unwrap();
+    assert_eq!(info.asks_prometheus, None);
 }
 
 #[test]

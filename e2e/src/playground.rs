@@ -95,7 +95,7 @@ impl Playground {
         let assets = Assets::ensure(&options.programs(), &progress).await?;
         let charts = Charts::render(&assets).await?;
         let authority = Authority::new("playground")?;
-        let hub = ControlPlane::prepare(&assets, &spec(&folder, "hub", "hub", Role::Hub))?;
+        let hub_plane = ControlPlane::prepare(&assets, &spec(&folder, "hub", "hub", Role::Hub))?;
         let metrics = options.prometheus.then(|| Metrics::prepare(&assets, &folder)).transpose()?;
         let prometheus = metrics.as_ref().map(|metrics| &metrics.prometheus);
         let alertmanagers = prepare_alertmanagers(&options, &folder, &assets)?;
@@ -106,14 +106,15 @@ impl Playground {
         for alertmanager in &alertmanagers {
             alertmanager.tells(&alertmanager::Receivers { people, controllers: &webhooks, token })?;
         }
-        let members = prepare_members(&options, &folder, &assets, &programs, &authority, &controllers)?;
+        let hub = agents::HubSide { authority: &authority, controllers: &controllers, prometheus };
+        let members = prepare_members(&options, &folder, &assets, &programs, &hub)?;
         let fleet = Arc::new(Fleet {
             kubectl: assets.path(Program::Kubectl).to_path_buf(),
             plugin: programs.plugin.clone(),
             folder,
             progress,
             programs,
-            hub,
+            hub: hub_plane,
             members,
             controllers,
             metrics,
@@ -292,15 +293,13 @@ fn prepare_members(
     folder: &Folder,
     assets: &Assets,
     programs: &programs::Programs,
-    authority: &Authority,
-    controllers: &[Controller],
+    hub: &agents::HubSide<'_>,
 ) -> Result<Vec<Member>> {
     let prepare = |name: &String| {
         let dir = format!("members/{name}");
         let plane = ControlPlane::prepare(assets, &spec(folder, name, &dir, Role::Member { nodes: options.nodes }))?;
         let webhook = !options.no_webhook.contains(name);
-        let agent =
-            agents::prepare(&plane, &folder.path().join(dir), folder, programs, authority, controllers, webhook)?;
+        let agent = agents::prepare(&plane, &folder.path().join(dir), folder, programs, hub, webhook)?;
         Ok(Member { plane, agent })
     };
     options.members.iter().map(prepare).collect()

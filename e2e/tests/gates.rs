@@ -37,6 +37,7 @@ async fn semantics_23_to_29_a_pause_passes_on_evidence_alone() {
     what_cannot_be_measured_is_said_before_anything_is_touched(&playground).await;
     a_good_image_passes(&playground).await;
     a_lossy_image_goes_back_by_itself(&playground).await;
+    what_agents_measure_themselves_passes_and_fails(&playground).await;
     what_fails_in_the_background_goes_back_in_the_middle_of_a_wave(&playground).await;
     without_traffic_it_holds(&playground).await;
     a_prometheus_that_is_away_neither_passes_nor_fails(&playground).await;
@@ -55,11 +56,20 @@ async fn what_cannot_be_measured_is_said_before_anything_is_touched(playground: 
     let missing = until_waiting(playground, "checkout", "SourceMissing").await;
     assert_eq!(missing.phase, Some(Phase::Pending));
     assert!(missing.waiting_on.unwrap().message.contains("use central"));
+    apply(playground, &checkout(V2, "{prometheus: {address: 'http://127.0.0.1:9090/base'}}")).await;
+    let waiting = until_waiting(playground, "checkout", "AddressNotAllowed").await.waiting_on.unwrap().message;
+    assert!(waiting.contains("add http://127.0.0.1:9090 to gates.allowedPrometheusOrigins"), "{waiting}");
     // What a schema can say the API server refuses.
     let out_of_range = "{interval: 1, successRate: {minimum: 101%}}";
     let against_the_rules = "{successRate: {good: x}, metrics: [{name: success-rate, query: x, condition: value > 1}]}";
     let nothing_left = "{background: true, compare: {with: NotYetUpdated, maxDrop: 1%}}";
-    let refusals: [(&str, [&str; 2]); 3] = [
+    let half = "{from: Member, prometheus: {source: central}, successRate: {}}";
+    let credentials = "{prometheus: {address: 'http://me:secret@127.0.0.1'}}";
+    let both = "{prometheus: {source: central, address: 'http://127.0.0.1:9090'}}";
+    let refusals: [(&str, [&str; 2]); 6] = [
+        (credentials, ["spec.analysis.prometheus.address", "should match"]),
+        (both, ["spec.analysis.prometheus.source", "give source or address, and not both"]),
+        (half, ["leave prometheus out", "give successRate.good and total"]),
         (nothing_left, ["spec.analysis.background", "measured in pauses alone"]),
         (out_of_range, ["spec.analysis.interval", "spec.analysis.successRate.minimum"]),
         (against_the_rules, ["good and total together", "choose another"]),
@@ -111,6 +121,25 @@ async fn is_what_prometheus_says(playground: &Playground, gate: &GateStatus) {
     let said = format!("success-rate on {CANARY}: {percent}% of ");
     assert!(gate.message.starts_with(&said), "{} does not begin with {said}", gate.message);
     assert_eq!(gate.verdict, Some(Verdict::Fail));
+}
+
+/// The agents ask; which replica has their stream is left to chance.
+async fn what_agents_measure_themselves_passes_and_fails(playground: &Playground) {
+    let count = |more: &str| {
+        let series = format!("http_requests_total{{cluster=\"{{{{cluster}}}}\",workload=\"checkout\"{more}}}");
+        format!("'sum(increase({series}[{{{{window}}}}])) or vector(0)'")
+    };
+    let (good, total) = (count(",code!~\"5..\""), count(""));
+    let analysis = format!("{{from: Member, interval: 5, successRate: {{good: {good}, total: {total}}}}}");
+    apply(playground, &checkout(&image("v3"), &analysis)).await;
+    let done = until_phase(playground, "checkout", Phase::Succeeded).await;
+    assert_eq!((done.counts.healthy, done.counts.failed), (3, 0));
+    let words = ["GatePassed", "success-rate on prod-us-east: 100% of ", "requests succeed, minimum 99.5%"];
+    until_described(playground, "checkout", &words).await;
+    apply(playground, &checkout(&image("v3-e4"), &analysis)).await;
+    let status = until_phase(playground, "checkout", Phase::RolledBack).await;
+    assert_eq!((status.counts.returned, status.counts.not_started), (1, 2));
+    until_described(playground, "checkout", &["RollbackStarted", "success-rate on prod-us-east: 9"]).await;
 }
 
 /// Without any pause, one member after the other: the last ones are never reached.

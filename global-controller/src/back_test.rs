@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crds::{BackTest, BackTestExample, BackTestedGate, Verdict, time_from_millis};
 use rollout_core::{Answer, Ask, Measurement, Millis, Rehearsal, Sample, SampleKey, Samples};
 
-use crate::measure::{Moments, Sources, Wanted, answers, plain, too_far_back};
+use crate::measure::{Moments, Sources, Wanted, answers, plain, too_far_back, wanted};
 
 /// Members of a gate that are asked about. Those of one question, and those of a large first wave.
 pub(crate) const MAX_MEMBERS: usize = 100;
@@ -42,6 +42,9 @@ pub(crate) async fn run(sources: &Sources, gates: Vec<(usize, Rehearsal)>, secon
         notes: gates.iter().flat_map(|(step, gate)| notes(*step, gate, seconds)).collect(),
     };
     for (step, gate) in gates {
+        if gate.is_asked_by_members() {
+            continue;
+        }
         let Some(begin) = Beginnings::of(i64::from(gate.pause_seconds()), seconds, now) else { continue };
         let kept = ask(sources, &gate, begin).await;
         let gate = Arc::new(gate);
@@ -78,11 +81,8 @@ async fn ask(sources: &Sources, gate: &Rehearsal, begin: Beginnings) -> Kept {
     let mut kept = Kept::new();
     for (at, asks) in by_moment {
         let about = Moments::Each { first: at, step: begin.step, count: begin.count };
-        let wanted: Vec<Wanted<'_>> = asks
-            .iter()
-            .filter(|ask| too_far_back(ask).is_none())
-            .flat_map(|ask| ask.queries.iter().map(|query| Wanted { source: &ask.source, query, about }))
-            .collect();
+        let wanted: Vec<Wanted<'_>> =
+            asks.iter().filter(|ask| too_far_back(ask).is_none()).flat_map(|ask| wanted(ask, about)).collect();
         let mut said = answers(sources, &wanted).await.into_iter();
         for ask in asks {
             let count = if too_far_back(&ask).is_none() { ask.queries.len() } else { 0 };
@@ -129,7 +129,7 @@ fn take(step: usize, gate: &Rehearsal, begin: Beginnings, kept: &Kept) -> BackTe
 
 fn measured(ask: &Ask, before: &Samples, (after, pause): (Millis, usize), kept: &Kept) -> Vec<(SampleKey, Sample)> {
     if let Some(why) = too_far_back(ask) {
-        return ask.measured(before, Measurement::inconclusive(&why));
+        return ask.measured(before, &Measurement::inconclusive(&why));
     }
     let said = kept.get(&(after, ask.key.clone())).map(Vec::as_slice).unwrap_or_default();
     let answers: Vec<Answer> = said.iter().filter_map(|each| each.get(pause).cloned()).collect();
@@ -140,6 +140,9 @@ fn measured(ask: &Ask, before: &Samples, (after, pause): (Millis, usize), kept: 
 fn notes(step: usize, gate: &Rehearsal, seconds: i64) -> Vec<String> {
     let mut notes = Vec::new();
     let pause = gate.pause_seconds();
+    if gate.is_asked_by_members() {
+        return vec![format!("step {step} is not tried: agents ask, each the Prometheus beside it (analysis.from)")];
+    }
     if i64::from(pause) > seconds {
         return vec![format!(
             "step {step} is not tried: its pause of {pause} s is longer than the {seconds} s to look at"

@@ -10,6 +10,7 @@ pub(crate) mod people;
 mod plan;
 pub(crate) mod refusal;
 mod reports;
+mod samples;
 mod uploads;
 pub(crate) mod went_back;
 

@@ -91,7 +91,7 @@ pub async fn serve(config: Config, config_path: PathBuf, stop: CancellationToken
     // The store's routes must outlive the tasks: leadership is handed over through them.
     let serving = CancellationToken::new();
     let people = http::people::router(Arc::clone(&world), Arc::clone(&board), secrets.clone());
-    listeners.serve(&mut servers, credentials, raft, &world, people, &serving);
+    listeners.serve(&mut servers, credentials, (raft, replicas.clone()), &world, people, &serving);
     let epoch = EpochKeeper { client: client.clone(), namespace: config.hub.namespace.clone() };
     let tools = Tools { hub: client.clone(), epoch, agents, secrets };
     tasks.spawn(mirror::follow(Arc::clone(&world), stop.clone()));
@@ -180,12 +180,12 @@ impl Listeners {
         self,
         servers: &mut JoinSet<Result<(), Box<dyn std::error::Error + Send + Sync>>>,
         credentials: Credentials,
-        raft: axum::Router,
+        (raft, replicas): (axum::Router, reqwest::Client),
         world: &Arc<World>,
         people: axum::Router,
         stop: &CancellationToken,
     ) {
-        let agents = http::agents::router(Arc::clone(world)).merge(raft);
+        let agents = http::agents::router(Arc::clone(world), replicas).merge(raft);
         let operations = http::operations::router(Arc::clone(world));
         let token = stop.clone();
         servers.spawn(async move { Ok(mutual_tls::serve(self.agents, &credentials, agents, token).await?) });

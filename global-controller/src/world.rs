@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use crate::bus::{Bus, Change};
 use crate::config::Settings;
 use crate::hub::{HubCache, HubRollout, Wanted};
-use crate::measure::Sources;
+use crate::measure::{Inquiries, Sources};
 use crate::metrics::Metrics;
 use crate::mirror::{Mirror, Stored};
 use crate::notices::Queue;
@@ -51,6 +51,10 @@ pub(crate) struct World {
     pub metrics: Metrics,
     /// The Prometheus servers that gates may ask.
     pub sources: Sources,
+    /// Questions to members' own Prometheus servers.
+    pub inquiries: Inquiries,
+    /// Names this process among all that ever ran.
+    pub unique: String,
     /// Whether no leader was known for a while.
     pub cut_off: watch::Sender<bool>,
     /// Whether this machine's clock is off those of the other replicas.
@@ -76,8 +80,12 @@ pub(crate) struct World {
 impl World {
     pub fn new(id: String, store: Store, settings: Settings, secrets: Secrets, events: Queue) -> Self {
         let metrics = Metrics::new();
+        let sources = Sources::new(&settings.sources, secrets, metrics.questions.clone());
+        sources.allow(&settings.gates.allowed_origins);
         Self {
-            sources: Sources::new(&settings.sources, secrets, metrics.questions.clone()),
+            sources,
+            inquiries: Inquiries::default(),
+            unique: format!("{id}-{}", clock::now_millis()),
             id,
             store,
             bus: Bus::new(),
@@ -103,6 +111,7 @@ impl World {
 
     pub fn set_settings(&self, settings: Settings) {
         self.sources.replace(&settings.sources);
+        self.sources.allow(&settings.gates.allowed_origins);
         self.settings.store(Arc::new(settings));
     }
 
@@ -191,6 +200,13 @@ impl World {
         let mut streams = lock(&self.streams);
         streams.retain(|_, sender| sender.receiver_count() > 0);
         streams.entry(member.to_owned()).or_insert_with(|| watch::Sender::new(0)).subscribe()
+    }
+
+    /// Wakes the streams of a member, for what is to be sent beside assignments.
+    pub fn wake(&self, member: &str) {
+        if let Some(sender) = lock(&self.streams).get(member) {
+            sender.send_modify(|_| {});
+        }
     }
 
     fn wake_streams(&self, member: &str, revision: u64) {

@@ -12,6 +12,7 @@ use serde_json::Value;
 const VALUES: &str = r#"
 gates:
   whenUnconfigured: Hold
+  allowedPrometheusOrigins: ["https://prometheus.team.example.com"]
   successRate:
     good: sum(increase(http_requests_total{cluster="{{cluster}}",code!~"5.."}[{{window}}]))
     total: sum(increase(http_requests_total{cluster="{{cluster}}"}[{{window}}]))
@@ -70,6 +71,8 @@ async fn sources_alertmanagers_and_the_default_gate_reach_the_controller_as_they
     std::fs::write(&file, VALUES).unwrap();
     let objects = render(&["--values", file.to_str().unwrap()]).await;
     let settings = config(&objects).settings;
+    let origins: Vec<String> = settings.gates.allowed_origins.iter().map(ToString::to_string).collect();
+    assert_eq!(origins, ["https://prometheus.team.example.com"]);
     let rate = settings.gates.success_rate;
     assert!(rate.good.as_str().contains(r#"cluster="{{cluster}}""#), "{rate:?}");
     assert_eq!(rate.minimum.to_string(), "99.5%");

@@ -41,13 +41,16 @@ pub async fn heartbeat(member: String, hub: Arc<Hub>) {
 }
 
 /// Introduces the agent at its start, after each connection and when what it says changes, for ever.
-pub async fn register(member: String, client: Client, hub: Arc<Hub>, connected: Arc<Notify>) {
+pub async fn register(member: String, client: Client, hub: Arc<Hub>, asks_prometheus: bool, connected: Arc<Notify>) {
     let mut backoff = Backoff::hub();
     let (mut said, mut known, mut next_look) = (None, None, Instant::now());
     loop {
         if Instant::now() >= next_look {
             match look(&client).await {
-                Ok(info) => (known, next_look) = (Some(info), Instant::now() + LOOK),
+                Ok(info) => {
+                    let asks_prometheus = Some(asks_prometheus);
+                    (known, next_look) = (Some(AgentInfo { asks_prometheus, ..info }), Instant::now() + LOOK);
+                }
                 Err(error) => {
                     tracing::warn!(error = with_causes(&error), "failed to look at version and nodes");
                     next_look = Instant::now() + if known.is_some() { LOOK_AGAIN } else { backoff.next(chance()) };
@@ -97,6 +100,7 @@ async fn look(client: &Client) -> Result<AgentInfo, Error> {
         kubernetes_version: version.git_version,
         nodes: i32::try_from(nodes).unwrap_or(i32::MAX),
         ready_nodes: i32::try_from(ready).unwrap_or(i32::MAX),
+        asks_prometheus: None,
     })
 }
 

@@ -16,6 +16,7 @@ use super::{DEADLINE, Hub, refused, upload};
 use crate::accept::{self, Accepted, Acceptor, Source, direct};
 use crate::logging::with_causes;
 use crate::metrics::Metrics;
+use crate::prometheus::Inquirer;
 use crate::retry::{self, Backoff, chance};
 use crate::work::cache::Cache;
 
@@ -64,6 +65,8 @@ pub struct Stream {
     pub cache: Arc<Cache>,
     /// Somebody wants the complete list again.
     pub resync: Arc<Resync>,
+    /// Asks the Prometheus beside the agent.
+    pub inquirer: Arc<Inquirer>,
     /// Told after each connection: the agent introduces itself.
     pub connected: Arc<Notify>,
     /// Figures.
@@ -109,6 +112,7 @@ impl Stream {
                     // Somebody has deleted them: the webhooks of all pods wait for a complete list.
                     AssignmentEvent::Synced if !self.acceptor.is_synced().await? => return Err(Error::Resync),
                     AssignmentEvent::Synced => {}
+                    AssignmentEvent::Ask(inquiry) => self.inquirer.take(inquiry),
                     AssignmentEvent::Upload => upload::all(&self.member, &self.hub, &self.acceptor).await,
                 }
             }

@@ -18,7 +18,7 @@ const PAGE: u32 = 500;
 /// Pages looked at: as many pods as Kubernetes bears nodes.
 const MOST_PAGES: usize = 10;
 /// Nodes asked for in one look. Where more than these lag behind, the member is in no state to be judged leniently.
-const MOST_NODES: usize = 32;
+const MOST_NODES: i32 = 32;
 
 /// A pod of a `DaemonSet`, reduced to what matters here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,10 +101,17 @@ fn without(mut live: Workload, pods: &[DaemonPod], unusable: &BTreeSet<String>, 
     live
 }
 
+/// Whether a `DaemonSet` lacks so few pods that unusable nodes may be all that is wrong. In the middle of an update of a
+/// large one its thousands of pods are not listed at each change.
+fn is_worth_a_look(live: &Workload) -> bool {
+    let seen = live.observed_generation >= live.generation;
+    let lacking = live.desired - live.updated.min(live.available);
+    live.kind == WorkloadKind::DaemonSet && seen && lacking <= MOST_NODES && !health(live).is_healthy()
+}
+
 /// Leaves nodes out that are not ready or not schedulable, where a `DaemonSet` isn't complete with them. Client required.
 pub async fn usable(client: &Client, namespace: &str, mut live: Workload, now_millis: i64) -> Result<Workload, Error> {
-    let seen = live.observed_generation >= live.generation;
-    if live.kind != WorkloadKind::DaemonSet || !seen || health(&live).is_healthy() {
+    if !is_worth_a_look(&live) {
         return Ok(live);
     }
     match look(client, namespace, &live, now_millis).await {
@@ -130,7 +137,7 @@ async fn look(
     let pods = pods_of(client, namespace, live).await?;
     let behind = behind(live, &pods, now_millis);
     let mut unusable = BTreeSet::new();
-    if behind.len() <= MOST_NODES {
+    if i32::try_from(behind.len()).is_ok_and(|count| count <= MOST_NODES) {
         let api: Api<Node> = Api::all(client.clone());
         for node in behind {
             let found = call("read a node", api.get_opt(&node)).await?;
@@ -171,7 +178,9 @@ mod tests {
     fn pod(live: &Workload, node: &str, is_new: bool) -> DaemonPod {
         let mut images = live.images();
         if !is_new {
-            images.values_mut().for_each(|image| *image = "old".to_owned());
+            for image in images.values_mut() {
+                "old".clone_into(image);
+            }
         }
         DaemonPod { node: node.to_owned(), ready_since: Some(NOW - 1_000), terminating: false, images }
     }
@@ -205,6 +214,18 @@ mod tests {
         let pods = [pod(&live, "n1", false), pod(&live, "n2", false)];
         let (healthy, message) = judged(live, &pods, &["n1", "n2"]);
         assert!(healthy && message.starts_with("no pods are wanted"), "{message}");
+    }
+
+    #[test]
+    fn pods_are_listed_only_where_few_are_missing() {
+        assert!(is_worth_a_look(&half_updated()));
+        assert!(!is_worth_a_look(&workload(DAEMON_SET, &[])), "it is complete");
+        let mut far = half_updated();
+        far.desired = 1_000;
+        assert!(!is_worth_a_look(&far), "it is in the middle of an update");
+        let mut unseen = half_updated();
+        unseen.observed_generation = 0;
+        assert!(!is_worth_a_look(&unseen), "its numbers are of before");
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //!
 //! Only evidence passes or fails: silence, errors and what can't be a number do neither (SEMANTICS 27).
 
+mod address;
 mod background;
 mod compare;
 mod condition;
@@ -21,15 +22,16 @@ mod series;
 mod template;
 mod wilson;
 
-use crds::{Confidence, GateMode, OnNoData, Percentage};
+use crds::{Confidence, GateMode, MeasuredFrom, OnNoData, Percentage};
 use serde::{Deserialize, Serialize};
 
 use crate::{Clock, Millis, Rollout, Run, Stage};
 
+pub use address::{Address, AddressError, Origin};
 pub use compare::Comparison;
 pub(crate) use compare::{COMPARABLE, MAX_COMPARED};
 pub use condition::Condition;
-pub use due::{Ask, Asked, measurements_due};
+pub use due::{Ask, Asked, Whom, measurements_due};
 pub use heard::{AlertRule, HeardAlert, HeardAlerts, WatchdogRule};
 pub(crate) use judge::Judgement;
 pub use measure::{Answer, Measurement};
@@ -52,6 +54,9 @@ pub struct GateSettings {
     pub when_unconfigured: GateMode,
     /// Names of the configured Prometheus servers; the first is asked where a rollout names none.
     pub sources: Vec<String>,
+    /// Where the servers may be that rollouts name by their address.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allowed_origins: Vec<Origin>,
     /// The gate of rollouts without one of their own.
     pub success_rate: DefaultRate,
 }
@@ -83,7 +88,12 @@ pub struct GateDefaults {
 /// As a controller says that says nothing: no source, and the names of metrics that many services use.
 impl Default for GateSettings {
     fn default() -> Self {
-        Self { when_unconfigured: GateMode::Hold, sources: Vec::new(), success_rate: DefaultRate::default() }
+        Self {
+            when_unconfigured: GateMode::Hold,
+            sources: Vec::new(),
+            allowed_origins: Vec::new(),
+            success_rate: DefaultRate::default(),
+        }
     }
 }
 
@@ -101,10 +111,22 @@ impl Default for DefaultRate {
 }
 
 impl GateSettings {
-    /// What a run keeps; none while no source is configured.
-    pub(crate) fn defaults(&self) -> Option<GateDefaults> {
-        let source = self.sources.first()?.clone();
+    /// What a run keeps; none while no source is configured and one is needed.
+    pub(crate) fn defaults(&self, analysis: Option<&Analysis>) -> Option<GateDefaults> {
+        let needs_source = analysis.is_none_or(Analysis::needs_source);
+        let source = self.sources.first().cloned().or_else(|| (!needs_source).then(String::new))?;
         Some(GateDefaults { source, success_rate: self.success_rate.clone() })
+    }
+
+    /// What a run goes on with that has kept something before: where that names no source, and one is needed now, it is
+    /// as if it had kept nothing.
+    pub(crate) fn defaults_after(
+        &self,
+        kept: Option<GateDefaults>,
+        analysis: Option<&Analysis>,
+    ) -> Option<GateDefaults> {
+        let needs_source = analysis.is_none_or(Analysis::needs_source);
+        kept.filter(|kept| !(needs_source && kept.source.is_empty())).or_else(|| self.defaults(analysis))
     }
 }
 
@@ -114,6 +136,12 @@ impl GateSettings {
 pub struct Analysis {
     /// Name of a configured source; none: the first.
     pub source: Option<String>,
+    /// Address of another one, instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<Address>,
+    /// Who asks.
+    #[serde(default, skip_serializing_if = "MeasuredFrom::is_hub")]
+    pub from: MeasuredFrom,
     /// What differs from the configured success rate; none: not asked for.
     pub success_rate: Option<RateRule>,
     /// How much less may succeed than in the control group; none: nothing is compared.
@@ -130,6 +158,11 @@ impl Analysis {
     /// Whether no metric is measured, so that no source is needed.
     pub(crate) fn only_alerts(&self) -> bool {
         self.alerts.is_some() && self.success_rate.is_none() && self.metrics.is_empty()
+    }
+
+    /// Whether a Prometheus of the configuration is asked.
+    pub(crate) fn needs_source(&self) -> bool {
+        self.from.is_hub() && !self.only_alerts() && self.address.is_none()
     }
 }
 
@@ -183,8 +216,11 @@ impl Default for Pace {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Gate {
-    /// Name of the configured source; empty where no metric is measured.
+    /// Name of the configured source, or the address of another; empty where none is asked.
     pub source: String,
+    /// Who asks.
+    #[serde(default, skip_serializing_if = "MeasuredFrom::is_hub")]
+    pub from: MeasuredFrom,
     /// None where only alerts are looked at.
     pub metrics: Vec<Metric>,
     /// Alerts that fail it.
@@ -279,8 +315,8 @@ impl Gate {
     /// none.
     pub(crate) fn of(analysis: Option<&Analysis>, defaults: Option<&GateDefaults>) -> Option<Self> {
         if let Some(analysis) = analysis.filter(|analysis| analysis.only_alerts()) {
-            let (source, metrics) = (String::new(), Vec::new());
-            return Some(Self { source, metrics, alerts: analysis.alerts.clone(), pace: analysis.pace });
+            let (source, from, metrics) = (String::new(), MeasuredFrom::Hub, Vec::new());
+            return Some(Self { source, from, metrics, alerts: analysis.alerts.clone(), pace: analysis.pace });
         }
         defaults.map(|defaults| Self::measured(analysis, defaults))
     }
@@ -300,18 +336,27 @@ impl Gate {
         };
         let Some(analysis) = analysis else {
             let pace = Pace::default();
-            return Self { source: defaults.source.clone(), metrics: vec![rate(None)], alerts: None, pace };
+            let (source, from) = (defaults.source.clone(), MeasuredFrom::Hub);
+            return Self { source, from, metrics: vec![rate(None)], alerts: None, pace };
         };
         let compares = analysis.max_drop.is_some();
         let wants_rate = analysis.success_rate.is_some() || analysis.metrics.is_empty() || compares;
         let own = wants_rate.then(|| rate(analysis.success_rate.as_ref()));
         let drop = own.as_ref().zip(analysis.max_drop).and_then(|(own, max_drop)| own.compared(max_drop));
+        let address = analysis.address.as_ref().map(ToString::to_string);
+        let source = address.or_else(|| analysis.source.clone()).unwrap_or_else(|| defaults.source.clone());
         Self {
-            source: analysis.source.clone().unwrap_or_else(|| defaults.source.clone()),
+            source: if analysis.from.is_hub() { source } else { String::new() },
+            from: analysis.from,
             metrics: own.into_iter().chain(drop).chain(analysis.metrics.iter().cloned()).collect(),
             alerts: analysis.alerts.clone(),
             pace: analysis.pace,
         }
+    }
+
+    /// Whether a metric is measured for each member: where each has a Prometheus of its own, all are.
+    pub(crate) fn is_per_member(&self, metric: &Metric) -> bool {
+        !self.from.is_hub() || metric.is_per_member()
     }
 
     /// Measurements of each series that a pause of so many seconds needs (SEMANTICS 23).
@@ -358,20 +403,36 @@ impl<'a> OpenGate<'a> {
     }
 }
 
-/// A source that a rollout needs and the configuration doesn't have.
+/// A source that a rollout needs and can't have.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MissingSource {
-    /// Its name; empty where the rollout names none and there is none at all.
-    pub name: String,
-    /// Names that are configured.
-    pub known: Vec<String>,
+pub enum MissingSource {
+    /// The configuration doesn't have it.
+    Unknown {
+        /// Its name; empty where the rollout names none and there is none at all.
+        name: String,
+        /// Names that are configured.
+        known: Vec<String>,
+    },
+    /// It is named by an address that the configuration doesn't allow.
+    NotAllowed {
+        /// The address.
+        address: Address,
+        /// Origins that are allowed.
+        allowed: Vec<String>,
+    },
 }
 
-/// The source that a rollout needs and the configuration doesn't have. Without `analysis` it needs none: what happens
-/// then is `gates.whenUnconfigured`.
+/// The source that a rollout needs and can't have. Without `analysis` it needs none: what happens then is
+/// `gates.whenUnconfigured`. Which addresses are allowed is as the configuration says now, whatever a run has kept.
 pub(crate) fn missing_source(rollout: &Rollout, settings: &GateSettings) -> Option<MissingSource> {
-    let named = rollout.analysis.as_ref().filter(|analysis| !analysis.only_alerts())?.source.clone();
+    let analysis = rollout.analysis.as_ref()?;
+    if let Some(address) = &analysis.address {
+        let allowed = settings.allowed_origins.iter().map(ToString::to_string).collect();
+        return (!address.is_among(&settings.allowed_origins))
+            .then(|| MissingSource::NotAllowed { address: address.clone(), allowed });
+    }
+    let named = Some(analysis).filter(|analysis| analysis.needs_source())?.source.clone();
     let known = settings.sources.clone();
     let is_there = named.as_ref().map_or(!known.is_empty(), |name| known.contains(name));
-    (!is_there).then(|| MissingSource { name: named.unwrap_or_default(), known })
+    (!is_there).then(|| MissingSource::Unknown { name: named.unwrap_or_default(), known })
 }

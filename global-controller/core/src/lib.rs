@@ -39,10 +39,10 @@ pub use alerts::{Alert, AlertKind, Alerts, Fact, Raised, Severity, alerts};
 pub use claims::{Claim, ClaimTable, Claims, Contender, Target, TargetError, claim_of, targets, wanted_by_older};
 pub use decide::{Command, Decision, Desired, Event, EventKind, MAX_MEMBERS_PER_DECISION, decide};
 pub use gates::{
-    About, AlertRule, Analysis, Answer, Ask, Asked, Basis, Comparison, Condition, DefaultRate, DropTest, Gate,
-    GateDefaults, GateId, GateSettings, HeardAlert, HeardAlerts, MAX_METRICS, MEMBER_MARK, Measurement, Metric,
-    MissingSource, Pace, Query, RateRule, Requests, Rule, SUCCESS_RATE, SUCCESS_RATE_DROP, Sample, SampleKey, Samples,
-    Template, TemplateError, WatchdogRule, measurements_due,
+    About, Address, AddressError, AlertRule, Analysis, Answer, Ask, Asked, Basis, Comparison, Condition, DefaultRate,
+    DropTest, Gate, GateDefaults, GateId, GateSettings, HeardAlert, HeardAlerts, MAX_METRICS, MEMBER_MARK, Measurement,
+    Metric, MissingSource, Origin, Pace, Query, RateRule, Requests, Rule, SUCCESS_RATE, SUCCESS_RATE_DROP, Sample,
+    SampleKey, Samples, Template, TemplateError, WatchdogRule, Whom, measurements_due,
 };
 pub use history::{History, MAX_PAST_RUNS, PastRun};
 pub use hub::{Heir, HubFacts, Predecessor, Rewound, SeenSpec, SpecHash, went_back};

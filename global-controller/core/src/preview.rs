@@ -126,7 +126,7 @@ impl Wave {
         let compares = self.end < members.len();
         let series = |metric: &Metric| match metric.rule {
             Rule::Drop { .. } => usize::from(compares),
-            _ if metric.is_per_member() => self.end,
+            _ if gate.is_per_member(metric) => self.end,
             _ => 1,
         };
         let planned = |metric: &Metric| {
@@ -145,6 +145,7 @@ impl Wave {
         });
         Some(PlannedGate {
             source: gate.source.clone(),
+            from: gate.from,
             series: gate.metrics.iter().map(series).sum(),
             interval_seconds: gate.pace.interval_seconds,
             measurements: gate.needed(self.run.pause_seconds()),

@@ -440,7 +440,7 @@ impl RolloutState {
 
     /// Whether metrics are measured at present: a pause or the soak is on, and it has a gate.
     pub fn is_measured(&self) -> bool {
-        !self.header.deleting && self.header.run.as_ref().is_some_and(|run| OpenGate::is_any(run))
+        !self.header.deleting && self.header.run.as_ref().is_some_and(OpenGate::is_any)
     }
 
     /// Whether a member runs, or may run, something else than it did before this rollout.

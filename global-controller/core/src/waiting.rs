@@ -9,7 +9,7 @@ use crds::{Outcome, Revision, Verdict};
 
 pub use choose::waiting_on;
 
-use crate::{Millis, MissingSource, Problem, Run, words};
+use crate::{Address, Millis, MissingSource, Problem, Run, words};
 
 /// What a rollout waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -306,7 +306,8 @@ impl WaitingOn {
             Self::Pause { .. } => "Pause",
             Self::Approval { .. } => "Approval",
             Self::Soak { .. } => "Soak",
-            Self::SourceMissing { .. } => "SourceMissing",
+            Self::SourceMissing { source: MissingSource::Unknown { .. } } => "SourceMissing",
+            Self::SourceMissing { source: MissingSource::NotAllowed { .. } } => "AddressNotAllowed",
             Self::Gate { verdict: None | Some(Verdict::Pass), .. } => "Measurement",
             Self::Gate { verdict: Some(Verdict::Fail), .. } => "GateFailed",
             Self::Gate { verdict: Some(Verdict::Inconclusive), .. } => "GateInconclusive",
@@ -543,7 +544,11 @@ impl WaitingOn {
     }
 }
 
-fn missing_source(MissingSource { name, known }: &MissingSource) -> String {
+fn missing_source(source: &MissingSource) -> String {
+    let (name, known) = match source {
+        MissingSource::Unknown { name, known } => (name, known),
+        MissingSource::NotAllowed { address, allowed } => return not_allowed(address, allowed),
+    };
     match (name.as_str(), known.is_empty()) {
         ("", _) => "analysis needs a Prometheus, and the controller's configuration has none: add it to prometheus.sources there".to_owned(),
         (name, true) => format!(
@@ -554,6 +559,18 @@ fn missing_source(MissingSource { name, known }: &MissingSource) -> String {
             words::list(known)
         ),
     }
+}
+
+fn not_allowed(address: &Address, allowed: &[String]) -> String {
+    let fix = format!(
+        "add {} to gates.allowedPrometheusOrigins there, or name a source of prometheus.sources instead",
+        address.origin()
+    );
+    let known = match allowed {
+        [] => "allows no address".to_owned(),
+        allowed => format!("allows {} alone", words::list(allowed)),
+    };
+    format!("analysis.prometheus.address: \"{address}\": the controller's configuration {known}: {fix}")
 }
 
 fn gate(verdict: Option<Verdict>, text: &str) -> String {

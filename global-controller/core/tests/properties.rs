@@ -134,6 +134,7 @@ fn analysis() -> impl Strategy<Value = Option<String>> {
         Some("{interval: 20, maxPause: 120, successRate: {confidence: '95%'}}"),
         Some("{interval: 15, metrics: [{name: errors, query: 'sum(errors)', condition: 'value < 1'}]}"),
         Some("{interval: 10, failureLimit: 2, background: true}"),
+        Some("{from: Member, interval: 10, successRate: {good: good, total: total}, background: true}"),
         Some("{prometheus: {source: absent}}"),
     ])
     .prop_map(|analysis| analysis.map(str::to_owned))

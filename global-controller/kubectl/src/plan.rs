@@ -6,7 +6,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use crds::{BackTest, BackTestedGate, ClusterScopeRollout, PlanAnswer, PlanRequest, PlannedGate, PlannedStep};
+use crds::{
+    BackTest, BackTestedGate, ClusterScopeRollout, MeasuredFrom, PlanAnswer, PlanRequest, PlannedGate, PlannedStep,
+};
 use kube::ResourceExt as _;
 use kube::api::PostParams;
 
@@ -134,11 +136,15 @@ fn alike(one: &PlannedGate, other: &PlannedGate) -> bool {
     let metrics = |gate: &PlannedGate| -> Vec<(String, String)> {
         gate.metrics.iter().map(|metric| (metric.name.clone(), metric.must.clone())).collect()
     };
-    metrics(one) == metrics(other) && one.source == other.source
+    metrics(one) == metrics(other) && one.source == other.source && one.from == other.from
 }
 
 fn asked(step: &PlannedStep, gate: &PlannedGate) -> String {
-    let source = if gate.source.is_empty() { String::new() } else { format!(" of \"{}\"", gate.source) };
+    let source = match (gate.from, gate.source.as_str()) {
+        (MeasuredFrom::Member, _) => " of each member's own Prometheus".to_owned(),
+        (MeasuredFrom::Hub, "") => String::new(),
+        (MeasuredFrom::Hub, source) => format!(" of \"{source}\""),
+    };
     let mut text = format!(
         "\nfrom step {} on each pause asks{source} every {} s, and needs {} measurements of each series:\n",
         step.number, gate.interval_seconds, gate.measurements

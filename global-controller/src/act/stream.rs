@@ -106,6 +106,9 @@ impl Stream<'_> {
             for (rollout, assignment) in self.news() {
                 self.assign(rollout, assignment).await?;
             }
+            for inquiry in self.world.inquiries.take(self.member, Instant::now()) {
+                self.line(&AssignmentEvent::Ask(inquiry)).await?;
+            }
             tokio::select! {
                 () = self.sender.closed() => return Err(Ended),
                 changed = wake.changed() => changed.map_err(|_| Ended)?,

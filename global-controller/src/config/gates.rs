@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use crds::{GateMode, Percentage};
-use rollout_core::{DefaultRate, GateSettings, Template};
+use rollout_core::{DefaultRate, GateSettings, Origin, Template};
 use serde::Deserialize;
 
 use super::Problems;
@@ -11,6 +11,8 @@ use crate::measure::promql;
 
 /// Most requests that may be asked for before a rate counts.
 const MAX_MIN_REQUESTS: u32 = 1_000_000_000;
+/// Origins of servers that rollouts may name by address; who has more wants a proxy.
+const MAX_ORIGINS: usize = 64;
 
 /// `gates` as it is written.
 #[derive(Default, Deserialize)]
@@ -20,6 +22,8 @@ pub(super) struct Section {
     when_unconfigured: GateMode,
     #[serde(default)]
     success_rate: Rate,
+    #[serde(default)]
+    allowed_prometheus_origins: Vec<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -33,7 +37,8 @@ struct Rate {
 
 /// What decisions take of it. What is not given is as [`GateSettings::default`] says.
 pub(super) fn check(section: Section, sources: Vec<String>, problems: &mut Problems) -> GateSettings {
-    let Section { when_unconfigured, success_rate: Rate { minimum, good, total, min_requests } } = section;
+    let Section { when_unconfigured, success_rate, allowed_prometheus_origins } = section;
+    let Rate { minimum, good, total, min_requests } = success_rate;
     let default = DefaultRate::default();
     problems.require(good.is_some() == total.is_some(), "gates.successRate", || {
         "must have good and total together, or neither".to_owned()
@@ -48,7 +53,21 @@ pub(super) fn check(section: Section, sources: Vec<String>, problems: &mut Probl
         total: query("total", total.as_deref(), problems).unwrap_or(default.total),
         min_requests,
     };
-    GateSettings { when_unconfigured, sources, success_rate }
+    let allowed_origins = check_origins(&allowed_prometheus_origins, problems);
+    GateSettings { when_unconfigured, sources, allowed_origins, success_rate }
+}
+
+fn check_origins(texts: &[String], problems: &mut Problems) -> Vec<Origin> {
+    let field = "gates.allowedPrometheusOrigins";
+    problems.require(texts.len() <= MAX_ORIGINS, field, || format!("{}: at most {MAX_ORIGINS}", texts.len()));
+    let mut origin = |(index, text): (usize, &String)| {
+        let parsed = text.parse::<Origin>();
+        problems.require(parsed.is_ok(), &format!("{field}[{index}]"), || {
+            format!("'{text}': must be scheme, host and perhaps a port in lower case, as in https://prometheus.example.com:9090")
+        });
+        parsed.ok()
+    };
+    texts.iter().enumerate().filter_map(&mut origin).collect()
 }
 
 fn query(name: &str, text: Option<&str>, problems: &mut Problems) -> Option<Template> {
@@ -99,6 +118,21 @@ mod tests {
         let DefaultRate { minimum, min_requests, good, total } = settings.success_rate;
         assert_eq!((minimum.to_string().as_str(), min_requests), ("99%", 7));
         assert_eq!((good.as_str(), total.as_str()), ("a", "b"));
+    }
+
+    #[test]
+    fn semantics_46_by_default_no_address_is_allowed_and_an_origin_has_no_path() {
+        assert_eq!(read("{}").0.allowed_origins, []);
+        let (settings, problems) = read("{allowedPrometheusOrigins: ['https://a:443', 'http://10.0.0.1:9090']}");
+        let origins: Vec<String> = settings.allowed_origins.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            (origins, problems),
+            (vec!["https://a".to_owned(), "http://10.0.0.1:9090".to_owned()], String::new())
+        );
+        let (_, problems) = read("{allowedPrometheusOrigins: ['https://a/base', '*']}");
+        for index in [0, 1] {
+            assert!(problems.contains(&format!("gates.allowedPrometheusOrigins[{index}]: '")), "{problems}");
+        }
     }
 
     #[test]

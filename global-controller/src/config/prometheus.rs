@@ -35,6 +35,22 @@ pub struct SourceConfig {
     pub max_concurrent: usize,
 }
 
+impl SourceConfig {
+    /// One that a rollout names by its address: nobody has given credentials for it.
+    pub(crate) fn of_address(address: &str) -> Self {
+        Self {
+            name: address.to_owned(),
+            address: address.to_owned(),
+            tls: ServerTls::default(),
+            credentials: Credentials::None,
+            headers: Headers::default(),
+            timeout: Duration::from_secs(default_timeout()),
+            retries: default_retries(),
+            max_concurrent: default_concurrency(),
+        }
+    }
+}
+
 /// `prometheus` as it is written.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
 use bytes::Bytes;
-use crds::{Heartbeats, Register, Reports, Upload};
+use crds::{Finding, Heartbeats, Register, Reports, Upload};
 use federated_store::{TxnOutcome, When};
 use futures::Stream;
 use mutual_tls::{Peer, Role};
@@ -22,7 +22,7 @@ use crate::act::stream;
 use crate::bus::Change;
 use crate::clock::{self, millis};
 use crate::http::refusal::Refusal;
-use crate::http::{reports, uploads};
+use crate::http::{reports, samples, uploads};
 use crate::keys;
 use crate::presence::{Ages, MAX_HEARTBEATS};
 use crate::records::put;
@@ -35,12 +35,13 @@ const MAX_BODY_BYTES: usize = 2 * 1024 * 1024;
 const MAX_VERSION_CHARS: usize = 64;
 
 /// Routes for agents and peers.
-pub(crate) fn router(world: Arc<World>) -> Router {
+pub(crate) fn router(world: Arc<World>, replicas: reqwest::Client) -> Router {
     Router::new()
         .route("/v1/register", post(register))
         .route("/v1/heartbeats", post(heartbeats))
         .route("/v1/reports", post(report))
         .route("/v1/uploads", post(upload))
+        .route("/v1/samples", post(samples).layer(Extension(replicas)))
         .route("/v1/assignments", get(assignments))
         .route("/v1/time", get(time))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
@@ -101,6 +102,8 @@ async fn heartbeats(
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let now = Instant::now();
+    let brought: Vec<String> = heartbeats.iter().map(|one| one.member.clone()).collect();
+    let inquiries = world.inquiries.hand(&peer.name, &brought, now);
     let mut news = Vec::new();
     let mut presence = world.presence();
     for heartbeat in heartbeats {
@@ -114,12 +117,13 @@ async fn heartbeats(
     for name in news {
         world.bus.send(Change::Member { name });
     }
-    Ok(Json(Ages { age_millis }).into_response())
+    Ok(Json(Ages { age_millis, inquiries }).into_response())
 }
 
 /// Whatever an agent sends shows that it is alive.
 fn hear(world: &World, member: &str) {
     let back = world.presence().hear_here(member, Instant::now());
+    world.inquiries.hear_here(member);
     if back {
         world.bus.send(Change::Member { name: member.to_owned() });
     }
@@ -147,6 +151,20 @@ async fn upload(
     only_own(own, named.chain([upload.member.as_str()]))?;
     hear(&world, own);
     uploads::accept(&world, upload).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn samples(
+    State(world): State<Arc<World>>,
+    Extension(peer): Extension<Peer>,
+    Extension(replicas): Extension<reqwest::Client>,
+    Json(finding): Json<Finding>,
+) -> Result<StatusCode, Refusal> {
+    if peer.role == Role::Member {
+        only_own(&peer.name, [finding.member.as_str()].into_iter())?;
+        hear(&world, &peer.name);
+    }
+    samples::accept(&world, &replicas, peer.role, finding).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use prometheus_asker::Labels;
 use promql_parser::label::{Labels as Names, MatchOp, Matcher};
 use promql_parser::parser::token::{T_EQL_REGEX, T_LOR};
 use promql_parser::parser::{
@@ -15,8 +16,6 @@ use promql_parser::parser::{
     VectorMatchCardinality, VectorMatchFillValues, VectorSelector,
 };
 use rollout_core::MEMBER_MARK;
-
-use super::answer::Labels;
 
 /// Functions that yield one series for each that they are given, with its labels, without a look at the others; or, of
 /// `histogram_quantile`, one for each histogram.

@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 
 use futures::{FutureExt as _, StreamExt as _, stream};
+use prometheus_asker::{Answer, Failure, Moments};
 use rollout_core::Query;
 use tokio::time::{Duration, Instant};
 
-use super::answer::{Answer, Failure};
 use super::batch::Batch;
-use super::source::Moments;
 use super::sources::Sources;
 
 /// Questions of one round that are under way at once; each server has a limit of its own.
@@ -21,7 +20,7 @@ const MEMBERS_AT_ONCE: usize = 100;
 /// A query to be answered.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'a> {
-    /// Name of the source.
+    /// Name of the source, or its address.
     pub source: &'a str,
     /// What is asked.
     pub query: &'a Query,

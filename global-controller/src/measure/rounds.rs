@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use federated_store::{Fence, Op, TxnOutcome, When};
-use rollout_core::{Answer, Ask, Asked, Measurement, Millis, Sample, SampleKey, measurements_due};
+use rollout_core::{Answer, Ask, Asked, Measurement, Millis, Sample, SampleKey, Whom, measurements_due};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::questions::{self, Wanted};
-use super::{Moments, answer, promql};
+use super::{Moments, members, promql};
 use crate::bus::Dirty;
 use crate::world::World;
 use crate::{clock, keys, records};
@@ -146,16 +146,12 @@ async fn measure(world: &World, uid: &str, asks: Vec<Ask>) -> Vec<(SampleKey, Sa
     for ask in asks {
         match too_far_back(&ask) {
             Some(why) => {
-                measured.extend(ask.measured(&before, Measurement::inconclusive(&why)));
+                measured.extend(ask.measured(&before, &Measurement::inconclusive(&why)));
             }
             None => asked.push(ask),
         }
     }
-    let wanted: Vec<Wanted<'_>> = asked.iter().flat_map(wanted).collect();
-    let answers = questions::answers(&world.sources, &wanted).await;
-    let mut answers = answers.into_iter().flatten().map(plain);
-    for ask in &asked {
-        let its: Vec<Answer> = answers.by_ref().take(ask.queries.len()).collect();
+    for (ask, its) in asked.iter().zip(answers(world, &asked).await) {
         measured.extend(ask.answered(&before, &its));
     }
     for (key, sample) in &measured {
@@ -164,17 +160,43 @@ async fn measure(world: &World, uid: &str, asks: Vec<Ask>) -> Vec<(SampleKey, Sa
     measured
 }
 
-fn wanted(ask: &Ask) -> impl Iterator<Item = Wanted<'_>> {
-    let Ask { source, queries, at, .. } = ask;
-    queries.iter().map(|query| Wanted { source, query, about: Moments::At(*at) })
+/// The answers to each. All of one gate are asked of sources, or all of members.
+async fn answers(world: &World, asked: &[Ask]) -> Vec<Vec<Answer>> {
+    let of_members: Option<Vec<(&str, &Ask)>> = asked.iter().map(of_member).collect();
+    if let Some(asks) = of_members {
+        return members::answers(world, &asks).await;
+    }
+    let wanted: Vec<Wanted<'_>> = asked.iter().flat_map(|ask| wanted(ask, Moments::At(ask.at))).collect();
+    let answers = questions::answers(&world.sources, &wanted).await;
+    let mut answers = answers.into_iter().flatten().map(plain);
+    asked.iter().map(|ask| answers.by_ref().take(ask.queries.len()).collect()).collect()
+}
+
+fn of_member(ask: &Ask) -> Option<(&str, &Ask)> {
+    match &ask.asked {
+        Whom::Member(member) => Some((member, ask)),
+        Whom::Source(_) => None,
+    }
+}
+
+/// All queries of a measurement that a source is asked for.
+pub(crate) fn wanted(ask: &Ask, about: Moments) -> impl Iterator<Item = Wanted<'_>> {
+    let source = match &ask.asked {
+        Whom::Source(source) => source,
+        // No gate has both: there is no source of this name.
+        Whom::Member(_) => "",
+    };
+    ask.queries.iter().map(move |query| Wanted { source, query, about })
 }
 
 /// As core takes it: which labels a series has plays no part.
-pub(crate) fn plain(answer: answer::Answer) -> Answer {
+pub(crate) fn plain(answer: prometheus_asker::Answer) -> Answer {
     match answer {
-        answer::Answer::Vector(series) => Answer::Values(series.into_iter().map(|(_, value)| value).collect()),
-        answer::Answer::Scalar(value) => Answer::Values(vec![value]),
-        answer::Answer::Failed(failure) => Answer::Failed(failure.to_string()),
+        prometheus_asker::Answer::Vector(series) => {
+            Answer::Values(series.into_iter().map(|(_, value)| value).collect())
+        }
+        prometheus_asker::Answer::Scalar(value) => Answer::Values(vec![value]),
+        prometheus_asker::Answer::Failed(failure) => Answer::Failed(failure.to_string()),
     }
 }
 

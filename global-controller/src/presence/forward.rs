@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crds::{Heartbeat, Heartbeats};
+use crds::{Heartbeat, Heartbeats, Inquiry};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +25,9 @@ pub(crate) const MAX_HEARTBEATS: usize = 10_000;
 pub(crate) struct Ages {
     /// Milliseconds since each member was last heard, by anybody.
     pub age_millis: BTreeMap<String, u64>,
+    /// What is to be asked of members whose streams the other replica has.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub inquiries: BTreeMap<String, Vec<Inquiry>>,
 }
 
 /// Forwards until told to stop, while another replica leads.
@@ -62,8 +65,12 @@ async fn send(
     let body = Heartbeats { heartbeats: heartbeats.collect() };
     let url = format!("{}/v1/heartbeats", leader.trim_end_matches('/'));
     let answer = client.post(url).timeout(DEADLINE).json(&body).send().await?.error_for_status()?;
-    let Ages { age_millis } = answer.json().await?;
+    let Ages { age_millis, inquiries } = answer.json().await?;
     let now = Instant::now();
+    for (member, inquiries) in inquiries {
+        world.inquiries.put(&member, inquiries, now);
+        world.wake(&member);
+    }
     let mut presence = world.presence();
     for (member, age) in age_millis {
         if let Some(at) = now.checked_sub(Duration::from_millis(age)) {

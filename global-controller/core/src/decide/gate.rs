@@ -9,10 +9,10 @@ use crds::{RollbackMode, RollbackScope};
 /// What is to be measured changed: the present pause or soak begins anew, in full. The configuration's part is kept from
 /// the start of the run, or from when there first was one (SEMANTICS 1, 26).
 pub(super) fn follow(change: &mut Change<'_>, rollout: &Rollout) {
-    let configured = change.observations.gates.defaults();
+    let (settings, analysis) = (change.observations.gates, rollout.analysis.as_ref());
     let Some(run) = change.active_run() else { return };
-    run.gate_defaults = run.gate_defaults.take().or(configured);
-    let wanted = Gate::of(rollout.analysis.as_ref(), run.gate_defaults.as_ref());
+    run.gate_defaults = settings.defaults_after(run.gate_defaults.take(), analysis);
+    let wanted = Gate::of(analysis, run.gate_defaults.as_ref());
     if run.gate == wanted {
         return leave_trouble(change);
     }

@@ -70,7 +70,7 @@ fn start(change: &mut Change<'_>, rollout: &Rollout, payload: &Payload, members:
 
 /// A run at its very beginning: no step of it has begun.
 pub(crate) fn new_run(number: i64, rollout: &Rollout, payload: &Payload, gates: &GateSettings, now: Millis) -> Run {
-    let gate_defaults = gates.defaults();
+    let gate_defaults = gates.defaults(rollout.analysis.as_ref());
     let gate = Gate::of(rollout.analysis.as_ref(), gate_defaults.as_ref());
     Run {
         number,

@@ -21,6 +21,15 @@ pub struct Asked {
     pub next_at: Option<Millis>,
 }
 
+/// Whom a measurement is asked of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whom {
+    /// The configured source of this name, or the server at this address.
+    Source(String),
+    /// The Prometheus beside the agent of this member.
+    Member(String),
+}
+
 /// One measurement to take.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ask {
@@ -32,8 +41,8 @@ pub struct Ask {
     also: Option<(SampleKey, GateId)>,
     /// The revision that it speaks of.
     pub revision: Revision,
-    /// Name of the source.
-    pub source: String,
+    /// Whom to ask.
+    pub asked: Whom,
     /// What is asked: as many answers go into the measurement.
     pub queries: Vec<Query>,
     /// When: the queries are about this moment.
@@ -50,15 +59,15 @@ impl Ask {
     /// The samples with one more measurement, from the answers to all queries.
     pub fn answered(&self, before: &Samples, answers: &[Answer]) -> Vec<(SampleKey, Sample)> {
         let (Some(limits), Rule::Drop { good, total, .. }) = (Limits::of(&self.metric.rule), &self.metric.rule) else {
-            return self.measured(before, self.metric.measure(answers));
+            return self.measured(before, &self.metric.measure(answers));
         };
         if !(good.is_comparable() && total.is_comparable()) {
-            return self.measured(before, Measurement::inconclusive(&format!("good and total {COMPARABLE}")));
+            return self.measured(before, &Measurement::inconclusive(&format!("good and total {COMPARABLE}")));
         }
         let earlier = Sample::of_gate(before.get(&self.key), self.gate, &self.revision);
         let mut comparison = earlier.and_then(|sample| sample.comparison.clone()).unwrap_or_default();
         let measured = comparison.look((&self.compared, answers), limits, (self.at, self.interval));
-        let mut samples = self.measured(before, measured);
+        let mut samples = self.measured(before, &measured);
         if let Some((_, sample)) = samples.first_mut() {
             sample.comparison = Some(comparison);
         }
@@ -66,7 +75,7 @@ impl Ask {
     }
 
     /// The same, where nothing was asked.
-    pub fn measured(&self, before: &Samples, measured: Measurement) -> Vec<(SampleKey, Sample)> {
+    pub fn measured(&self, before: &Samples, measured: &Measurement) -> Vec<(SampleKey, Sample)> {
         let own = (self.key.clone(), self.gate);
         let sample = |(key, gate): (SampleKey, GateId)| {
             let sample =
@@ -159,13 +168,17 @@ fn ask(
             compared.iter().flat_map(both).collect()
         }
     };
-    let (source, revision) = (open.gate.source.clone(), open.run.revision.clone());
+    let revision = open.run.revision.clone();
+    let asked = match &key.member {
+        Some(member) if !open.gate.from.is_hub() => Whom::Member(member.clone()),
+        _ => Whom::Source(open.gate.source.clone()),
+    };
     let interval = i64::from(open.gate.pace.interval_seconds) * 1000;
     let (gate, window_seconds) = (open.id, seconds(since));
     let counts = background.filter(|background| !open.background && background.measures(metric));
     let also = counts.map(|background| (SampleKey { background: true, ..key.clone() }, background.id));
     let metric = metric.clone();
-    Ask { key, gate, also, revision, source, queries, at: now, window_seconds, metric, compared, interval }
+    Ask { key, gate, also, revision, asked, queries, at: now, window_seconds, metric, compared, interval }
 }
 
 /// A window a little shorter, so that members that became healthy within some time of each other can be asked about in one

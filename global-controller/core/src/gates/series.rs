@@ -38,7 +38,7 @@ impl<'a> OpenGate<'a> {
         let of_metric = |metric: &'a Metric| -> Vec<Series<'a>> {
             if matches!(metric.rule, Rule::Drop { .. }) {
                 compares.then(|| series(metric, None, self.id.began_at)).into_iter().collect()
-            } else if metric.is_per_member() {
+            } else if self.gate.is_per_member(metric) {
                 updated.iter().map(|(name, since)| series(metric, Some(name), *since)).collect()
             } else {
                 vec![series(metric, None, latest)]

@@ -104,6 +104,11 @@ impl Rehearsal {
         metrics.flat_map(|metric| metric.rule.templates()).any(Template::names_revision)
     }
 
+    /// Whether agents ask in it, each the Prometheus beside it, which the hub can't reach.
+    pub fn is_asked_by_members(&self) -> bool {
+        self.run.gate.as_ref().is_some_and(|gate| !gate.from.is_hub())
+    }
+
     /// Whether the gate looks at alerts, which play no part here.
     pub fn left_alerts_out(&self) -> bool {
         self.has_alerts
@@ -127,7 +132,7 @@ impl Rehearsal {
         self.take(began_at, |ask, before| {
             asks.push(ask.clone());
             // No answer ends it before its time.
-            ask.measured(before, Measurement::inconclusive(""))
+            ask.measured(before, &Measurement::inconclusive(""))
         });
         asks
     }

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use super::Problems;
 use crate::gates::COMPARABLE;
 use crate::{
-    AlertRule, Analysis, MAX_METRICS, Metric, Pace, RateRule, Rule, SUCCESS_RATE, SUCCESS_RATE_DROP, Template,
+    Address, AlertRule, Analysis, MAX_METRICS, Metric, Pace, RateRule, Rule, SUCCESS_RATE, SUCCESS_RATE_DROP, Template,
     WatchdogRule,
 };
 
@@ -19,10 +19,8 @@ const MAX_QUERY_BYTES: usize = 2048;
 /// Parses it; what is wrong goes to the problems, and the result is not used then.
 pub(super) fn check(analysis: &crds::Analysis, problems: &mut Problems) -> Analysis {
     let crds::Analysis { prometheus, success_rate, compare, metrics, alerts, .. } = analysis;
-    let source = prometheus.as_ref().map(|prometheus| prometheus.source.clone());
-    if let Some(source) = &source {
-        problems.dns_label("spec.analysis.prometheus.source", source);
-    }
+    let (source, address) =
+        prometheus.as_ref().map_or((None, None), |prometheus| check_prometheus(prometheus, problems));
     let count = metrics.len();
     problems.require(count <= MAX_METRICS, "spec.analysis.metrics", &count.to_string(), "must be at most 16 metrics");
     let mut names = BTreeSet::from([SUCCESS_RATE, SUCCESS_RATE_DROP]);
@@ -44,12 +42,61 @@ pub(super) fn check(analysis: &crds::Analysis, problems: &mut Problems) -> Analy
             problems.require(query.is_comparable(), &field, query.as_str(), COMPARABLE);
         }
     }
+    check_from(analysis, problems);
     let compared_alone = max_drop.is_some() && metrics.is_empty();
     let message =
         "with compare, successRate is measured in pauses alone: give metrics for the background, or leave it out";
     problems.require(!(analysis.background && compared_alone), "spec.analysis.background", "true", message);
     let alerts = alerts.as_ref().map(|alerts| check_alerts(alerts, problems));
-    Analysis { source, success_rate, max_drop, metrics: parsed, alerts, pace: check_pace(analysis, problems) }
+    let from = analysis.from;
+    Analysis {
+        source,
+        address,
+        from,
+        success_rate,
+        max_drop,
+        metrics: parsed,
+        alerts,
+        pace: check_pace(analysis, problems),
+    }
+}
+
+/// Name of a source, or an address.
+fn check_prometheus(
+    crds::PrometheusRef { source, address }: &crds::PrometheusRef,
+    problems: &mut Problems,
+) -> (Option<String>, Option<Address>) {
+    let field = |name: &str| format!("spec.analysis.prometheus.{name}");
+    let given = source.as_deref().unwrap_or_default();
+    problems.require(
+        source.is_some() != address.is_some(),
+        &field("source"),
+        given,
+        "give source or address, and not both",
+    );
+    if let Some(source) = source {
+        problems.dns_label(&field("source"), source);
+    }
+    (source.clone(), address.as_ref().and_then(|address| parse(&field("address"), address, problems)))
+}
+
+/// What each member's own Prometheus can't be asked.
+fn check_from(analysis: &crds::Analysis, problems: &mut Problems) {
+    if analysis.from.is_hub() {
+        return;
+    }
+    let source = analysis.prometheus.as_ref().map_or("", |prometheus| named(prometheus));
+    let message = "with from: Member the agent's own --prometheus-url is asked: leave prometheus out";
+    problems.require(analysis.prometheus.is_none(), "spec.analysis.prometheus", source, message);
+    let message = "compare needs one Prometheus that knows both groups: leave it out with from: Member";
+    problems.require(analysis.compare.is_none(), "spec.analysis.compare", "NotYetUpdated", message);
+    let has_own = analysis.success_rate.as_ref().map_or(!analysis.metrics.is_empty(), |rate| rate.good.is_some());
+    let message = "with from: Member give successRate.good and total, or metrics alone: the configured queries may name a label that the member's own Prometheus doesn't have";
+    problems.require(has_own, "spec.analysis.from", "Member", message);
+}
+
+fn named(prometheus: &crds::PrometheusRef) -> &str {
+    prometheus.source.as_deref().or(prometheus.address.as_deref()).unwrap_or_default()
 }
 
 fn check_metric(field: &str, metric: &crds::Metric, problems: &mut Problems) -> Option<Metric> {

@@ -21,6 +21,7 @@ mod deletion;
 mod domains;
 mod evidence;
 mod failure;
+mod from_member;
 mod gates;
 mod history;
 mod hub;

@@ -1,7 +1,7 @@
 //! Metric gates: what is measured when, and what follows from it.
 
 use crds::{Phase, Verdict};
-use rollout_core::{Answer, MemberStage, Stage};
+use rollout_core::{Answer, MemberStage, Stage, Whom};
 
 use crate::world::measures::{configured, key, of_thousand, one, silence};
 use crate::world::{Spec, World};
@@ -281,7 +281,7 @@ fn semantics_25_the_window_is_the_time_since_the_member_became_healthy() {
     let asks = world.due().asks;
     let queries: Vec<&str> = asks[0].queries.iter().map(|query| query.text.as_str()).collect();
     assert_eq!(queries, ["good{cluster=\"m1\"}[10s]", "total{cluster=\"m1\"}[10s]"]);
-    assert_eq!((asks[0].window_seconds, asks[0].source.as_str()), (10, "central"));
+    assert_eq!((asks[0].window_seconds, &asks[0].asked), (10, &Whom::Source("central".to_owned())));
 }
 
 #[test]
@@ -441,4 +441,45 @@ fn semantics_34_what_is_being_deleted_is_measured_no_more() {
     world.deleted = true;
     world.decide();
     assert_eq!((world.due().next_at, world.state.is_measured()), (None, false));
+}
+
+#[test]
+fn semantics_46_an_address_must_be_of_an_allowed_origin() {
+    let mut world = world("{interval: 10, prometheus: {address: 'https://prometheus.example.com/base'}}");
+    world.rest();
+    assert_eq!((world.reason(), world.phase()), ("AddressNotAllowed", Phase::Pending));
+    let message = "analysis.prometheus.address: \"https://prometheus.example.com/base\": the controller's configuration allows no address: add https://prometheus.example.com to gates.allowedPrometheusOrigins there";
+    assert!(world.message().starts_with(message), "{}", world.message());
+    world.gates.allowed_origins = vec!["https://prometheus.example.com".parse().unwrap()];
+    world.pass(10);
+    assert_eq!(world.reason(), "Pause");
+    world.advance(10);
+    let asked = world.due().asks[0].asked.clone();
+    assert_eq!(asked, Whom::Source("https://prometheus.example.com/base".to_owned()));
+    // Also in the middle of a run.
+    world.gates.allowed_origins = vec!["http://prometheus.example.com".parse().unwrap()];
+    world.pass(60);
+    assert_eq!((world.reason(), world.phase()), ("AddressNotAllowed", Phase::Holding));
+    world.gates.allowed_origins = vec!["https://prometheus.example.com:443".parse().unwrap()];
+    world.pass(10);
+    assert_eq!(world.reason(), "done", "{}", world.message());
+}
+
+#[test]
+fn semantics_46_an_address_needs_no_configured_source_and_excludes_one() {
+    let mut world = world("{interval: 10, prometheus: {address: 'http://prometheus:9090'}}");
+    world.gates = crate::world::measures::unconfigured(crds::GateMode::Hold);
+    world.gates.allowed_origins = vec!["http://prometheus:9090".parse().unwrap()];
+    world.pass(60);
+    assert_eq!(world.reason(), "done");
+    let both = "{prometheus: {source: central, address: 'http://prometheus:9090'}}";
+    for (analysis, field) in [
+        (both, "spec.analysis.prometheus.source"),
+        ("{prometheus: {}}", "spec.analysis.prometheus.source"),
+        ("{prometheus: {address: 'http://me:secret@prometheus'}}", "spec.analysis.prometheus.address"),
+    ] {
+        let spec = Spec::new(&["m1"], "[{setWeight: 100}]").with(|spec| spec.analysis = Some(analysis.to_owned()));
+        let problems: Vec<String> = spec.validate().unwrap_err().iter().map(|one| one.field.clone()).collect();
+        assert_eq!(problems, [field], "{analysis}");
+    }
 }

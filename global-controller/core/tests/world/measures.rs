@@ -11,6 +11,7 @@ pub fn unconfigured(mode: GateMode) -> GateSettings {
     GateSettings {
         when_unconfigured: mode,
         sources: Vec::new(),
+        allowed_origins: Vec::new(),
         success_rate: DefaultRate {
             minimum: "99.5%".parse().expect("a percentage"),
             good: query("good{cluster=\"{{cluster}}\"}[{{window}}]"),

@@ -6,7 +6,7 @@ use prometheus_http_query::error::{PrometheusError, PrometheusErrorType};
 use prometheus_http_query::response::{Data, InstantVector, PromqlResult, RangeVector};
 use serde::Deserialize;
 
-use super::source::Moments;
+use crate::exchange::Moments;
 
 /// Longest part of a server's own words that is kept: it goes into conditions and Events.
 const MAX_WORDS_BYTES: usize = 256;
@@ -74,7 +74,7 @@ fn said(words: &str) -> String {
 
 impl Failure {
     /// A word for figures.
-    pub(super) fn word(&self) -> &'static str {
+    pub fn word(&self) -> &'static str {
         match self {
             Self::Timeout => "timeout",
             Self::Http { .. } => "http",
@@ -92,7 +92,7 @@ impl Failure {
 
 /// What a server says, to a question about one moment or about several.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Reply {
+pub enum Reply {
     /// About one; or a failure, which is the answer for all.
     Now(Answer),
     /// About several: series, each with when, in milliseconds since the Unix epoch, it had which value.
@@ -141,7 +141,7 @@ fn vectors(moments: &[i64], series: Vec<(Labels, Vec<(i64, f64)>)>) -> Vec<Vec<(
 
 /// How an attempt went, beside its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Health {
+pub enum Health {
     /// The server works, whatever it thinks of the question.
     Well,
     /// The server, or the way to it, failed: another attempt may do better, and many of these mean that it is ill.
@@ -151,10 +151,10 @@ pub(super) enum Health {
 }
 
 /// A reply as it came, and what it says about the server.
-pub(super) type Judged = (Reply, Health);
+pub type Judged = (Reply, Health);
 
 /// Reads an HTTP answer that has come whole.
-pub(super) fn interpret(status: u16, body: &[u8]) -> Judged {
+pub(crate) fn interpret(status: u16, body: &[u8]) -> Judged {
     let parsed = serde_json::from_slice::<Envelope>(body);
     match parsed {
         Ok(Envelope::Success { data }) if (200..300).contains(&status) => (of_data(data), Health::Well),
@@ -217,12 +217,18 @@ fn of_status(status: u16, words: String) -> Judged {
 }
 
 /// At most so many bytes, without half a letter at the end.
-pub(super) fn shortened(text: &str) -> String {
+pub fn shortened(text: &str) -> String {
     if text.len() <= MAX_WORDS_BYTES {
         return text.to_owned();
     }
     let end = (0..=MAX_WORDS_BYTES).rev().find(|index| text.is_char_boundary(*index)).unwrap_or(0);
     format!("{}…", &text[..end])
+}
+
+/// An error and its causes, in one line.
+pub fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 #[cfg(test)]
