@@ -11,7 +11,7 @@ use common::{
     PATIENCE, V1, V2, V3, apply, checkouts, meddle, members_with, rollout, until, until_described, until_image,
     until_phase, until_rolled_out, until_waiting, up,
 };
-use crds::{ActionOutcome, Phase, RolloutAction};
+use crds::{ActionOutcome, Phase, RolloutAction, RolloutHistory, RunOutcome};
 use e2e::harness::{CHECKOUT, TestFolder, wait_for};
 use e2e::kubectl::Output;
 use e2e::playground::{Options, Playground};
@@ -77,6 +77,7 @@ async fn semantics_44_people_approve_abort_and_retry_a_run_as_far_as_they_may() 
     who_may_approves(&playground).await;
     an_abort_takes_each_member_back_to_its_own_image(&playground).await;
     a_retry_after_the_repair_succeeds(&playground).await;
+    semantics_06_and_48_undo_goes_back_to_what_the_history_tells(&playground).await;
     common::down(playground).await;
 }
 
@@ -183,6 +184,41 @@ async fn a_retry_after_the_repair_succeeds(playground: &Playground) {
     assert_eq!((done.run, done.counts.healthy), (3, 2));
     assert_eq!(done.quarantined_revisions, []);
     assert_eq!(members_with(playground, V2).await, [EAST, WEST]);
+}
+
+/// While another payload waits for approval, the accepted one is asked for again: by default, then by name.
+async fn semantics_06_and_48_undo_goes_back_to_what_the_history_tells(playground: &Playground) {
+    apply(playground, &manifest(V3, 1)).await;
+    until(playground, ROLLOUT, "to wait in run 4", |status| status.run == 4 && status.phase == Some(Phase::Holding))
+        .await;
+    let (_, url) = playground.controllers().into_iter().next().unwrap();
+    let plugin = |arguments: &[&str]| -> Vec<String> {
+        let mut all = vec!["--as", "alice"];
+        all.extend(arguments);
+        all.extend(["--controller", url.as_str()]);
+        all.into_iter().map(str::to_owned).collect()
+    };
+    let nowhere = playground.plugin().run(&plugin(&["undo", ROLLOUT, "--to-revision", "zzzz"])).await.unwrap();
+    assert_said(&nowhere, &["no revision \"zzzz\" is known of checkout"]);
+    let said = playground.plugin().ok(&plugin(&["undo", ROLLOUT])).await.unwrap();
+    assert!(said.starts_with("checkout: spec.workload has the images of revision "), "{said}");
+    let again = playground.plugin().run(&plugin(&["undo", ROLLOUT])).await.unwrap();
+    assert_said(&again, &["there is nothing to undo to"]);
+    until(playground, ROLLOUT, "to wait in run 5", |status| status.run == 5 && status.phase == Some(Phase::Holding))
+        .await;
+    let told = playground.plugin().ok(&plugin(&["history", ROLLOUT, "-o", "json"])).await.unwrap();
+    let history: RolloutHistory = serde_json::from_str(&told).unwrap();
+    let outcomes: Vec<_> = history.runs.iter().map(|past| past.outcome).collect();
+    let ended = [RunOutcome::Aborted, RunOutcome::RolledBack, RunOutcome::Succeeded, RunOutcome::Superseded];
+    assert_eq!(outcomes, ended.map(Some).into_iter().chain([None]).collect::<Vec<_>>());
+    assert_eq!(history.accepted_revision.as_ref(), Some(&history.runs[4].revision));
+    assert_eq!(history.payloads[&history.runs[3].revision].images["app"], V3);
+    let table = playground.plugin().ok(&plugin(&["history", ROLLOUT])).await.unwrap();
+    assert!(table.contains("aborted by alice") && table.contains("under way"), "{table}");
+    let superseded = history.runs[3].revision.to_string();
+    playground.plugin().ok(&plugin(&["undo", ROLLOUT, "--to-revision", &superseded[..8]])).await.unwrap();
+    until(playground, ROLLOUT, "to wait in run 6", |status| status.run == 6 && status.phase == Some(Phase::Holding))
+        .await;
 }
 
 async fn retry(playground: &Playground, why: &str) {

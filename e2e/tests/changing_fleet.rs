@@ -34,6 +34,7 @@ async fn semantics_30_to_36_and_40_a_run_goes_on_while_members_the_payload_and_t
     a_payload_that_comes_in_mid_rollback_waits_for_its_end(&playground).await;
     nothing_goes_forward_while_the_hub_is_away(&playground).await;
     a_deletion_in_mid_rollback_waits_for_its_end(&playground).await;
+    semantics_21_a_member_without_the_workload_is_left_out_until_it_has_it(&playground).await;
     down(playground).await;
 }
 
@@ -161,6 +162,33 @@ async fn a_deletion_in_mid_rollback_waits_for_its_end(playground: &Playground) {
         let changes = if member == "member-1" { 2 } else { 0 };
         assert_eq!((&image, new), (old_image, old + changes), "{member}");
     }
+}
+
+async fn semantics_21_a_member_without_the_workload_is_left_out_until_it_has_it(playground: &Playground) {
+    let create = ["-n", "shop", "create", "deployment", "extra", "--image=registry.example.com/extra:v1"];
+    playground.member("member-2").unwrap().kubectl().ok(&create).await.unwrap();
+    let manifest = "apiVersion: rollout.example.com/v1alpha1
+kind: ClusterScopeRollout
+metadata: {name: extra}
+spec:
+  targetClusters: [member-1, member-2]
+  workload:
+    kind: Deployment
+    namespace: shop
+    name: extra
+    images: {extra: registry.example.com/extra:v2}
+    ifMissing: Skip
+  rolloutStrategy: {canary: {steps: [{setWeight: 50}], soakSeconds: 0}}
+";
+    apply(playground, manifest).await;
+    let done = until_phase(playground, "extra", Phase::Succeeded).await;
+    assert_eq!((done.counts.total, done.counts.healthy, done.counts.skipped), (1, 1, 1));
+    let skipped: Vec<_> = done.clusters.iter().map(|one| (one.name.as_str(), one.state.as_str())).collect();
+    assert_eq!(skipped, [("member-1", "Skipped")]);
+    until_described(playground, "extra", &["MemberSkipped", "Deployment/shop/extra does not exist"]).await;
+    playground.member("member-1").unwrap().kubectl().ok(&create).await.unwrap();
+    let joined = |status: &ClusterScopeRolloutStatus| (status.counts.healthy, status.counts.skipped) == (2, 0);
+    until(playground, "extra", "to take the first member along", joined).await;
 }
 
 async fn label(playground: &Playground, member: &str, label: &str) {

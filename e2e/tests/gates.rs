@@ -201,7 +201,7 @@ async fn a_plan_tells_what_would_be_done_and_how_its_gates_would_have_done(playg
     let file = playground.dir().join("planned.yaml");
     let write = |yaml: &str| std::fs::write(&file, yaml).unwrap();
     let plan = async |more: &[&str]| {
-        let arguments = ["plan", "-f", file.to_str().unwrap(), "--url", &url];
+        let arguments = ["plan", "-f", file.to_str().unwrap(), "--controller", &url];
         plugin.run(&[&arguments[..], more].concat()).await.unwrap()
     };
     write(&checkout(&image("v7"), "{interval: 5}"));

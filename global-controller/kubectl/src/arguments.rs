@@ -58,6 +58,24 @@ pub(crate) enum Command {
         /// Name of the rollout
         name: String,
     },
+    /// Lists the runs of a rollout, the latest first: what each brought, how it ended and why
+    History {
+        /// Name of the rollout
+        name: String,
+        #[command(flatten)]
+        controller: Controller,
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Format,
+    },
+    /// Writes the images of an earlier revision into spec.workload
+    Undo {
+        /// Name of the rollout
+        name: String,
+        #[command(flatten)]
+        controller: Controller,
+        #[command(flatten)]
+        undo: UndoTo,
+    },
     /// Lets the step go on that waits for approval
     Approve {
         /// Name of the rollout
@@ -119,11 +137,35 @@ pub(crate) struct Planned {
     /// kubectl port-forward
     #[arg(long, value_name = "TIME", value_parser = crate::plan::parse_time)]
     pub back_test: Option<Duration>,
-    /// Base URL of a controller's listener for people, as in http://127.0.0.1:8080
-    #[arg(long, env = "CLUSTERROLLOUT_URL")]
-    pub url: Option<String>,
+    #[command(flatten)]
+    pub controller: Controller,
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Format,
+}
+
+/// Where the controller's own API is.
+#[derive(Debug, Args)]
+pub(crate) struct Controller {
+    /// URL of the controller's listener for people, any replica's; the default is where kubectl port-forward makes it
+    #[arg(
+        long = "controller",
+        value_name = "URL",
+        env = "CLUSTERROLLOUT_CONTROLLER",
+        default_value = "http://127.0.0.1:8080"
+    )]
+    pub url: String,
+}
+
+/// What to go back to.
+#[derive(Debug, Args)]
+pub(crate) struct UndoTo {
+    /// Revision to go back to, or as much of its beginning as tells it apart; default what was accepted last, other than
+    /// what spec.workload has now
+    #[arg(long, value_name = "REVISION")]
+    pub to_revision: Option<String>,
+    /// Also one that was rolled back: it goes out only after a retry
+    #[arg(long, requires = "to_revision")]
+    pub quarantined: bool,
 }
 
 /// An action whose reason may be left out.
@@ -194,7 +236,7 @@ mod tests {
 
     #[test]
     fn a_plan_is_of_one_rollout() {
-        assert!(parsed("kubectl-clusterrollout plan checkout --back-test 7d --url http://127.0.0.1:1").is_ok());
+        assert!(parsed("kubectl-clusterrollout plan checkout --back-test 7d --controller http://127.0.0.1:1").is_ok());
         assert!(parsed("kubectl-clusterrollout plan -f rollout.yaml").is_ok());
         assert!(parsed("kubectl-clusterrollout plan").is_err());
         assert!(parsed("kubectl-clusterrollout plan checkout -f rollout.yaml").is_err());
@@ -206,6 +248,12 @@ mod tests {
         assert_eq!(arguments.connection.context.as_deref(), Some("prod"));
         assert_eq!(arguments.connection.as_groups, ["sre"]);
         assert!(matches!(arguments.command, Command::Get { name: None, output: Format::Json }));
+    }
+
+    #[test]
+    fn what_was_rolled_back_is_never_gone_back_to_by_chance() {
+        assert!(parsed("kubectl-clusterrollout undo checkout --to-revision 7a --quarantined").is_ok());
+        assert!(parsed("kubectl-clusterrollout undo checkout --quarantined").is_err());
     }
 
     #[test]

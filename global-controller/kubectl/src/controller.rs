@@ -1,58 +1,49 @@
-//! The controller's own API, for what the hub doesn't know.
+//! The controller's own API, for what does not fit into objects of the hub.
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
-use serde::Serialize;
+use anyhow::{Context as _, Result, anyhow};
+use crds::{PlanAnswer, PlanRequest, RolloutHistory};
+use kube::api::{GetParams, PostParams};
+use kube::core::Request;
+use kube::{Client, Config};
 use serde::de::DeserializeOwned;
 
-/// Deadline of one answer: a back-test may take two minutes.
-const DEADLINE: Duration = Duration::from_secs(150);
-/// How one gets to it from afar.
-const HOW: &str =
-    "for example http://127.0.0.1:8080 after `kubectl port-forward -n NAMESPACE statefulset/global-controller 8080`";
+/// Deadline of one answer.
+const DEADLINE: Duration = Duration::from_secs(15);
+/// The same of a plan: its back-test may take two minutes.
+const PLAN_DEADLINE: Duration = Duration::from_secs(150);
 
-/// A controller's listener for people.
-pub(crate) struct Controller {
-    client: reqwest::Client,
-    url: String,
+/// The runs of a rollout.
+pub(crate) async fn history(controller: &str, name: &str) -> Result<RolloutHistory> {
+    let request = Request::new(format!("/api/v1/rollouts/{name}")).get("history", &GetParams::default())?;
+    answer(controller, request, DEADLINE).await
 }
 
-impl Controller {
-    /// The one at this base URL; nothing is asked yet.
-    pub fn at(url: Option<&str>) -> Result<Self> {
-        let Some(url) = url else {
-            bail!("say where a controller listens for people (--url or CLUSTERROLLOUT_URL): {HOW}");
-        };
-        let builder = reqwest::Client::builder().timeout(DEADLINE);
-        // Plain HTTP needs no authorities, and a machine may have none.
-        let builder = if url.starts_with("https:") { builder } else { builder.tls_certs_only([]) };
-        let client = builder.build().context("failed to make an HTTP client")?;
-        Ok(Self { client, url: url.trim_end_matches('/').to_owned() })
-    }
-
-    /// Posts to a path; what is refused is said in the controller's own words.
-    pub async fn post<T: DeserializeOwned>(&self, path: &str, body: &(impl Serialize + ?Sized)) -> Result<T> {
-        self.answer(self.client.post(self.path(path)).json(body)).await
-    }
-
-    fn path(&self, path: &str) -> String {
-        format!("{}{path}", self.url)
-    }
-
-    async fn answer<T: DeserializeOwned>(&self, request: reqwest::RequestBuilder) -> Result<T> {
-        let url = &self.url;
-        let answer = request.send().await.with_context(|| format!("no controller answers at {url}: {HOW}"))?;
-        let status = answer.status();
-        let body = answer.bytes().await.with_context(|| format!("failed to read the answer of {url}"))?;
-        ensure!(status.is_success(), "{}", said(status, &body));
-        serde_json::from_slice(&body).with_context(|| format!("the answer of {url} is not what was expected"))
-    }
+/// What a rollout would do.
+pub(crate) async fn plan(controller: &str, request: &PlanRequest) -> Result<PlanAnswer> {
+    let body = serde_json::to_vec(request).context("failed to write the rollout as JSON")?;
+    let request = Request::new("/api/v1/plan").create(&PostParams::default(), body)?;
+    answer(controller, request, PLAN_DEADLINE).await
 }
 
-fn said(status: reqwest::StatusCode, body: &[u8]) -> String {
-    match String::from_utf8_lossy(body).trim() {
-        "" => format!("the controller answered {status}"),
-        words => words.to_owned(),
+async fn answer<T: DeserializeOwned>(
+    controller: &str,
+    request: http::Request<Vec<u8>>,
+    deadline: Duration,
+) -> Result<T> {
+    let address = controller.parse().with_context(|| format!("\"{controller}\" is no URL of a controller"))?;
+    let client = Client::try_from(Config::new(address)).context("failed to make a client of the controller")?;
+    let answer = tokio::time::timeout(deadline, client.request::<T>(request)).await;
+    let unreachable = || {
+        format!(
+            "failed to ask the controller at {controller}: name another with --controller, or run kubectl port-forward to its port for people"
+        )
+    };
+    let late = |_| anyhow!("it did not answer within {} s", deadline.as_secs());
+    match answer.map_err(late).with_context(unreachable)? {
+        Ok(answer) => Ok(answer),
+        Err(kube::Error::Api(status)) => Err(anyhow!("the controller says {}: {}", status.code, status.message)),
+        Err(error) => Err(error).with_context(unreachable),
     }
 }

@@ -4,6 +4,7 @@ mod act;
 mod arguments;
 mod controller;
 mod explain;
+mod history;
 mod hub;
 mod output;
 mod pause;
@@ -39,6 +40,8 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Watch { name, output } => watch::run(&hub, name.as_deref(), output).await?,
         Command::Plan(planned) => plan::run(&hub, &planned).await?,
         Command::Explain { name } => print!("{}", explain::text(&hub.rollout(&name).await?)),
+        Command::History { name, controller, output } => history::print(&controller.url, &name, output).await?,
+        Command::Undo { name, controller, undo } => history::undo(&hub, &controller.url, &name, &undo).await?,
         Command::Approve { name, step, act } => return act::approve(&hub, &name, step, &act).await,
         Command::Abort { name, act } => return act::abort(&hub, &name, &act).await,
         Command::Retry { name, act } => return act::retry(&hub, &name, &act).await,

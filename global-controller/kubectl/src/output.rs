@@ -55,7 +55,7 @@ pub(crate) fn print<T: Serialize + ?Sized>(value: &T, format: Format) -> Result<
     Ok(())
 }
 
-/// A table with a header; columns are as wide as their widest text.
+/// A table with a header.
 pub(crate) fn table(rollouts: &[ClusterScopeRollout], now: Timestamp) -> String {
     let mut lines = vec![HEADER.map(str::to_owned)];
     lines.extend(rollouts.iter().map(|rollout| row(rollout, now)));
@@ -78,7 +78,7 @@ pub(crate) fn row(rollout: &ClusterScopeRollout, now: Timestamp) -> [String; 8] 
     ]
 }
 
-/// Columns that are as wide as their widest text.
+/// Columns are as wide as their widest text.
 pub(crate) fn aligned<const COLUMNS: usize>(lines: &[[String; COLUMNS]]) -> String {
     let widths: [usize; COLUMNS] = std::array::from_fn(|column| {
         lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)

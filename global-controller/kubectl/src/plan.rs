@@ -13,7 +13,7 @@ use kube::ResourceExt as _;
 use kube::api::PostParams;
 
 use crate::arguments::{Format, Planned};
-use crate::controller::Controller;
+use crate::controller;
 use crate::hub::{Hub, answer};
 use crate::output::{self, FIELD_MANAGER, aligned};
 
@@ -21,7 +21,6 @@ use crate::output::{self, FIELD_MANAGER, aligned};
 const MAX_NAMES: usize = 5;
 
 pub(crate) async fn run(hub: &Hub, planned: &Planned) -> Result<()> {
-    let controller = Controller::at(planned.url.as_deref())?;
     let rollout = match (&planned.name, &planned.file) {
         (Some(name), None) => hub.rollout(name).await?,
         (None, Some(file)) => as_applied(hub, read(file)?).await?,
@@ -30,7 +29,7 @@ pub(crate) async fn run(hub: &Hub, planned: &Planned) -> Result<()> {
     };
     let back_test_seconds = planned.back_test.map(|time| i64::try_from(time.as_secs())).transpose()?;
     let request = PlanRequest { rollout, back_test_seconds };
-    let plan: PlanAnswer = controller.post("/api/v1/plan", &request).await?;
+    let plan = controller::plan(&planned.controller.url, &request).await?;
     match planned.output {
         Format::Table => print!("{}", text(&plan)),
         format => output::print(&plan, format)?,

@@ -22,8 +22,8 @@ const MAX_MESSAGE_CHARS: usize = 1024;
 pub(super) const MAX_HASH_BYTES: usize = 64;
 /// Most containers of a workload.
 const MAX_IMAGES: usize = 64;
-/// All of a workload's containers and images together. A return writes them three times for each of up to 32 members,
-/// and one transaction bears 1 MiB.
+/// All of a workload's containers and images together. A return writes them three times for each of up to 30 members,
+/// and one transaction bears 1 MiB, of which a list of past runs and five payloads may take 230 KiB.
 const MAX_IMAGES_BYTES: usize = 8 * 1024;
 /// Longest image reference.
 const MAX_IMAGE_BYTES: usize = 512;

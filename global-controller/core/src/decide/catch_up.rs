@@ -4,12 +4,11 @@ use super::{EventKind, change::Change};
 use crate::waves::{flux_limit, raise_limits};
 use crate::{Rollout, Run, words};
 
-/// The run, when members may catch up in it now: it has succeeded, its revision is still wanted, and neither a pause, a
-/// silent hub nor its failures hold it.
+/// The run, when members may catch up in it now: it has succeeded, and neither a pause, a silent hub nor its failures hold
+/// it. Its revision is the accepted one; another that is wanted by now, and can't start yet, changes nothing about that.
 pub(super) fn open_run<'a>(change: &'a Change<'_>, rollout: &Rollout) -> Option<&'a Run> {
-    let wanted = rollout.payload.as_ref().map(|payload| &payload.revision);
     let held = change.more || rollout.paused || !change.observations.hub_fresh;
-    change.state.header.run.as_ref().filter(|run| !held && run.catches_up() && Some(&run.revision) == wanted)
+    change.state.header.run.as_ref().filter(|run| !held && run.catches_up())
 }
 
 /// Lets the next wave begin when nobody is on the way any more, and the one after it when all of that are silent.

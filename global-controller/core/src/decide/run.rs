@@ -112,8 +112,8 @@ pub(crate) fn new_run(number: i64, rollout: &Rollout, payload: &Payload, gates: 
 fn follow_membership(change: &mut Change<'_>, rollout: &Rollout, wanted: &[String]) {
     let Some(run) = &change.state.header.run else { return };
     let forward = run.goes_forward();
-    let accepted = rollout.payload.as_ref().is_some_and(|payload| payload.revision == run.revision);
-    let welcome = (forward && !run.in_last_step()) || (run.stage == Stage::Succeeded && accepted);
+    // Its revision is the accepted one, whatever is wanted by now and can't start yet.
+    let welcome = (forward && !run.in_last_step()) || run.stage == Stage::Succeeded;
     let joiners = if welcome { Joiners::Welcome } else { Joiners::TooLate };
     let end_before = change.state.plan.wave_end;
     let all_wanted = wanted;

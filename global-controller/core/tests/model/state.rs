@@ -3,7 +3,7 @@
 //! - The present is always the same instant. When time goes on everything else moves back, and what lies further back
 //!   than the longest duration stays there.
 //! - Fences of a member are numbered afresh, as only their order counts, and so are its reports.
-//! - The number of decisions, when runs began, and what people are alerted of decide
+//! - The number of decisions, when runs began, those before the latest, and what people are alerted of decide
 //!   nothing; nor, without alerts that are heard, when a member was told.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -266,6 +266,15 @@ fn settle(state: &mut RolloutState) {
     for record in state.members.values_mut() {
         record.told_at = 0;
     }
+    let RolloutState { history, header, .. } = state;
+    history.runs.drain(..history.runs.len().saturating_sub(1));
+    for past in &mut history.runs {
+        past.started_at = NOW;
+        past.finished_at = past.finished_at.map(|_| NOW);
+        past.reason.clear();
+    }
+    let latest = history.runs.last().map(|past| past.revision.clone());
+    history.payloads.retain(|name, _| latest.as_ref() == Some(name) || header.accepted_revision.as_ref() == Some(name));
     let alerts = &mut state.header.alerts.0;
     alerts.retain(|raised| raised.until.is_none());
     for raised in alerts.iter_mut() {

@@ -103,3 +103,34 @@ fn semantics_13_a_member_that_has_caught_up_returns_to_the_accepted_revision_whe
     assert_eq!(world.phase(), Phase::RolledBack);
     assert_eq!(world.agents["m05"].runs, Some(images("v2")));
 }
+
+#[test]
+fn semantics_35_later_joiners_get_the_accepted_revision_also_while_another_is_wanted_that_cannot_start() {
+    let mut world = succeeded();
+    let named = |spec: &mut Spec, image: &str, targets: &[&str]| {
+        spec.image = Some(image.to_owned());
+        spec.targets = targets.iter().map(|name| (*name).to_owned()).collect();
+    };
+    world.edit(|spec| named(spec, "v3", &["absent"]));
+    world.join("m05", "prod");
+    world.finish();
+    assert_eq!((world.phase(), world.reason()), (Phase::Pending, "TargetMissing"));
+    assert_eq!(world.agents["m05"].runs, Some(images("v2")));
+    world.edit(|spec| named(spec, "v3", &[]));
+    world.finish();
+    assert_eq!((world.reason(), world.agents["m05"].runs.clone()), ("done", Some(images("v3"))));
+}
+
+#[test]
+fn semantics_35_a_quarantined_revision_that_is_wanted_again_keeps_nobody_from_the_accepted_one() {
+    let mut world = succeeded();
+    world.edit(|spec| spec.image = Some("bad".to_owned()));
+    world.finish();
+    world.edit(|spec| spec.image = Some("v3".to_owned()));
+    world.finish();
+    world.edit(|spec| spec.image = Some("bad".to_owned()));
+    world.join("m05", "prod");
+    world.finish();
+    assert_eq!(world.reason(), "Quarantined");
+    assert_eq!(world.agents["m05"].runs, Some(images("v3")));
+}
