@@ -6,7 +6,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test conformance verify fix bench bench-store bench-gates bench-rounds deny
+.PHONY: help demo test conformance verify fix bench bench-store bench-gates bench-rounds bench-fleet deny
 
 help: ## This list
 	@awk -F ': ## ' '/^[a-z-]+: ## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +65,10 @@ bench-gates: ## False alarms and detection times of the control group's test, to
 bench-rounds: ## What measuring a fleet costs: many members in a question, beside a question for each, on a real Prometheus
 	$(CARGO) build --release --workspace --bins --locked
 	$(CARGO) run --release --workspace --locked --example bench_rounds
+
+bench-fleet: ## What measuring 500 members costs a real controller, with fake agents, 25 minutes; ARGS=MEMBERS for another number
+	$(CARGO) build --release --workspace --bins --locked
+	$(CARGO) run --release --workspace --locked --example bench_fleet -- $(ARGS)
 
 deny: ## Advisories, licences and sources of dependencies; needs cargo-deny and the network
 	@$(CARGO) deny --version >/dev/null 2>&1 || { \

@@ -6,6 +6,7 @@
 mod agents;
 pub mod charts;
 mod controllers;
+mod fakes;
 mod folder;
 mod members;
 mod metrics;
@@ -75,6 +76,8 @@ struct Fleet {
     controllers: Vec<Controller>,
     metrics: Option<Metrics>,
     alertmanagers: Vec<Alertmanager>,
+    /// Who signs certificates of agents.
+    authority: Authority,
     /// Writers of state.json take turns, so that an older picture never overwrites a newer one.
     writing: tokio::sync::Mutex<()>,
 }
@@ -119,19 +122,39 @@ impl Playground {
             controllers,
             metrics,
             alertmanagers,
+            authority,
             writing: tokio::sync::Mutex::new(()),
         });
         let mut playground = Self { fleet, tasks: Vec::new() };
         playground.fleet.start(&options, &charts).await?;
         if let Some(metrics) = &playground.fleet.metrics {
             let clients = playground.member_clients().await?;
+            let nobody = clients.is_empty();
             playground.tasks.extend(metrics.start_traffic(clients, &playground.fleet.progress).await?);
-            metrics.await_scrape().await?;
+            if !nobody {
+                metrics.await_scrape().await?;
+            }
         }
         playground.fleet.write_state().await?;
         playground.tasks.push(tokio::spawn(supervise::run(Arc::downgrade(&playground.fleet))));
         playground.tasks.push(socket::serve(&playground.fleet)?);
         Ok(playground)
+    }
+
+    /// Adds fake members to the fleet, for scale: agents without clusters, which do at once what they are told. They are named
+    /// `fake-0001` and so on and have the label `env: fake`. Returns when all are heard.
+    pub async fn add_fakes(&mut self, count: usize) -> Result<()> {
+        let fleet = &self.fleet;
+        let around = fakes::Surroundings {
+            authority: &fleet.authority,
+            hub: &fleet.hub,
+            controllers: &fleet.controllers,
+            traffic: fleet.metrics.as_ref().map(|metrics| &metrics.traffic),
+        };
+        self.tasks.extend(fakes::start(count, &around).await?);
+        fleet.await_reachable(fleet.members.len() + count).await?;
+        fleet.progress.line(format!("fake agents heard of: {count}"));
+        Ok(())
     }
 
     /// Ends everything, ours first and the API servers last, and says so.

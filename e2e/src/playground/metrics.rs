@@ -1,6 +1,7 @@
 //! Prometheus and what it scrapes.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -21,13 +22,13 @@ const SCRAPE_DEADLINE: Duration = Duration::from_mins(1);
 #[derive(Debug)]
 pub(super) struct Metrics {
     pub(super) prometheus: Prometheus,
-    pub(super) traffic: Traffic,
+    pub(super) traffic: Arc<Traffic>,
 }
 
 impl Metrics {
     /// Makes the folder and takes ports; starts nothing.
     pub(super) fn prepare(assets: &Assets, folder: &Folder) -> Result<Self> {
-        let traffic = Traffic::prepare(folder.path())?;
+        let traffic = Arc::new(Traffic::prepare(folder.path())?);
         let targets = [("traffic", traffic.target())];
         let dir = folder.path().join("prometheus");
         let setup = Setup { dir: &dir, logs: &folder.logs(), targets: &targets, web: None };

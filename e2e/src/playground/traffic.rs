@@ -42,12 +42,13 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 pub(super) struct Traffic {
     port: Port,
     file: PathBuf,
+    shared: Arc<Shared>,
 }
 
 impl Traffic {
     /// Takes a port; starts nothing.
     pub(super) fn prepare(dir: &Path) -> Result<Self> {
-        Ok(Self { port: Port::take()?, file: dir.join(FILE) })
+        Ok(Self { port: Port::take()?, file: dir.join(FILE), shared: Arc::default() })
     }
 
     /// `host:port` of its `/metrics`.
@@ -69,6 +70,11 @@ impl Traffic {
             .with_context(|| format!("failed to put \"{}\" in place", self.file.display()))
     }
 
+    /// From now on a member that nobody looks at has these ready pods.
+    pub(super) fn serve(&self, member: &str, pods: Pods) {
+        lock(&self.shared.pods).insert(member.to_owned(), pods);
+    }
+
     /// Runs until the tasks are aborted.
     pub(super) async fn start(
         &self,
@@ -78,7 +84,7 @@ impl Traffic {
         let address = self.target();
         let listener = TcpListener::bind(&address).await;
         let listener = listener.with_context(|| format!("failed to listen on {address} for the traffic simulator"))?;
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::clone(&self.shared);
         let looks = members.into_iter().map(|(name, client)| tokio::spawn(look(Arc::clone(&shared), name, client)));
         let mut tasks: Vec<_> = looks.collect();
         tasks.push(tokio::spawn(count(Arc::clone(&shared), self.file.clone(), progress.clone())));
@@ -88,7 +94,7 @@ impl Traffic {
 }
 
 /// What its tasks share.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Shared {
     /// Ready pods of each member, as last seen.
     pods: Mutex<BTreeMap<String, Pods>>,

@@ -9,7 +9,7 @@ use super::pods::Pods;
 use super::rules::{Rules, behaviour};
 
 /// Requests by member and workload.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Counters(BTreeMap<(String, String), Count>);
 
 /// Fractions are kept, so that a slow rate adds up; only whole requests are shown.
