@@ -66,7 +66,7 @@ bench-rounds: ## What measuring a fleet costs: many members in a question, besid
 	$(CARGO) build --release --workspace --bins --locked
 	$(CARGO) run --release --workspace --locked --example bench_rounds
 
-bench-fleet: ## What measuring 500 members costs a real controller, with fake agents, 25 minutes; ARGS=MEMBERS for another number
+bench-fleet: ## What measuring 500 members costs a real controller, with fake agents, 15 minutes; ARGS=MEMBERS for another number
 	$(CARGO) build --release --workspace --bins --locked
 	$(CARGO) run --release --workspace --locked --example bench_fleet -- $(ARGS)
 
