@@ -402,12 +402,36 @@ function newCard(name) {
   const gate = element("p", "muted");
   const times = element("span");
   const age = element("span");
-  root.append(group("div", "card-head", heading, phase), payload, bar, counts, steps, waiting, gate, group("p", "card-foot", times, age));
+  const history = element("details", "history");
+  const runs = element("ol", "runs");
+  history.append(element("summary", "", "History"), runs);
+  history.addEventListener("toggle", () => history.open && loadHistory(name, runs));
+  root.append(group("div", "card-head", heading, phase), payload, bar, counts, steps, waiting, gate, history, group("p", "card-foot", times, age));
   root.dataset.rollout = name;
-  return { root, phase, payload, bar, segments, counts, steps, waiting, countdown, ...parts, gate, times, age };
+  return { history, runs, root, phase, payload, bar, segments, counts, steps, waiting, countdown, ...parts, gate, times, age };
+}
+
+// Asked only of an open one: payloads and reasons of all rollouts are too much for each update.
+async function loadHistory(name, list) {
+  try {
+    const answer = await fetch(`/api/v1/rollouts/${encodeURIComponent(name)}/history`);
+    if (!answer.ok) throw new Error(`status ${answer.status}`);
+    const { runs, payloads } = await answer.json();
+    const items = runs.reverse().map((run) => {
+      const images = imageList(payloads[run.revision]?.images ?? {}).join(", ") || run.revision;
+      const ended = run.finishedAt ? ` ${run.finishedAt}` : "";
+      return element("li", "", `${run.run} · ${images} · ${run.outcome ? spaced(run.outcome) : "under way"}${ended}${run.reason ? `: ${run.reason}` : ""}`);
+    });
+    list.replaceChildren(...items);
+  } catch (error) {
+    list.replaceChildren(element("li", "muted", `not known: ${error.message}`));
+  }
 }
 
 function fillCard(card, data) {
+  const ran = `${data.run} ${data.phase}`;
+  if (card.history.open && card.history.dataset.shown !== ran) loadHistory(data.name, card.runs);
+  card.history.dataset.shown = ran;
   const counts = data.counts ?? {};
   const phase = PHASES[data.phase] ?? { tone: "calm", sign: "○" };
   setData(card.root, { phase: data.phase ?? "", healthy: counts.healthy ?? 0, total: counts.total ?? 0, step: data.step ?? 0 });
@@ -434,7 +458,7 @@ function payloadLines(data) {
 
 function fillBar(card, counts) {
   const { total = 0, assigned = 0, healthy = 0, inFlux = 0, notStarted = 0, unreachable = 0 } = counts;
-  const { returning = 0, returned = 0, failed = 0, owed = 0 } = counts;
+  const { returning = 0, returned = 0, failed = 0, owed = 0, skipped = 0 } = counts;
   [healthy, inFlux + returning, notStarted + returned + owed].forEach((count, index) => (card.segments[index].style.flexGrow = String(count)));
   card.bar.setAttribute("aria-valuenow", String(healthy));
   card.bar.setAttribute("aria-valuemax", String(Math.max(total, 1)));
@@ -446,6 +470,7 @@ function fillBar(card, counts) {
   if (failed > 0) items.push(count(failed, "failed", "tone-bad"));
   if (returning > 0) items.push(count(returning, "going back", "tone-busy"));
   if (returned > 0) items.push(count(returned, "back"));
+  if (skipped > 0) items.push(count(skipped, "left out"));
   if (unreachable > 0) items.push(count(unreachable, "silent", "tone-bad"));
   card.counts.replaceChildren(...items);
 }
