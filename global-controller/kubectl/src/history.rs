@@ -13,8 +13,11 @@ use serde_json::{Value, json};
 
 use crate::arguments::{Format, UndoTo};
 use crate::controller;
-use crate::hub::{Hub, answer};
+use crate::hub::{Hub, answer_unless_conflict};
 use crate::output::{self, FIELD_MANAGER};
+
+/// Writes that meet one of the controller's, which come seconds apart.
+const ATTEMPTS: usize = 5;
 
 /// Columns of the table of runs.
 const HEADER: [&str; 7] = ["RUN", "REVISION", "OUTCOME", "STARTED", "FINISHED", "IMAGES", "REASON"];
@@ -35,14 +38,29 @@ pub(crate) async fn undo(hub: &Hub, controller: &str, name: &str, undo: &UndoTo)
     let rollout = hub.rollout(name).await?;
     let history = controller::history(controller, name).await?;
     let (revision, payload) = target(&rollout, &history, undo)?;
-    let patch = Patch::Merge(patch(&rollout, payload));
-    let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    answer(hub.rollouts().patch(name, &parameters, &patch)).await?;
+    write(hub, rollout.clone(), payload).await?;
     println!("{name}: spec.workload has the images of revision {revision} again");
     if history.quarantined_revisions.contains(revision) {
         println!("it is in quarantine: kubectl clusterrollout retry {name} --why REASON");
     }
     Ok(())
+}
+
+/// The controller writes the status all the time, which is no reason to give up; another specification is.
+async fn write(hub: &Hub, mut rollout: ClusterScopeRollout, payload: &WorkloadPayload) -> Result<()> {
+    let (name, seen) = (rollout.name_any(), rollout.metadata.generation);
+    let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    for _ in 0..ATTEMPTS {
+        let patch = Patch::Merge(patch(&rollout, payload));
+        if answer_unless_conflict(hub.rollouts().patch(&name, &parameters, &patch)).await?.is_some() {
+            return Ok(());
+        }
+        rollout = hub.rollout(&name).await?;
+        if rollout.metadata.generation != seen {
+            bail!("somebody has changed the specification of {name} in this moment: look at it, and try again");
+        }
+    }
+    bail!("{name} is written by others all the time: try again")
 }
 
 /// The revision that is meant, and what it brought.

@@ -14,6 +14,9 @@ use crate::arguments::Connection;
 /// Deadline of one answer of the hub.
 const DEADLINE: Duration = Duration::from_secs(15);
 
+/// The API server's code for an object that was written in between.
+const CONFLICT: u16 = 409;
+
 /// The hub's API server.
 pub(crate) struct Hub {
     client: Client,
@@ -71,4 +74,16 @@ pub(crate) async fn answer<T>(request: impl Future<Output = kube::Result<T>>) ->
         Err(kube::Error::Api(status)) => Err(anyhow!(status.message)),
         Err(error) => Err(anyhow::Error::from(error).context("failed to ask the API server")),
     }
+}
+
+/// The same for a write under a condition; none when the object was written in between.
+pub(crate) async fn answer_unless_conflict<T>(request: impl Future<Output = kube::Result<T>>) -> Result<Option<T>> {
+    let unless = async {
+        match request.await {
+            Ok(answer) => Ok(Some(answer)),
+            Err(kube::Error::Api(status)) if status.code == CONFLICT => Ok(None),
+            Err(error) => Err(error),
+        }
+    };
+    answer(unless).await
 }
