@@ -131,12 +131,12 @@ async fn what_agents_measure_themselves_passes_and_fails(playground: &Playground
     };
     let (good, total) = (count(",code!~\"5..\""), count(""));
     let analysis = format!("{{from: Member, interval: 5, successRate: {{good: {good}, total: {total}}}}}");
-    apply(playground, &checkout(&image("v3"), &analysis)).await;
+    apply(playground, &checkout(&image("v3-e0"), &analysis)).await;
     let done = until_phase(playground, "checkout", Phase::Succeeded).await;
     assert_eq!((done.counts.healthy, done.counts.failed), (3, 0));
     let words = ["GatePassed", "success-rate on prod-us-east: 100% of ", "requests succeed, minimum 99.5%"];
     until_described(playground, "checkout", &words).await;
-    apply(playground, &checkout(&image("v3-e4"), &analysis)).await;
+    apply(playground, &checkout(&image("v3-e40"), &analysis)).await;
     let status = until_phase(playground, "checkout", Phase::RolledBack).await;
     assert_eq!((status.counts.returned, status.counts.not_started), (1, 2));
     until_described(playground, "checkout", &["RollbackStarted", "success-rate on prod-us-east: 9"]).await;
@@ -146,7 +146,7 @@ async fn what_agents_measure_themselves_passes_and_fails(playground: &Playground
 async fn what_fails_in_the_background_goes_back_in_the_middle_of_a_wave(playground: &Playground) {
     let targets = format!("targetClusters: [{}]\n  analysis: {{interval: 5, background: true}}", MEMBERS.join(", "));
     let strategy = "{maxConcurrency: 1, minReadySeconds: 20, canary: {steps: [{setWeight: 100}], soakSeconds: 600}}";
-    let lossy = image("v3-e3");
+    let lossy = image("v3-e30");
     apply(playground, &rollout("checkout", &targets, &lossy, strategy)).await;
     let status = until_phase(playground, "checkout", Phase::RolledBack).await;
     assert!(status.counts.not_started > 0, "{status:?}");
