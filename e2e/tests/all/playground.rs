@@ -1,14 +1,10 @@
 //! The playground's promises: what it writes, how its parts come and go, that nothing stays.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
-
-mod common;
-
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::down;
+use crate::common::down;
 use e2e::harness::{TestFolder, wait_for};
 use e2e::playground::{Action, Options, Playground, State, ask};
 use e2e::progress::Progress;
@@ -19,6 +15,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn parts_come_and_go_and_the_state_follows() {
+    let _turn = crate::common::turn().await;
     let folder = TestFolder::new("playground").unwrap();
     let lines = Arc::new(Mutex::new(Vec::new()));
     let kept = Arc::clone(&lines);

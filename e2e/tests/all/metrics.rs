@@ -1,13 +1,9 @@
 //! Prometheus and the simulated traffic of the playground: what a gate can rely on in the tests that follow.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
-
-mod common;
-
 use std::path::Path;
 use std::time::Duration;
 
-use common::{meddle, up};
+use crate::common::{meddle, up};
 use e2e::harness::{TestFolder, wait_for};
 use e2e::playground::{Options, Playground, Rule};
 use tokio::process::Command;
@@ -18,6 +14,7 @@ const WINDOW: &str = "4s";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_members_ratio_follows_the_image_that_it_really_runs() {
+    let _turn = crate::common::turn().await;
     let folder = TestFolder::new("metrics").unwrap();
     let playground = up(Options::new(folder.path(), 2, 1).with_prometheus()).await;
     let state = playground.state();
@@ -57,6 +54,7 @@ async fn a_members_ratio_follows_the_image_that_it_really_runs() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_controller_takes_up_sources_without_a_restart_and_asks_them() {
+    let _turn = crate::common::turn().await;
     let folder = TestFolder::new("sources").unwrap();
     let playground = up(Options::new(folder.path(), 1, 1).with_prometheus()).await;
     let closed = "rollout_controller_prometheus_circuit_open{source=\"central\"} 0";

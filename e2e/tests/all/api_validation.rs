@@ -1,7 +1,5 @@
 //! What the API server accepts and refuses, through plain kubectl, as people meet it.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
-
 use std::time::Duration;
 
 use e2e::control_plane::{ControlPlane, Role};
@@ -76,6 +74,7 @@ const REFUSALS: &[(&str, &str, &str, &[&str])] = &[
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_api_server_refuses_bad_rollouts_and_names_the_field() {
+    let _turn = crate::common::turn().await;
     let folder = TestFolder::new("refusals").unwrap();
     let hub = hub(&folder).await;
     assert_accepted(&hub.kubectl().apply(GOOD).await.unwrap());
@@ -90,6 +89,7 @@ async fn the_api_server_refuses_bad_rollouts_and_names_the_field() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn semantics_01_the_workload_that_a_rollout_is_about_is_immutable() {
+    let _turn = crate::common::turn().await;
     let folder = TestFolder::new("immutable").unwrap();
     let hub = hub(&folder).await;
     assert_accepted(&hub.kubectl().apply(GOOD).await.unwrap());
@@ -111,6 +111,7 @@ async fn semantics_01_the_workload_that_a_rollout_is_about_is_immutable() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn semantics_44_an_action_is_immutable_and_an_abort_says_why() {
+    let _turn = crate::common::turn().await;
     let folder = TestFolder::new("immutable-action").unwrap();
     let hub = hub(&folder).await;
     let action = |kind: &str, why: &str| {
@@ -136,6 +137,7 @@ spec: {{rollout: {{name: good, uid: u}}, run: 1, step: 1, revision: r, action: {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn semantics_03_the_source_fragment_is_accepted_with_and_without_a_workload() {
+    let _turn = crate::common::turn().await;
     let folder = TestFolder::new("fragment").unwrap();
     let hub = hub(&folder).await;
     let kubectl = hub.kubectl();
@@ -156,6 +158,7 @@ async fn semantics_03_the_source_fragment_is_accepted_with_and_without_a_workloa
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kubectl_explain_tells_what_each_field_means() {
+    let _turn = crate::common::turn().await;
     let folder = TestFolder::new("explain").unwrap();
     let hub = hub(&folder).await;
     let steps = explain(&hub, "csro.spec.rolloutStrategy.canary.steps").await;

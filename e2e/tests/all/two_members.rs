@@ -1,12 +1,8 @@
 //! The source fragment on two members, with three controllers of which the leader dies, and one member behind NAT.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
-
-mod common;
-
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use common::{
+use crate::common::{
     PATIENCE, V1, V2, V3, apply, checkouts, down, meddle, members_with, rollout, until_described, until_image,
     until_phase, until_waiting, up,
 };
@@ -45,6 +41,7 @@ spec:
 /// One playground for the whole story, as bringing one up costs more than all that happens in it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rollout_over_two_members_survives_its_leader_and_tells_its_story() {
+    let _turn = crate::common::turn().await;
     let folder = TestFolder::new("two").unwrap();
     let options = Options::new(folder.path(), 2, 3).named(&[EAST, WEST]).without_webhook(&[WEST]);
     let playground = up(options).await;

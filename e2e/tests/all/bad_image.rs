@@ -1,12 +1,8 @@
 //! A bad image on ten members: who is touched, who is not, and where each goes back to.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
-
-mod common;
-
 use std::collections::BTreeSet;
 
-use common::{V1, apply, checkouts, down, meddle, rollout, until_phase, until_rolled_out, up};
+use crate::common::{V1, apply, checkouts, down, meddle, rollout, until_phase, until_rolled_out, up};
 use crds::{ClusterScopeRolloutStatus, Phase, millis_from_time};
 use e2e::harness::{CHECKOUT, Sampler, TestFolder};
 use e2e::playground::{Options, Playground};
@@ -22,6 +18,7 @@ type Fleet = Vec<(String, String, i64)>;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn semantics_12_28_29_a_bad_image_touches_few_of_ten_and_leaves_everybody_where_they_were() {
+    let _turn = crate::common::turn().await;
     let folder = TestFolder::new("bad").unwrap();
     let playground = up(Options::new(folder.path(), 10, 1)).await;
     at_ten_percent_one_member_is_touched_and_back_within_its_deadline(&playground).await;

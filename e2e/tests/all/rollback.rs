@@ -1,10 +1,6 @@
 //! A bad image on three members: the one that it reached goes back to what it ran itself, and nobody else notices.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
-
-mod common;
-
-use common::{
+use crate::common::{
     V1, V2, V3, apply, checkouts, down, meddle, members_with, rollout, until, until_described, until_image,
     until_phase, until_rolled_out, until_waiting, up,
 };
@@ -26,6 +22,7 @@ fn checkout(image: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn semantics_28_to_33_a_bad_image_goes_back_where_it_was_and_a_good_one_goes_out_after_it() {
+    let _turn = crate::common::turn().await;
     let folder = TestFolder::new("rollback").unwrap();
     let playground = up(Options::new(folder.path(), 3, 1).named(&[CANARY, WEST, MARS])).await;
     // What the canary runs is its own: not what the others run.

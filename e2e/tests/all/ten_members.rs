@@ -1,12 +1,8 @@
 //! Ten members: exactly as many are touched as each step allows, read from the members' own API servers.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
-
-mod common;
-
 use std::time::Duration;
 
-use common::{V1, V2, apply, down, members_with, rollout, until_phase, up};
+use crate::common::{V1, V2, apply, down, members_with, rollout, until_phase, up};
 use crds::Phase;
 use e2e::harness::{CHECKOUT, Sample, Sampler, TestFolder};
 use e2e::playground::Options;
@@ -16,6 +12,7 @@ const PAUSE: Duration = Duration::from_secs(6);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn semantics_09_of_ten_members_one_then_five_then_all_are_updated_and_never_more() {
+    let _turn = crate::common::turn().await;
     let folder = TestFolder::new("ten").unwrap();
     let playground = up(Options::new(folder.path(), 10, 3)).await;
     assert_eq!(members_with(&playground, V1).await.len(), 10);

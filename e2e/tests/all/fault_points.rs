@@ -1,13 +1,9 @@
 //! The leader is killed at each stage of a turn, between its effects: the run ends as one that nobody disturbed.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
-
-mod common;
-
 use std::path::Path;
 
-use common::story::Story;
-use common::{PATIENCE, apply, checkouts, down, rollout, until, until_phase, up};
+use crate::common::story::Story;
+use crate::common::{PATIENCE, apply, checkouts, down, rollout, until, until_phase, up};
 use crds::{Counts, Phase};
 use e2e::harness::{TestFolder, wait_for};
 use e2e::playground::{Options, Playground};
@@ -27,6 +23,7 @@ struct Outcome {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_killed_at_any_stage_changes_neither_decisions_nor_members() {
+    let _turn = crate::common::turn().await;
     let folder = TestFolder::new("faults").unwrap();
     let fault = folder.path().join("fault");
     let options = Options::new(folder.path().join("playground"), 3, 3)

@@ -1,14 +1,11 @@
 //! The hub's etcd is put back to an older backup: everything holds until a person accepts the hub, and a rollout that was
 //! created again goes on as the one that had its name.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
-
-mod common;
-
+use crate::common;
 use std::path::{Path, PathBuf};
 
-use common::canary::{BAD, CANARY, checkout, fleet};
-use common::{
+use crate::common::canary::{BAD, CANARY, checkout, fleet};
+use crate::common::{
     V1, V2, V3, apply, checkouts, copy, members_with, only_ran, until_described, until_phase, until_rolled_out,
     until_waiting, watch,
 };
@@ -18,6 +15,7 @@ use e2e::playground::Playground;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn semantics_43_a_hub_that_was_put_back_moves_nobody_until_a_person_accepts_it() {
+    let _turn = crate::common::turn().await;
     let folder = TestFolder::new("hub-rewound").unwrap();
     let playground = fleet(folder.path()).await;
     let [empty, second] = ["empty", "second"].map(|name| folder.path().join(name));

@@ -1,11 +1,7 @@
 //! Members whose cluster is away, agent and API server: what they get when they are back, and what never.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
-
-mod common;
-
-use common::story::{Story, lose};
-use common::{
+use crate::common::story::{Story, lose};
+use crate::common::{
     PATIENCE, V1, V2, V3, apply, checkouts, down, members_with, rollout, until, until_described, until_image,
     until_phase, up,
 };
@@ -29,6 +25,7 @@ fn manifest(image: &str, steps: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn semantics_29_33_37_a_member_that_was_away_gets_what_is_accepted_and_never_what_was_rolled_back() {
+    let _turn = crate::common::turn().await;
     let folder = TestFolder::new("unreachable").unwrap();
     let playground = up(Options::new(folder.path(), 3, 1).named(&[FIRST, SECOND, THIRD])).await;
     an_order_that_was_rolled_back_never_reaches_a_member_that_was_away(&playground).await;

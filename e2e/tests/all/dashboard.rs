@@ -1,14 +1,10 @@
 //! The dashboard as a person sees it: in a real Chromium, from an empty fleet to a finished rollout and a dead agent.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
-
-mod common;
-
 use std::path::Path;
 use std::time::Duration;
 
+use crate::common::{PATIENCE, V2, apply, down, rollout, until_waiting, up};
 use anyhow::Context as _;
-use common::{PATIENCE, V2, apply, down, rollout, until_waiting, up};
 use e2e::harness::{TestFolder, wait_for};
 use e2e::playground::Options;
 use e2e::ports::Port;
@@ -79,6 +75,7 @@ impl Browser {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_follows_a_rollout_without_a_reload_and_shows_a_killed_agent_as_silent() {
+    let _turn = crate::common::turn().await;
     let folder = TestFolder::new("dashboard").unwrap();
     let playground = up(Options::new(folder.path(), 3, 1)).await;
     let browser = Browser::open(folder.path()).await;

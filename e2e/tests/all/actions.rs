@@ -1,13 +1,10 @@
 //! What people do to a run, through the kubectl plugin and the API server's own rules: approve, abort, retry.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
-
-mod common;
-
+use crate::common;
 use std::path::Path;
 
-use common::story::decisions;
-use common::{
+use crate::common::story::decisions;
+use crate::common::{
     PATIENCE, V1, V2, V3, apply, checkouts, meddle, members_with, rollout, until, until_described, until_image,
     until_phase, until_rolled_out, until_waiting, up,
 };
@@ -63,6 +60,7 @@ fn manifest(image: &str, soak: u32) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn semantics_44_people_approve_abort_and_retry_a_run_as_far_as_they_may() {
+    let _turn = crate::common::turn().await;
     let folder = TestFolder::new("actions").unwrap();
     let playground = up(Options::new(folder.path(), 2, 1).named(&[EAST, WEST])).await;
     playground.kubectl().apply_server_side(PEOPLE).await.unwrap();
@@ -228,6 +226,7 @@ async fn retry(playground: &Playground, why: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn semantics_44_a_leader_that_dies_over_an_action_leaves_it_to_the_next_and_it_is_applied_once() {
+    let _turn = crate::common::turn().await;
     let folder = TestFolder::new("actions-leader").unwrap();
     let fault = folder.path().join("fault");
     let options = Options::new(folder.path().join("playground"), 2, 3)

@@ -1,12 +1,9 @@
 //! A replica whose clock is off: it gives leadership up, isn't ready, and leads no more until its clock is right.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
-
-mod common;
-
+use crate::common;
 use std::path::Path;
 
-use common::{PATIENCE, V2, apply, members_with, rollout, until_phase, up};
+use crate::common::{PATIENCE, V2, apply, members_with, rollout, until_phase, up};
 use crds::Phase;
 use e2e::harness::{TestFolder, wait_for};
 use e2e::playground::{Options, Playground};
@@ -15,6 +12,7 @@ const STRATEGY: &str = "{canary: {steps: [{setWeight: 50, pause: 1}], soakSecond
 
 #[tokio::test(flavor = "multi_thread")]
 async fn semantics_39_a_replica_whose_clock_is_off_does_not_lead() {
+    let _turn = crate::common::turn().await;
     let folder = TestFolder::new("clock").unwrap();
     let (fault, clock) = (folder.path().join("fault"), folder.path().join("fault.clock"));
     let options = Options::new(folder.path().join("playground"), 2, 3)

@@ -1,10 +1,6 @@
 //! Two rollouts on one workload: the second waits for the first, says so, and starts when the first is gone.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
-
-mod common;
-
-use common::{
+use crate::common::{
     PATIENCE, V1, V2, V3, apply, checkouts, down, members_with, rollout, until, until_phase, until_waiting, up,
 };
 use crds::Phase;
@@ -16,6 +12,7 @@ const WEST: &str = "prod-us-west";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn semantics_07_a_second_rollout_on_the_same_workload_waits_names_the_first_and_follows_it() {
+    let _turn = crate::common::turn().await;
     let folder = TestFolder::new("conflicts").unwrap();
     let playground = up(Options::new(folder.path(), 2, 1).named(&[EAST, WEST])).await;
     let strategy = "{canary: {steps: [{setWeight: 50}]}}";

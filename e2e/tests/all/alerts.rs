@@ -1,15 +1,12 @@
 //! Alerts on real Alertmanagers, which tell a real webhook: each fact is told once, whoever leads.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
-
-mod common;
-
+use crate::common;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use common::receiver::Receiver;
-use common::story::Story;
-use common::{PATIENCE, V2, apply, checkouts, rollout, until, until_phase, up};
+use crate::common::receiver::Receiver;
+use crate::common::story::Story;
+use crate::common::{PATIENCE, V2, apply, checkouts, rollout, until, until_phase, up};
 use crds::Phase;
 use e2e::alertmanager::{ActiveAlert, Alertmanager};
 use e2e::harness::{TestFolder, wait_for};
@@ -28,6 +25,7 @@ fn checkout(image: &str, canary: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn semantics_29_the_leader_killed_between_a_failing_measurement_and_the_rollback_rolls_back_once_and_alerts_once()
 {
+    let _turn = crate::common::turn().await;
     let folder = TestFolder::new("alerts").unwrap();
     let (fault, receiver) = (folder.path().join("fault"), Receiver::start().await);
     let options = Options::new(folder.path().join("playground"), 2, 3)

@@ -1,7 +1,5 @@
 //! Control planes start, behave like clusters, and leave nothing behind.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
-
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -22,6 +20,7 @@ const DEADLINE: Duration = Duration::from_mins(1);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn workloads_of_all_kinds_roll_out_except_with_a_never_ready_image() {
+    let _turn = crate::common::turn().await;
     let folder = TestFolder::new("workloads").unwrap();
     let cluster = harness::start_cluster(folder.path(), "member-1", Role::Member { nodes: 2 }).await.unwrap();
     cluster.kubectl().apply_server_side(&samples::workloads("v1")).await.unwrap();
@@ -53,6 +52,7 @@ async fn workloads_of_all_kinds_roll_out_except_with_a_never_ready_image() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_part_comes_back_on_its_old_port_and_data() {
+    let _turn = crate::common::turn().await;
     let folder = TestFolder::new("restart").unwrap();
     let cluster = harness::start_cluster(folder.path(), "hub", Role::Hub).await.unwrap();
     let kubectl = cluster.kubectl();

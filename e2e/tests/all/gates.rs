@@ -1,10 +1,7 @@
 //! Metric gates on a real Prometheus that scrapes simulated traffic: who passes, who goes back, and who holds.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
-
-mod common;
-
-use common::{
+use crate::common;
+use crate::common::{
     V2, apply, checkouts, members_with, rollout, status, until, until_described, until_phase, until_waiting, up,
 };
 use crds::{GateStatus, Phase, PlanAnswer, Verdict};
@@ -32,6 +29,7 @@ fn image(tag: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn semantics_23_to_29_a_pause_passes_on_evidence_alone() {
+    let _turn = crate::common::turn().await;
     let folder = TestFolder::new("gates").unwrap();
     let playground = up(Options::new(folder.path(), 3, 3).named(&MEMBERS).with_prometheus()).await;
     what_cannot_be_measured_is_said_before_anything_is_touched(&playground).await;

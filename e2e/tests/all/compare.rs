@@ -1,11 +1,8 @@
 //! The control group on a real Prometheus: a revision that makes things a little worse goes back, and trouble that comes over
 //! all members at once holds the run.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
-
-mod common;
-
-use common::{V2, apply, checkouts, members_with, rollout, until_described, until_phase, until_waiting, up};
+use crate::common;
+use crate::common::{V2, apply, checkouts, members_with, rollout, until_described, until_phase, until_waiting, up};
 use crds::{Phase, Verdict};
 use e2e::harness::TestFolder;
 use e2e::playground::{EVERYBODY, Options, Playground, Rule};
@@ -27,6 +24,7 @@ fn checkout(image: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn updated_members_are_judged_against_those_that_are_not_updated_yet() {
+    let _turn = crate::common::turn().await;
     let folder = TestFolder::new("compare").unwrap();
     let playground = up(Options::new(folder.path(), 3, 3).named(&MEMBERS).with_prometheus()).await;
     playground.shape_traffic(&[(EVERYBODY, USUAL)]).unwrap();

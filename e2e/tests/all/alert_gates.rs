@@ -1,10 +1,7 @@
 //! Alerts as gates: a real Alertmanager tells the controllers, by its webhook.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
-
-mod common;
-
-use common::{V2, V3, apply, checkouts, members_with, rollout, until_described, until_phase, until_waiting, up};
+use crate::common;
+use crate::common::{V2, V3, apply, checkouts, members_with, rollout, until_described, until_phase, until_waiting, up};
 use crds::Phase;
 use e2e::alertmanager::Alertmanager;
 use e2e::harness::TestFolder;
@@ -41,6 +38,7 @@ async fn watch(alertmanager: &Alertmanager) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn semantics_27_and_29_an_alert_that_fires_takes_the_fleet_back_and_a_silent_watchdog_holds() {
+    let _turn = crate::common::turn().await;
     let folder = TestFolder::new("alert-gates").unwrap();
     let playground = up(Options::new(folder.path(), 2, 3).named(&MEMBERS).with_alertmanagers(1, &[])).await;
     let alertmanager = &playground.alertmanagers()[0];

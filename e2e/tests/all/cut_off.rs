@@ -1,11 +1,7 @@
 //! A member that is cut off in mid-wave with a bad image goes back by itself, within its deadline and while all
 //! controllers are away; when they are there again, the run ends as if they had sent it back.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
-
-mod common;
-
-use common::{PATIENCE, V1, apply, checkouts, down, rollout, until_described, until_image, until_phase, up};
+use crate::common::{PATIENCE, V1, apply, checkouts, down, rollout, until_described, until_image, until_phase, up};
 use crds::{DeadlineState, Intent, Outcome, Phase, RolloutAssignment};
 use e2e::harness::{TestFolder, wait_for};
 use e2e::playground::{Options, Playground};
@@ -17,6 +13,7 @@ const BAD: &str = "registry.example.com/checkout:never-ready-3";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn semantics_17_a_member_that_is_cut_off_in_mid_wave_returns_by_itself_and_counts_as_failed_afterwards() {
+    let _turn = crate::common::turn().await;
     let folder = TestFolder::new("cut-off").unwrap();
     let playground = up(Options::new(folder.path(), 2, 1).named(&[CANARY, WEST])).await;
     let before = checkouts(&playground).await;

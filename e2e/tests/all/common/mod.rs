@@ -1,6 +1,6 @@
 //! What tests of whole rollouts share: manifests, and waiting for what the hub and the members say.
 
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(dead_code)]
 
 pub mod canary;
 pub mod receiver;
@@ -16,6 +16,15 @@ use e2e::image_watch::ImageWatch;
 use e2e::playground::{Options, Playground};
 use e2e::progress::Progress;
 use kube::Api;
+use tokio::sync::{Mutex, MutexGuard};
+
+/// One test at a time: two fleets on a small machine make each other late.
+static TURN: Mutex<()> = Mutex::const_new(());
+
+/// Waits for the others. To be kept to the end of the test.
+pub async fn turn() -> MutexGuard<'static, ()> {
+    TURN.lock().await
+}
 
 /// Longer than anything here takes on a busy machine.
 pub const PATIENCE: Duration = Duration::from_mins(2);

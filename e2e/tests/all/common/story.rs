@@ -1,6 +1,6 @@
 //! What a rollout decided, as the controllers tell it, and changes to members of a playground.
 
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(dead_code)]
 
 use std::collections::BTreeMap;
 

@@ -1,14 +1,11 @@
 //! What is left when the controllers lose everything: hub and members tell, nobody is sent back, and a person decides what
 //! nobody can know.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
-
-mod common;
-
+use crate::common;
 use std::path::{Path, PathBuf};
 
-use common::canary::{BAD, CANARY, checkout, fleet};
-use common::{
+use crate::common::canary::{BAD, CANARY, checkout, fleet};
+use crate::common::{
     V1, V2, V3, apply, checkouts, copy, members_with, only_ran, status, until, until_described, until_phase,
     until_rolled_out, until_waiting, watch,
 };
@@ -20,6 +17,7 @@ const V4: &str = "registry.example.com/checkout:v4";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn semantics_42_a_store_that_was_lost_is_learnt_anew_from_hub_and_members() {
+    let _turn = crate::common::turn().await;
     let folder = TestFolder::new("recovery").unwrap();
     let playground = fleet(folder.path()).await;
     after_a_rollback(&playground).await;

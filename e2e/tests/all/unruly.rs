@@ -1,19 +1,16 @@
 //! A Prometheus that hangs, refuses, or answers what is no answer: nothing of that passes or fails, each is named, and each
 //! is over by itself. What misbehaves is a proxy in front of a real one.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
-
-mod common;
-
+use crate::common;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::common::{apply, members_with, rollout, until, until_described, until_phase, up};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use common::{apply, members_with, rollout, until, until_described, until_phase, up};
 use crds::{ClusterScopeRolloutStatus, Phase, Verdict};
 use e2e::harness::TestFolder;
 use e2e::playground::{Options, Playground};
@@ -91,6 +88,7 @@ async fn answer(State(proxy): State<Proxy>, body: Bytes) -> Response {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn semantics_27_what_is_no_answer_neither_passes_nor_fails_is_named_and_over_by_itself() {
+    let _turn = crate::common::turn().await;
     let folder = TestFolder::new("unruly").unwrap();
     let playground = up(Options::new(folder.path(), 2, 1).with_prometheus()).await;
     let real = playground.prometheus().unwrap().url().to_owned();

@@ -1,7 +1,5 @@
 //! What the charts render is accepted by a real API server.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
-
 use e2e::assets::{Assets, Program};
 use e2e::control_plane::Role;
 use e2e::harness::{self, TestFolder};
@@ -14,6 +12,7 @@ const MEMBER_VALUES: [&str; 4] =
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_object_of_both_charts_is_accepted() {
+    let _turn = crate::common::turn().await;
     let folder = TestFolder::new("charts").unwrap();
     let assets = Assets::ensure(&Program::CLUSTERS, &Progress::stderr()).await.unwrap();
     let cluster = harness::start_cluster(folder.path(), "cluster", Role::Hub).await.unwrap();
@@ -30,6 +29,7 @@ async fn every_object_of_both_charts_is_accepted() {
 
 #[tokio::test]
 async fn the_member_chart_says_what_it_must_be_told() {
+    let _turn = crate::common::turn().await;
     let assets = Assets::ensure(&Program::CLUSTERS, &Progress::stderr()).await.unwrap();
     let error = charts::template(&assets, "rollout-member", &[]).await.unwrap_err().to_string();
     assert!(error.contains("member") && error.contains("name"), "{error}");

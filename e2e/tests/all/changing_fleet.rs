@@ -1,13 +1,9 @@
 //! The fleet and what is wanted of it change in mid-run, and the hub goes away: nothing aborts, and all is said.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
-
-mod common;
-
 use std::time::{Duration, Instant};
 
-use common::story::{Story, decisions, told};
-use common::{
+use crate::common::story::{Story, decisions, told};
+use crate::common::{
     PATIENCE, V1, V2, V3, apply, checkouts, down, members_with, rollout, until, until_described, until_image,
     until_phase, until_waiting, up,
 };
@@ -28,6 +24,7 @@ fn manifest(image: &str, strategy: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn semantics_30_to_36_and_40_a_run_goes_on_while_members_the_payload_and_the_hub_come_and_go() {
+    let _turn = crate::common::turn().await;
     let folder = TestFolder::new("changing").unwrap();
     let playground = up(Options::new(folder.path(), 6, 1)).await;
     members_join_and_leave_and_percentages_follow(&playground).await;
