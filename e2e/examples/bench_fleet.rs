@@ -3,7 +3,7 @@
 //! `make bench-fleet`. A hub, one real controller as it is delivered, a real Prometheus, and fake agents (they answer at once,
 //! and there is no cluster behind them) of 500 members or as many as the first argument says. A rollout updates them all
 //! and then pauses; in its pause each member's default success rate is measured every 30 seconds. The controller's
-//! processor time is read from the kernel: over six rounds in the pause, and as long after the rollout has succeeded, when
+//! processor time is read from the kernel: over four rounds in the pause, and as long after the rollout has succeeded, when
 //! it does all but measure. Queries in flight are what Prometheus itself says, looked at every 20 ms.
 //!
 //! The same again with queries that can't be asked about many members at once, which is what a tool without vector
@@ -23,7 +23,7 @@ use tokio::time::sleep;
 const MEMBERS: usize = 500;
 /// Seconds between two measurements, by default.
 const INTERVAL: u64 = 30;
-const ROUNDS: u64 = 6;
+const ROUNDS: u64 = 4;
 /// Longer than the rounds that are looked at, with some time before and after.
 const PAUSE: u64 = INTERVAL * (ROUNDS + 3);
 const PATIENCE: Duration = Duration::from_mins(10);

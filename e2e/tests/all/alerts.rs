@@ -15,7 +15,7 @@ use e2e::playground::{Options, Playground};
 const CANARY: &str = "prod-us-east";
 const MEMBERS: [&str; 2] = [CANARY, "prod-us-west"];
 /// Two in a hundred of its requests fail.
-const LOSSY: &str = "registry.example.com/checkout:v3-e2";
+const LOSSY: &str = "registry.example.com/checkout:v3-e20";
 
 fn checkout(image: &str, canary: &str) -> String {
     let targets = format!("targetClusters: [{}]\n  analysis: {{interval: 5}}", MEMBERS.join(", "));

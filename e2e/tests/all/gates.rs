@@ -86,7 +86,7 @@ async fn a_good_image_passes(playground: &Playground) {
     until_phase(playground, "checkout", Phase::Verifying).await;
     let done = until_phase(playground, "checkout", Phase::Succeeded).await;
     assert_eq!((done.counts.healthy, done.counts.failed), (3, 0));
-    let words = ["GatePassed", "success-rate on prod-us-east: 99.", "requests succeed, minimum 99.5%"];
+    let words = ["GatePassed", "success-rate on prod-us-east: ", "requests succeed, minimum 99.5%"];
     until_described(playground, "checkout", &words).await;
 }
 

@@ -9,7 +9,7 @@ use crate::common::{
     V1, V2, V3, apply, checkouts, copy, members_with, only_ran, status, until, until_described, until_phase,
     until_rolled_out, until_waiting, watch,
 };
-use crds::Phase;
+use crds::{ClusterScopeRolloutStatus, Phase};
 use e2e::harness::{CHECKOUT, TestFolder};
 use e2e::playground::Playground;
 
@@ -51,7 +51,7 @@ async fn after_a_success(playground: &Playground) {
     assert_eq!((before.run, members_with(playground, V2).await.len()), (2, 3));
     let ran = checkouts(playground).await;
     lose_store(playground).await;
-    until_store_is_known(playground).await;
+    until_adopted(playground, &before).await;
     let after = until_phase(playground, "checkout", Phase::Succeeded).await;
     assert_eq!((after.accepted_revision, after.counts), (before.accepted_revision, before.counts));
     assert_eq!(checkouts(playground).await, ran, "nobody was touched");
@@ -76,7 +76,7 @@ async fn after_folders_were_put_back(playground: &Playground, folder: &Path) {
         copy(&kept.join(&id), &data(playground, &id));
     }
     start_controllers(playground).await;
-    until_described(playground, "checkout", &["run 3", "was over and stays so"]).await;
+    until_adopted(playground, &before).await;
     let after = until_phase(playground, "checkout", Phase::Succeeded).await;
     assert_eq!((after.run, after.accepted_revision), (3, before.accepted_revision));
     assert!(self::epoch(playground).await > epoch, "or members would take none of its orders");
@@ -152,8 +152,11 @@ async fn epoch(playground: &Playground) -> i64 {
     playground.kubectl().ok(&arguments).await.unwrap().trim().parse().unwrap()
 }
 
-/// Waits until the status speaks of what the new store knows: first it says that members are asked.
-async fn until_store_is_known(playground: &Playground) {
-    until_described(playground, "checkout", &["run 2", "was over and stays so"]).await;
+/// Waits until the new store knows of this run, which is over. An earlier one was adopted before, and the next payload must
+/// not come before this one is.
+async fn until_adopted(playground: &Playground, before: &ClusterScopeRolloutStatus) {
+    let (run, revision) = (before.run, before.revision.as_ref().unwrap());
+    let adopted = format!("run {run} to revision {revision} is adopted from the hub and the members; it was over");
+    until_described(playground, "checkout", &[&adopted]).await;
     assert_ne!(status(playground, "checkout").await.unwrap().phase, Some(Phase::Holding));
 }

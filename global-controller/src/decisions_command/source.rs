@@ -102,13 +102,14 @@ async fn ask(url: &str, rollout: Option<&str>) -> Result<Vec<Taken>> {
     // Plain HTTP needs no authorities, and a machine may have none.
     let builder = if url.starts_with("https:") { builder } else { builder.tls_certs_only([]) };
     let client = builder.build().context("failed to make an HTTP client")?;
-    let names = match rollout {
-        Some(name) => BTreeSet::from([name.to_owned()]),
-        None => rollouts(&client, url).await?,
-    };
+    if let Some(name) = rollout {
+        let found = decisions_of(&client, url, name).await?;
+        return found.with_context(|| format!("{url} knows no rollout '{name}'"));
+    }
     let mut decisions = Vec::new();
-    for name in names {
-        decisions.extend(decisions_of(&client, url, &name).await?);
+    for name in rollouts(&client, url).await? {
+        // One that was deleted since takes its decisions along.
+        decisions.extend(decisions_of(&client, url, &name).await?.unwrap_or_default());
     }
     Ok(decisions)
 }
@@ -118,30 +119,40 @@ async fn rollouts(client: &reqwest::Client, url: &str) -> Result<BTreeSet<String
     struct Named {
         name: String,
     }
-    let named: Vec<Named> = get(client, &format!("{url}/api/v1/rollouts"), &[]).await?;
-    Ok(named.into_iter().map(|one| one.name).collect())
+    let named: Option<Vec<Named>> = get(client, &format!("{url}/api/v1/rollouts"), &[]).await?;
+    Ok(named.unwrap_or_default().into_iter().map(|one| one.name).collect())
 }
 
-async fn decisions_of(client: &reqwest::Client, url: &str, rollout: &str) -> Result<Vec<Taken>> {
+/// None: there is no such rollout, or not any more.
+async fn decisions_of(client: &reqwest::Client, url: &str, rollout: &str) -> Result<Option<Vec<Taken>>> {
     let mut decisions: Vec<Taken> = Vec::new();
     loop {
         let after = decisions.last().map_or(0, |last| last.record.decision.number).to_string();
         let query = [("rollout", rollout), ("after", &after)];
-        let page: TakenPage = get(client, &format!("{url}/api/v1/decisions/replay"), &query).await?;
-        let more = page.more && !page.decisions.is_empty();
-        decisions.extend(page.decisions);
+        let page = get(client, &format!("{url}/api/v1/decisions/replay"), &query).await?;
+        let Some(TakenPage { decisions: some, more }) = page else { return Ok(None) };
+        let more = more && !some.is_empty();
+        decisions.extend(some);
         if !more {
-            return Ok(decisions);
+            return Ok(Some(decisions));
         }
     }
 }
 
-async fn get<T: for<'de> Deserialize<'de>>(client: &reqwest::Client, url: &str, query: &[(&str, &str)]) -> Result<T> {
+/// The answer; none where there is nothing (404).
+async fn get<T: for<'de> Deserialize<'de>>(
+    client: &reqwest::Client,
+    url: &str,
+    query: &[(&str, &str)],
+) -> Result<Option<T>> {
     let answer = client.get(url).query(query).send().await.with_context(|| format!("failed to ask {url}"))?;
     let status = answer.status();
     let body = answer.bytes().await.with_context(|| format!("failed to read the answer of {url}"))?;
+    if status == reqwest::StatusCode::NOT_FOUND {
+        return Ok(None);
+    }
     ensure!(status.is_success(), "{url} answered {status}: {}", String::from_utf8_lossy(&body));
-    serde_json::from_slice(&body).with_context(|| format!("the answer of {url} is not what was expected"))
+    serde_json::from_slice(&body).map(Some).with_context(|| format!("the answer of {url} is not what was expected"))
 }
 
 fn read_folder(folder: &Path) -> Result<Vec<Taken>> {
