@@ -47,7 +47,7 @@ struct Cost {
 async fn main() {
     let members = std::env::args().nth(1).map_or(MEMBERS, |text| text.parse().expect("a number of members"));
     let folder = TestFolder::new("bench-fleet").unwrap();
-    let options = Options::new(folder.path(), 0, 1).without_members().with_prometheus();
+    let options = Options::new(folder.path(), 1, 1).with_prometheus();
     let mut playground = Playground::up(options, Progress::stderr()).await.unwrap();
     playground.add_fakes(members).await.unwrap();
     println!("{members} members, each measured every {INTERVAL} s by one controller; over {ROUNDS} rounds each:");
