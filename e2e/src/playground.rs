@@ -129,11 +129,8 @@ impl Playground {
         playground.fleet.start(&options, &charts).await?;
         if let Some(metrics) = &playground.fleet.metrics {
             let clients = playground.member_clients().await?;
-            let nobody = clients.is_empty();
             playground.tasks.extend(metrics.start_traffic(clients, &playground.fleet.progress).await?);
-            if !nobody {
-                metrics.await_scrape().await?;
-            }
+            metrics.await_scrape().await?;
         }
         playground.fleet.write_state().await?;
         playground.tasks.push(tokio::spawn(supervise::run(Arc::downgrade(&playground.fleet))));

@@ -170,6 +170,7 @@ fn notes(step: usize, gate: &Rehearsal, seconds: i64) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::panic)]
     use super::*;
 
     const NOW: Millis = 1_767_225_600_500;

@@ -33,8 +33,6 @@ pub struct Options {
     pub gates: GateMode,
     /// Further variables of the controllers' environment.
     pub controller_environment: Vec<(String, String)>,
-    /// Whether there may be no member but fake ones that are added later.
-    pub only_fakes: bool,
 }
 
 impl Options {
@@ -52,7 +50,6 @@ impl Options {
             event_sinks: Vec::new(),
             gates: GateMode::TimerOnly,
             controller_environment: Vec::new(),
-            only_fakes: false,
         }
     }
 
@@ -105,16 +102,9 @@ impl Options {
         Program::CLUSTERS.into_iter().chain(metrics).chain(alerts).collect()
     }
 
-    /// The same without members of its own: those to come are fake.
-    #[must_use]
-    pub fn without_members(mut self) -> Self {
-        (self.members, self.only_fakes) = (Vec::new(), true);
-        self
-    }
-
     pub(super) fn check(&self) -> Result<()> {
         ensure!(matches!(self.controllers, 1 | 3 | 5), "there can be 1, 3 or 5 controllers, not {}", self.controllers);
-        ensure!(self.only_fakes || !self.members.is_empty(), "there must be at least one member");
+        ensure!(!self.members.is_empty(), "there must be at least one member");
         ensure!(self.nodes > 0, "a member needs at least one node");
         let mut seen = BTreeSet::new();
         for name in &self.members {

@@ -217,6 +217,8 @@ impl Rewrite {
         }
         *one = Matcher::new_matcher(T_EQL_REGEX, one.name.clone(), self.pattern.clone()).ok()?;
         self.label = Some(one.name.clone());
+        // As they are written out, or what is read again would seem to be another query.
+        selector.matchers.matchers.sort_by_cached_key(ToString::to_string);
         Some(selector)
     }
 
@@ -314,6 +316,15 @@ mod tests {
 
     fn query(marked: &str) -> Option<String> {
         Batch::of(&marked.replace('$', MEMBER_MARK), &["a", "b.c"]).map(|batch| batch.query)
+    }
+
+    #[test]
+    fn the_labels_of_a_query_may_come_in_any_order() {
+        for (window, code) in [("5s", ""), ("88s", r#",code!~"5..""#), ("10m", r#",a="b""#)] {
+            let query =
+                format!(r#"sum(increase(n{{cluster="{{{{member}}}}",workload="w",namespace="s"{code}}}[{window}]))"#);
+            assert!(Batch::of(&query, &["a", "b"]).is_some(), "{query}");
+        }
     }
 
     #[test]
