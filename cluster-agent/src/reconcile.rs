@@ -6,6 +6,7 @@ pub mod deadline;
 pub mod health;
 pub mod nodes;
 pub mod plan;
+mod pods;
 pub mod said;
 pub mod status;
 pub mod stuck;

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use crds::{ClusterScopeRollout, Phase};
 use e2e::harness::{TestFolder, wait_for};
 use e2e::playground::{Options, Playground};
+use e2e::process::processor_seconds;
 use e2e::progress::Progress;
 use kube::Api;
 use tokio::time::sleep;
@@ -27,8 +28,6 @@ const ROUNDS: u64 = 4;
 /// Longer than the rounds that are looked at, with some time before and after.
 const PAUSE: u64 = INTERVAL * (ROUNDS + 3);
 const PATIENCE: Duration = Duration::from_mins(10);
-/// Length of a tick in `/proc`.
-const TICK: f64 = 0.01;
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Two queries, each of which names the member in a way that no question about many keeps apart.
@@ -106,7 +105,8 @@ async fn until(playground: &Playground, phase: Phase) {
 
 async fn watch(playground: &Playground) -> Cost {
     let controller = playground.pid("controller-1").unwrap().expect("a controller that runs");
-    let (began, processor) = (Instant::now(), processor_seconds(controller));
+    let processor_seconds = || processor_seconds(&controller.to_string()).unwrap();
+    let (began, processor) = (Instant::now(), processor_seconds());
     let questions = asked(playground).await;
     let client = reqwest::Client::builder().tls_certs_only([]).build().unwrap();
     let mut most_in_flight = 0;
@@ -117,7 +117,7 @@ async fn watch(playground: &Playground) -> Cost {
     let seconds = began.elapsed().as_secs_f64();
     let rounds = seconds / Duration::from_secs(INTERVAL).as_secs_f64();
     Cost {
-        core: 100.0 * (processor_seconds(controller) - processor) / seconds,
+        core: 100.0 * (processor_seconds() - processor) / seconds,
         questions: (asked(playground).await - questions) / rounds,
         most_in_flight,
     }
@@ -137,13 +137,4 @@ async fn in_flight(client: &reqwest::Client, playground: &Playground) -> u64 {
     let text = client.get(url).send().await.unwrap().text().await.unwrap();
     let line = text.lines().find(|line| line.starts_with("prometheus_engine_queries "));
     line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0)
-}
-
-/// Processor time of a process, in user and system mode.
-fn processor_seconds(pid: u32) -> f64 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    // After the name, which is in parentheses: the state, then ten numbers, then the two.
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-    let ticks: f64 = fields[11..13].iter().map(|ticks| ticks.parse::<f64>().unwrap()).sum();
-    ticks * TICK
 }

@@ -24,6 +24,8 @@ use tokio::sync::watch;
 
 /// How long a killed process may take to be gone: the kernel frees an API server's memory in far less.
 const REAP_DEADLINE: Duration = Duration::from_secs(10);
+/// Seconds of a tick in `/proc`.
+const TICK: f64 = 0.01;
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -271,6 +273,18 @@ fn setpriv() -> Option<&'static Path> {
 pub fn find_on_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
+}
+
+/// Processor time in user and system mode so far, in seconds, in steps of a hundredth. `whose` is a process id, or
+/// `thread-self` for the present thread.
+pub fn processor_seconds(whose: &str) -> Result<f64> {
+    let file = format!("/proc/{whose}/stat");
+    let stat = std::fs::read_to_string(&file).with_context(|| format!("failed to read {file}"))?;
+    // After the name, which is in parentheses: the state, then ten numbers, then the two.
+    let numbers = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
+    let ticks =
+        numbers.map(str::parse::<f64>).sum::<Result<f64, _>>().with_context(|| format!("failed to read \"{stat}\""))?;
+    Ok(ticks * TICK)
 }
 
 /// The last lines of a log, for messages; empty when there is none.

@@ -15,6 +15,7 @@ mod exporter;
 use std::time::{Duration, Instant};
 
 use e2e::harness::TestFolder;
+use e2e::process::processor_seconds;
 use global_controller::SourceConfig;
 use global_controller::measure::{Answer, Figures, Moments, Sources, Wanted, answers};
 use global_controller::remote::Secrets;
@@ -27,8 +28,6 @@ const ROUNDS: u32 = 10;
 const WARM_UP: Duration = Duration::from_secs(15);
 /// Seconds between rounds, by default.
 const INTERVAL: f64 = 30.0;
-/// Length of a tick in `/proc`.
-const TICK: f64 = 0.01;
 
 const GOOD: &str = r#"sum(increase(requests_total{cluster="$",code!~"5.."}[10s])) or vector(0)"#;
 const TOTAL: &str = r#"sum(increase(requests_total{cluster="$"}[10s]))"#;
@@ -86,6 +85,7 @@ async fn measure((sources, figures): &(Sources, Figures), members: usize, togeth
         about: together.then(|| about(template, member)),
     };
     let queries: Vec<Query> = (0..members).flat_map(|member| [query(GOOD, member), query(TOTAL, member)]).collect();
+    let processor_seconds = || processor_seconds("thread-self").unwrap();
     let (began, processor, asked) = (Instant::now(), processor_seconds(), figures.answered("central"));
     for _ in 0..ROUNDS {
         let at = i64::try_from(std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
@@ -101,13 +101,4 @@ async fn measure((sources, figures): &(Sources, Figures), members: usize, togeth
         processor: (processor_seconds() - processor) / rounds,
         questions: (figures.answered("central") - asked) as f64 / rounds,
     }
-}
-
-/// Processor time of this thread, in user and system mode.
-fn processor_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
-    // After the name, which is in parentheses: the state, then ten numbers, then the two.
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-    let ticks: f64 = fields[11..13].iter().map(|ticks| ticks.parse::<f64>().unwrap()).sum();
-    ticks * TICK
 }

@@ -5,7 +5,6 @@
 //! distances, and one question about several moments answers for all of them.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use crds::{BackTest, BackTestExample, BackTestedGate, Verdict, time_from_millis};
 use rollout_core::{Answer, Ask, Measurement, Millis, Rehearsal, Sample, SampleKey, Samples};
@@ -29,8 +28,9 @@ struct Beginnings {
     count: i64,
 }
 
-/// Answers of one gate: of a series, so many milliseconds after the beginning, to each query, for each pause.
-type Kept = BTreeMap<(Millis, SampleKey), Vec<Vec<Answer>>>;
+/// Answers of one gate: of a series, so many milliseconds after the beginning, to each query, for each pause; or why it was
+/// not asked about.
+type Kept = BTreeMap<(Millis, SampleKey), Result<Vec<Vec<Answer>>, String>>;
 
 /// Takes the gates, by the number of their step, over the seconds before `now`.
 pub(crate) async fn run(sources: &Sources, gates: Vec<(usize, Rehearsal)>, seconds: i64, now: Millis) -> BackTest {
@@ -47,7 +47,6 @@ pub(crate) async fn run(sources: &Sources, gates: Vec<(usize, Rehearsal)>, secon
         }
         let Some(begin) = Beginnings::of(i64::from(gate.pause_seconds()), seconds, now) else { continue };
         let kept = ask(sources, &gate, begin).await;
-        let gate = Arc::new(gate);
         let taken = tokio::task::spawn_blocking(move || take(step, &gate, begin, &kept)).await;
         match taken {
             Ok(taken) => test.gates.push(taken),
@@ -78,15 +77,20 @@ async fn ask(sources: &Sources, gate: &Rehearsal, begin: Beginnings) -> Kept {
     for ask in gate.asks(begin.first) {
         by_moment.entry(ask.at).or_default().push(ask);
     }
+    let judged = |ask: Ask| {
+        let fit = too_far_back(&ask).map_or(Ok(()), Err);
+        (ask, fit)
+    };
     let mut kept = Kept::new();
     for (at, asks) in by_moment {
         let about = Moments::Each { first: at, step: begin.step, count: begin.count };
-        let wanted: Vec<Wanted<'_>> =
-            asks.iter().filter(|ask| too_far_back(ask).is_none()).flat_map(|ask| wanted(ask, about)).collect();
+        let asks: Vec<(Ask, Result<(), String>)> = asks.into_iter().map(judged).collect();
+        let fit = asks.iter().filter(|(_, fit)| fit.is_ok());
+        let wanted: Vec<Wanted<'_>> = fit.flat_map(|(ask, _)| wanted(ask, about)).collect();
         let mut said = answers(sources, &wanted).await.into_iter();
-        for ask in asks {
-            let count = if too_far_back(&ask).is_none() { ask.queries.len() } else { 0 };
-            let its = said.by_ref().take(count).map(|each| each.into_iter().map(plain).collect()).collect();
+        for (ask, fit) in asks {
+            let said = said.by_ref().take(ask.queries.len());
+            let its = fit.map(|()| said.map(|each| each.into_iter().map(plain).collect()).collect());
             kept.insert((at - begin.first, ask.key), its);
         }
     }
@@ -128,12 +132,14 @@ fn take(step: usize, gate: &Rehearsal, begin: Beginnings, kept: &Kept) -> BackTe
 }
 
 fn measured(ask: &Ask, before: &Samples, (after, pause): (Millis, usize), kept: &Kept) -> Vec<(SampleKey, Sample)> {
-    if let Some(why) = too_far_back(ask) {
-        return ask.measured(before, &Measurement::inconclusive(&why));
+    match kept.get(&(after, ask.key.clone())) {
+        Some(Err(unfit)) => ask.measured(before, &Measurement::inconclusive(unfit)),
+        Some(Ok(said)) => {
+            let answers: Vec<Answer> = said.iter().filter_map(|each| each.get(pause).cloned()).collect();
+            ask.answered(before, &answers)
+        }
+        None => ask.answered(before, &[]),
     }
-    let said = kept.get(&(after, ask.key.clone())).map(Vec::as_slice).unwrap_or_default();
-    let answers: Vec<Answer> = said.iter().filter_map(|each| each.get(pause).cloned()).collect();
-    ask.answered(before, &answers)
 }
 
 /// In what it differs from a rollout.

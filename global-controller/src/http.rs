@@ -18,11 +18,23 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::StatusCode;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::world::World;
+
 /// How long open requests may finish after the stop; streams never do by themselves.
 const GRACE: Duration = Duration::from_secs(1);
+
+/// Why people are not answered.
+type Refused = (StatusCode, String);
+
+/// The uid of the rollout of this name on the hub.
+fn uid_of(world: &World, name: &str) -> Result<String, Refused> {
+    let uid = world.hub().rollout(name).and_then(|object| object.metadata.uid.clone());
+    uid.ok_or_else(|| (StatusCode::NOT_FOUND, format!("there is no rollout '{name}'")))
+}
 
 /// Serves plain HTTP until told to stop.
 pub(crate) async fn plain(listener: TcpListener, router: Router, stop: CancellationToken) -> std::io::Result<()> {

@@ -83,3 +83,29 @@ fn etcd_config(config: &Config, etcd: &Etcd) -> Result<EtcdConfig, Error> {
 fn read(path: &Path) -> Result<Vec<u8>, Error> {
     std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })
 }
+
+/// Stores of tests.
+#[cfg(test)]
+pub(crate) mod fixtures {
+    #![allow(clippy::unwrap_used)]
+
+    use std::path::Path;
+
+    use federated_store::{Config, ReplicaConfig, Store};
+
+    /// One replica, which leads.
+    pub(crate) async fn leading(folder: &Path) -> Store {
+        let config = Config {
+            join: false,
+            cluster: "test".to_owned(),
+            id: "c".to_owned(),
+            data_dir: folder.join("data"),
+            replicas: vec![ReplicaConfig { id: "c".to_owned(), number: 1, url: "https://127.0.0.1:1".to_owned() }],
+            client: None,
+            tick: Config::TICK,
+        };
+        let (store, _router) = Store::open(config).await.unwrap();
+        store.leadership().wait_for(|view| view.fence.is_some()).await.unwrap();
+        store
+    }
+}

@@ -5,18 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crds::WorkloadKind;
 use k8s_openapi::api::core::v1::{Node, Pod};
-use kube::api::ListParams;
-use kube::core::Selector;
-use kube::{Api, Client, ResourceExt as _};
+use kube::{Api, Client};
 
 use super::health::health;
+use super::pods;
 use super::workload::Workload;
 use crate::cluster::{Error, call};
 
-/// Pods of one page.
-const PAGE: u32 = 500;
-/// Pages looked at: as many pods as Kubernetes bears nodes.
-const MOST_PAGES: usize = 10;
 /// Nodes asked for in one look. Where more than these lag behind, the member is in no state to be judged leniently.
 const MOST_NODES: i32 = 32;
 
@@ -36,18 +31,14 @@ struct DaemonPod {
 impl DaemonPod {
     /// The view of a pod that the workload of this uid owns.
     fn of(pod: &Pod, owner: &str) -> Option<Self> {
-        let owned = pod.owner_references().iter().any(|one| one.uid == owner && one.controller == Some(true));
-        let spec = pod.spec.as_ref().filter(|_| owned)?;
-        let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-        let ready = conditions.into_iter().find(|one| one.type_ == "Ready" && one.status == "True");
+        let spec = pod.spec.as_ref().filter(|_| pods::is_owned(pod, owner))?;
         let since = |time: &k8s_openapi::apimachinery::pkg::apis::meta::v1::Time| time.0.as_millisecond();
-        let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
         Some(Self {
             node: spec.node_name.clone().or_else(|| meant_for(pod))?,
             // One that doesn't say since when has been so for ever.
-            ready_since: ready.map(|one| one.last_transition_time.as_ref().map_or(0, since)),
-            terminating: pod.metadata.deletion_timestamp.is_some(),
-            images: containers.map(|one| (one.name.clone(), one.image.clone().unwrap_or_default())).collect(),
+            ready_since: pods::ready(pod).map(|one| one.last_transition_time.as_ref().map_or(0, since)),
+            terminating: pods::is_terminating(pod),
+            images: pods::images(pod),
         })
     }
 
@@ -134,7 +125,7 @@ async fn look(
     live: &Workload,
     now_millis: i64,
 ) -> Result<(Vec<DaemonPod>, BTreeSet<String>), Error> {
-    let pods = pods_of(client, namespace, live).await?;
+    let pods = pods::views(client, namespace, live, |pod| DaemonPod::of(pod, &live.uid)).await?;
     let behind = behind(live, &pods, now_millis);
     let mut unusable = BTreeSet::new();
     if i32::try_from(behind.len()).is_ok_and(|count| count <= MOST_NODES) {
@@ -147,23 +138,6 @@ async fn look(
         }
     }
     Ok((pods, unusable))
-}
-
-async fn pods_of(client: &Client, namespace: &str, live: &Workload) -> Result<Vec<DaemonPod>, Error> {
-    // A selector that can't be read selects nothing; the API server refuses such a workload anyway.
-    let Ok(selector) = Selector::try_from(live.selector.clone()) else { return Ok(Vec::new()) };
-    let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
-    let mut found = Vec::new();
-    let mut parameters = ListParams::default().labels_from(&selector).limit(PAGE);
-    for _ in 0..MOST_PAGES {
-        let page = call("list the pods", api.list(&parameters)).await?;
-        found.extend(page.items.iter().filter_map(|pod| DaemonPod::of(pod, &live.uid)));
-        match page.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => parameters = parameters.continue_token(&token),
-            None => break,
-        }
-    }
-    Ok(found)
 }
 
 #[cfg(test)]

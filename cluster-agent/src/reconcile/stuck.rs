@@ -8,19 +8,15 @@ use std::collections::BTreeMap;
 
 use crds::{AssignedWorkload, Intent, WorkloadKind};
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DeleteParams, ListParams, Preconditions};
-use kube::core::Selector;
+use kube::api::{DeleteParams, Preconditions};
 use kube::{Api, Client, ResourceExt as _};
 
 use super::plan::going;
+use super::pods;
 use super::workload::{Strategy, Workload};
 use crate::assignment::Order;
 use crate::cluster::{Error, call};
 
-/// Pods of one page.
-const PAGE: u32 = 500;
-/// Pages looked at: more pods than any `StatefulSet` that is updated one by one has.
-const MOST_PAGES: usize = 10;
 /// Where the `StatefulSet`'s controller writes the revision that a pod was made from.
 const REVISION: &str = "controller-revision-hash";
 
@@ -46,21 +42,15 @@ pub struct PodView {
 impl PodView {
     /// The view of a pod that the workload of this uid owns.
     fn of(pod: &Pod, owner: &str) -> Option<Self> {
-        let owned = pod.owner_references().iter().any(|one| one.uid == owner && one.controller == Some(true));
-        let name = pod.name_any();
+        let (name, owned) = (pod.name_any(), pods::is_owned(pod, owner));
         let ordinal = name.rsplit_once('-').and_then(|(_, number)| number.parse().ok()).filter(|_| owned)?;
-        let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-        let ready = conditions.into_iter().any(|one| one.type_ == "Ready" && one.status == "True");
-        let containers =
-            pod.spec.iter().flat_map(|spec| spec.containers.iter().chain(spec.init_containers.iter().flatten()));
-        let images = containers.map(|one| (one.name.clone(), one.image.clone().unwrap_or_default())).collect();
         Some(Self {
             uid: pod.uid().unwrap_or_default(),
             ordinal,
             revision: pod.labels().get(REVISION).cloned().unwrap_or_default(),
-            terminating: pod.metadata.deletion_timestamp.is_some(),
-            ready,
-            images,
+            terminating: pods::is_terminating(pod),
+            ready: pods::ready(pod).is_some(),
+            images: pods::images(pod),
             name,
         })
     }
@@ -99,20 +89,7 @@ pub fn next<'a>(images: &BTreeMap<String, String>, live: &Workload, pods: &'a [P
 
 /// The pods of a workload. Client required.
 pub async fn pods_of(client: &Client, target: &AssignedWorkload, live: &Workload) -> Result<Vec<PodView>, Error> {
-    // A selector that can't be read selects nothing; the API server refuses such a workload anyway.
-    let Ok(selector) = Selector::try_from(live.selector.clone()) else { return Ok(Vec::new()) };
-    let api: Api<Pod> = Api::namespaced(client.clone(), &target.namespace);
-    let mut found = Vec::new();
-    let mut parameters = ListParams::default().labels_from(&selector).limit(PAGE);
-    for _ in 0..MOST_PAGES {
-        let page = call("list the pods", api.list(&parameters)).await?;
-        found.extend(page.items.iter().filter_map(|pod| PodView::of(pod, &live.uid)));
-        match page.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => parameters = parameters.continue_token(&token),
-            None => break,
-        }
-    }
-    Ok(found)
+    pods::views(client, &target.namespace, live, |pod| PodView::of(pod, &live.uid)).await
 }
 
 /// Deletes exactly this pod. Client required.

@@ -140,7 +140,8 @@ async fn what_agents_measure_themselves_passes_and_fails(playground: &Playground
     until_described(playground, "checkout", &["RollbackStarted", "success-rate on prod-us-east: 9"]).await;
 }
 
-/// Without any pause, one member after the other: the last ones are never reached.
+/// Without any pause, one member after the other: the last ones are never reached. Of a wave those go first whose answers
+/// come first.
 async fn what_fails_in_the_background_goes_back_in_the_middle_of_a_wave(playground: &Playground) {
     let targets = format!("targetClusters: [{}]\n  analysis: {{interval: 5, background: true}}", MEMBERS.join(", "));
     let strategy = "{maxConcurrency: 1, minReadySeconds: 20, canary: {steps: [{setWeight: 100}], soakSeconds: 600}}";
@@ -148,8 +149,10 @@ async fn what_fails_in_the_background_goes_back_in_the_middle_of_a_wave(playgrou
     apply(playground, &rollout("checkout", &targets, &lossy, strategy)).await;
     let status = until_phase(playground, "checkout", Phase::RolledBack).await;
     assert!(status.counts.not_started > 0, "{status:?}");
-    let words = ["RollbackStarted", "success-rate on prod-us-east, in the background: 9", "Quarantined"];
-    until_described(playground, "checkout", &words).await;
+    let told =
+        until_described(playground, "checkout", &["RollbackStarted", ", in the background: 9", "Quarantined"]).await;
+    let names_it = |member: &&str| told.contains(&format!("success-rate on {member}, in the background: 9"));
+    assert!(MEMBERS.iter().any(names_it), "{told}");
     assert_eq!(members_with(playground, &lossy).await, Vec::<String>::new());
 }
 

@@ -18,8 +18,8 @@ pub(crate) use member::{TakenUp, taken_up};
 use crate::plan::order;
 use crate::waves::{current_weight, raise_limits, wave_end};
 use crate::{
-    Desired, FailureRules, Header, Hold, MemberRecord, Millis, Observations, Plan, Recovery, Rollout, RolloutState,
-    Run, Stage, state,
+    Desired, Header, Hold, MemberRecord, Millis, Observations, Payload, Plan, Recovery, Rollout, RolloutState, Run,
+    Stage, state,
 };
 
 /// Whether records are to be adopted before anything else: they are of an earlier epoch, or a member tells of a later run.
@@ -185,44 +185,24 @@ impl Sources<'_> {
         step: usize,
         stored: Option<&Run>,
     ) -> Option<Run> {
-        let payload = self.payload(revision, stored)?;
+        let workload = self.payload(revision, stored)?;
         let (rollout, status) = (self.rollout, self.status);
         let told = status.run == number;
         let steps = rollout.map(|rollout| rollout.steps.clone()).unwrap_or_default();
         let step = if stage == Stage::Succeeded { steps.len() } else { step.min(steps.len()) };
         let time = |time: &Option<_>| time.as_ref().filter(|_| told).map_or(self.now, millis_from_time);
+        let new = Run::new(number, Payload { revision: revision.clone(), workload }, time(&status.started_at));
         let mut run = Run {
-            number,
-            revision: revision.clone(),
-            payload,
-            started_at: time(&status.started_at),
-            finished_at: None,
             step,
             stage,
             steps,
             soak_seconds: rollout.map_or(0, |rollout| rollout.soak_seconds),
-            max_concurrency: rollout.map_or(crds::IntOrPercent::Count(1), |rollout| rollout.max_concurrency),
-            flux_limit: 0,
-            failure_rules: rollout.map_or_else(FailureRules::default, |rollout| rollout.failures),
-            failure_limit: 0,
+            max_concurrency: rollout.map_or(new.max_concurrency, |rollout| rollout.max_concurrency),
+            failure_rules: rollout.map_or(new.failure_rules, |rollout| rollout.failures),
             failures: if told { usize::try_from(status.counts.failed).unwrap_or(0) } else { 0 },
-            unreachable_limit: 0,
-            unreachable_most: 0,
-            caught_up: 0,
             changed_members: true,
             paused: rollout.is_some_and(|rollout| rollout.paused),
-            aborted_by: None,
-            retry: false,
-            gate_defaults: None,
-            gate: None,
-            gate_began_at: 0,
-            gate_ended_at: 0,
-            passed_over: 0,
-            troubled_until: 0,
-            background_since: 0,
-            refused_because: String::new(),
-            refused_by: crate::RefusedBy::default(),
-            refused_on: None,
+            ..new
         };
         run.finished_at = run.is_over().then(|| time(&status.finished_at));
         Some(run)

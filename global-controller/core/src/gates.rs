@@ -9,6 +9,7 @@
 //! Only evidence passes or fails: silence, errors and what can't be a number do neither (SEMANTICS 27).
 
 mod address;
+mod as_text;
 mod background;
 mod compare;
 mod condition;

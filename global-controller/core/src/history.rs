@@ -82,22 +82,22 @@ impl History {
 /// Notes what a decision has made of the run, and lets go what is too old. `keep` is how many runs are kept beside the
 /// latest; none: as many as there are. True: there is more to let go than one decision may.
 pub(crate) fn follow(state: &mut RolloutState, before: &RolloutState, keep: Option<usize>) -> bool {
-    if let Some(run) = state.header.run.clone() {
+    if let Some(run) = &state.header.run {
         let history = &mut state.history;
         let known =
             history.runs.last().is_some_and(|past| (past.number, &past.revision) == (run.number, &run.revision));
         if !known {
             let generation =
                 history.runs.iter().find(|past| past.number == run.number).map_or(0, |past| past.generation);
-            history.begin(&run, generation);
+            history.begin(run, generation);
         }
-        close_superseded(history, before.header.run.as_ref(), &run);
-        let end = end_of(state, &run);
-        if let Some(past) = state.history.runs.last_mut().filter(|past| past.outcome != end.as_ref().map(|end| end.0)) {
-            let (outcome, reason) = end.unzip();
-            past.outcome = outcome;
-            past.finished_at = run.finished_at;
-            past.reason = words::bounded(&reason.unwrap_or_default(), MAX_REASON_CHARS);
+        close_superseded(history, before.header.run.as_ref(), run);
+        let (outcome, finished_at) = (outcome_of(run), run.finished_at);
+        if history.runs.last().is_some_and(|past| past.outcome != outcome) {
+            let reason = words::bounded(&why_ended(state, run), MAX_REASON_CHARS);
+            if let Some(past) = state.history.runs.last_mut() {
+                (past.outcome, past.finished_at, past.reason) = (outcome, finished_at, reason);
+            }
         }
     }
     trim(state, before, keep.unwrap_or(MAX_PAST_RUNS))
@@ -116,9 +116,25 @@ fn close_superseded(history: &mut History, before: Option<&Run>, run: &Run) {
     }
 }
 
-/// How the run ended, and why; none while it is under way.
-fn end_of(state: &RolloutState, run: &Run) -> Option<(RunOutcome, String)> {
+/// How the run ended; none while it is under way.
+fn outcome_of(run: &Run) -> Option<RunOutcome> {
     let aborted = |otherwise| if run.aborted_by.is_some() { RunOutcome::Aborted } else { otherwise };
+    match run.stage {
+        Stage::Succeeded => Some(RunOutcome::Succeeded),
+        Stage::RolledBack => Some(aborted(RunOutcome::RolledBack)),
+        Stage::Failed => Some(aborted(RunOutcome::Failed)),
+        Stage::GivenUp => Some(RunOutcome::Failed),
+        Stage::Updating
+        | Stage::Pausing(_)
+        | Stage::AwaitingApproval
+        | Stage::Soaking(_)
+        | Stage::Finishing
+        | Stage::RollingBack => None,
+    }
+}
+
+/// Why it ended so; empty while it is under way.
+fn why_ended(state: &RolloutState, run: &Run) -> String {
     match run.stage {
         Stage::Succeeded => {
             let runs_it = state.plan.members.iter().filter(|name| state.stage_of(name).is_assigned()).count();
@@ -129,20 +145,12 @@ fn end_of(state: &RolloutState, run: &Run) -> Option<(RunOutcome, String)> {
                 count => format!("; {count} owed it"),
             };
             let nothing = if run.changed_members || run.failures > 0 { "" } else { "nothing to do: " };
-            let reason = format!("{nothing}{} healthy{tolerated}{pending}{skipped}", words::members(runs_it));
-            Some((RunOutcome::Succeeded, reason))
+            format!("{nothing}{} healthy{tolerated}{pending}{skipped}", words::members(runs_it))
         }
-        Stage::RolledBack => Some((aborted(RunOutcome::RolledBack), run.refusal())),
-        Stage::Failed => {
-            Some((aborted(RunOutcome::Failed), format!("{}; not every member went back in time", run.refusal())))
-        }
-        Stage::GivenUp => Some((RunOutcome::Failed, format!("{}; healthy members kept the revision", run.refusal()))),
-        Stage::Updating
-        | Stage::Pausing(_)
-        | Stage::AwaitingApproval
-        | Stage::Soaking(_)
-        | Stage::Finishing
-        | Stage::RollingBack => None,
+        Stage::RolledBack => run.refusal(),
+        Stage::Failed => format!("{}; not every member went back in time", run.refusal()),
+        Stage::GivenUp => format!("{}; healthy members kept the revision", run.refusal()),
+        _ => String::new(),
     }
 }
 

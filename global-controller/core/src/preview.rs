@@ -2,7 +2,7 @@
 
 mod rehearsal;
 
-use crds::{GateMode, PlanAnswer, PlannedGate, PlannedMetric, PlannedStep, WaitingOnStatus, time_from_millis};
+use crds::{GateMode, PlanAnswer, PlannedGate, PlannedMetric, PlannedStep, WaitingOnStatus};
 
 use crate::decide::new_run;
 use crate::gates::{Metric, Rule, missing_source};
@@ -93,9 +93,7 @@ fn before_start(
     fresh.header.quarantine.clone_from(&state.header.quarantine);
     fresh.header.runs_started = state.header.runs_started;
     let waiting = waiting_on(&fresh, Desired::Present(rollout), observations, now);
-    let waiting = waiting.filter(|waiting| *waiting != WaitingOn::Decision)?;
-    let until = waiting.until().map(time_from_millis);
-    Some(WaitingOnStatus { reason: waiting.reason().to_owned(), message: waiting.message(), until })
+    waiting.filter(|waiting| *waiting != WaitingOn::Decision).map(|waiting| waiting.status())
 }
 
 impl Wave {

@@ -1,8 +1,8 @@
 //! What is durable about a rollout.
 //!
-//! Stored as separate records, so that the work per change is proportional to the change: the header, the
-//! plan, the history, each payload in it, and one record per member. A new run touches none of the member records: each carries the number
-//! of the run that it speaks of, and one that speaks of another run counts as [`MemberStage::Planned`].
+//! Stored as separate records, so that the work per change is proportional to the change: the header, the plan, the
+//! history, each payload in it, and one record per member. A new run touches none of the member records: each carries the
+//! number of the run that it speaks of, and one that speaks of another run counts as [`MemberStage::Planned`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::actions::Handled;
 use crate::alerts::Alerts;
 use crate::gates::OpenGate;
-use crate::{Basis, FailureRules, Gate, GateDefaults, History, Millis, Observations, SeenSpec, Step, words};
+use crate::{Basis, FailureRules, Gate, GateDefaults, History, Millis, Observations, Payload, SeenSpec, Step, words};
 
 /// Version of the records' format. A reader refuses a higher one.
 pub const STATE_VERSION: u32 = 1;
@@ -531,6 +531,44 @@ impl MemberStage {
 }
 
 impl Run {
+    /// One at its very beginning, of a specification that says nothing.
+    pub(crate) fn new(number: i64, payload: Payload, started_at: Millis) -> Self {
+        let Payload { revision, workload } = payload;
+        Self {
+            number,
+            revision,
+            payload: workload,
+            started_at,
+            finished_at: None,
+            step: 0,
+            stage: Stage::Updating,
+            steps: Vec::new(),
+            soak_seconds: 0,
+            max_concurrency: IntOrPercent::Count(1),
+            flux_limit: 0,
+            failure_rules: FailureRules::default(),
+            failure_limit: 0,
+            failures: 0,
+            unreachable_limit: 0,
+            unreachable_most: 0,
+            caught_up: 0,
+            changed_members: false,
+            paused: false,
+            aborted_by: None,
+            retry: false,
+            gate_defaults: None,
+            gate: None,
+            gate_began_at: 0,
+            gate_ended_at: 0,
+            passed_over: 0,
+            troubled_until: 0,
+            background_since: 0,
+            refused_because: String::new(),
+            refused_by: RefusedBy::default(),
+            refused_on: None,
+        }
+    }
+
     /// Seconds of the current step's pause; in the last step those of the soak.
     pub(crate) fn pause_seconds(&self) -> u32 {
         self.steps.get(self.step).map_or(self.soak_seconds, |step| step.pause_seconds)

@@ -4,8 +4,7 @@ mod clusters;
 mod conditions;
 
 use crds::{
-    ClusterScopeRolloutStatus, Counts, GateMode, GateStatus, Phase, Verdict, WaitingOnStatus, micro_time_from_millis,
-    time_from_millis,
+    ClusterScopeRolloutStatus, Counts, GateMode, GateStatus, Phase, Verdict, micro_time_from_millis, time_from_millis,
 };
 
 use crate::gates::{Judgement, OpenGate};
@@ -93,11 +92,7 @@ impl View<'_> {
             accepted_revision: self.state.header.accepted_revision.clone(),
             quarantined_revisions: self.state.header.quarantine.clone(),
             settled_run: self.state.header.settled_run,
-            waiting_on: self.waiting.as_ref().map(|waiting| WaitingOnStatus {
-                reason: waiting.reason().to_owned(),
-                message: waiting.message(),
-                until: waiting.until().map(time_from_millis),
-            }),
+            waiting_on: self.waiting.as_ref().map(WaitingOn::status),
             gate: self.gate(),
             started_at: run.map(|run| time_from_millis(run.started_at)),
             finished_at: run.and_then(|run| run.finished_at).map(time_from_millis),

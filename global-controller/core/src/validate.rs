@@ -13,14 +13,12 @@ use crds::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{FailureRules, Payload, Rollout, Step, Weight};
+use crate::{FailureRules, MAX_PAST_RUNS, Payload, Rollout, Step, Weight};
 
 /// A month: the longest pause or soak.
 const MAX_PAUSE_SECONDS: i64 = 2_592_000;
 /// A day: the longest deadline of one member.
 const MAX_DEADLINE_SECONDS: i64 = 86_400;
-/// Most past runs that are kept; as [`crate::MAX_PAST_RUNS`].
-const MAX_PAST_RUNS: i64 = 100;
 /// Most named targets; larger fleets select by label.
 const MAX_TARGETS: usize = 512;
 /// Most explicit steps.
@@ -80,8 +78,8 @@ pub fn validate(object: &ClusterScopeRollout) -> Result<Rollout, Vec<Problem>> {
         1,
         MAX_DEADLINE_SECONDS,
     );
-    let past_runs = i64::from(spec.revision_history_limit);
-    problems.range("spec.revisionHistoryLimit", past_runs, 1, MAX_PAST_RUNS);
+    let (past_runs, most) = (i64::from(spec.revision_history_limit), i64::try_from(MAX_PAST_RUNS).unwrap_or(i64::MAX));
+    problems.range("spec.revisionHistoryLimit", past_runs, 1, most);
     if let Some(workload) = &spec.workload {
         check_workload(workload, &mut problems);
     }

@@ -5,7 +5,7 @@ mod choose;
 
 use std::collections::BTreeMap;
 
-use crds::{Outcome, Revision, Verdict};
+use crds::{Outcome, Revision, Verdict, WaitingOnStatus, time_from_millis};
 
 pub use choose::waiting_on;
 
@@ -322,6 +322,12 @@ impl WaitingOn {
     pub fn message(&self) -> String {
         let text = self.trouble_message().unwrap_or_else(|| self.plain_message());
         words::bounded(&text, words::MAX_MESSAGE_CHARS)
+    }
+
+    /// All of it, as the status and a plan show it.
+    pub(crate) fn status(&self) -> WaitingOnStatus {
+        let until = self.until().map(time_from_millis);
+        WaitingOnStatus { reason: self.reason().to_owned(), message: self.message(), until }
     }
 
     /// When the wait ends by itself, if it does.

@@ -67,9 +67,9 @@ pub async fn ask(
     let Question { query, about } = question;
     let asked = async {
         match about {
-            Moments::At(at) => exchange(instant(&client, authorization, query, at, limit)).await,
+            Moments::At(at) => exchange(instant(&client, query, at), authorization, limit).await,
             Moments::Each { first, step, count } => {
-                exchange(range(&client, authorization, query, (first, step, count), limit)).await
+                exchange(range(&client, query, (first, step, count)), authorization, limit).await
             }
         }
     };
@@ -79,64 +79,52 @@ pub async fn ask(
 
 /// What kinds of query have in common.
 trait Exchange: Clone {
+    fn given_up_after(self, millis: i64) -> Self;
+    fn with(self, parameter: (&'static str, &'static str)) -> Self;
+    fn authorized(self, value: HeaderValue) -> Self;
     async fn post(self) -> Result<reqwest::Response, QueryError>;
     async fn get(self) -> Result<reqwest::Response, QueryError>;
 }
 
-impl Exchange for InstantQueryBuilder {
-    async fn post(self) -> Result<reqwest::Response, QueryError> {
-        self.post_raw().await
-    }
+macro_rules! exchange_of {
+    ($query:ty) => {
+        impl Exchange for $query {
+            fn given_up_after(self, millis: i64) -> Self {
+                self.timeout(millis)
+            }
 
-    async fn get(self) -> Result<reqwest::Response, QueryError> {
-        self.get_raw().await
-    }
+            fn with(self, (name, value): (&'static str, &'static str)) -> Self {
+                self.query(name, value)
+            }
+
+            fn authorized(self, value: HeaderValue) -> Self {
+                self.header(AUTHORIZATION, value)
+            }
+
+            async fn post(self) -> Result<reqwest::Response, QueryError> {
+                self.post_raw().await
+            }
+
+            async fn get(self) -> Result<reqwest::Response, QueryError> {
+                self.get_raw().await
+            }
+        }
+    };
 }
 
-impl Exchange for RangeQueryBuilder {
-    async fn post(self) -> Result<reqwest::Response, QueryError> {
-        self.post_raw().await
-    }
+exchange_of!(InstantQueryBuilder);
+exchange_of!(RangeQueryBuilder);
 
-    async fn get(self) -> Result<reqwest::Response, QueryError> {
-        self.get_raw().await
-    }
-}
-
-fn instant(
-    client: &Client,
-    authorization: Option<HeaderValue>,
-    query: &str,
-    at_millis: i64,
-    limit: Duration,
-) -> InstantQueryBuilder {
-    let query = client
-        .query(query)
-        .query("time", format!("{}.{:03}", at_millis.div_euclid(1000), at_millis.rem_euclid(1000)))
-        .timeout(theirs(limit))
-        .query(PARTIAL.0, PARTIAL.1);
-    match authorization {
-        Some(value) => query.header(AUTHORIZATION, value),
-        None => query,
-    }
+fn instant(client: &Client, query: &str, at_millis: i64) -> InstantQueryBuilder {
+    client.query(query).query("time", format!("{}.{:03}", at_millis.div_euclid(1000), at_millis.rem_euclid(1000)))
 }
 
 /// To whole seconds: the client takes no others.
-fn range(
-    client: &Client,
-    authorization: Option<HeaderValue>,
-    query: &str,
-    (first, step, count): (i64, i64, i64),
-    limit: Duration,
-) -> RangeQueryBuilder {
+fn range(client: &Client, query: &str, (first, step, count): (i64, i64, i64)) -> RangeQueryBuilder {
     let (first, step) = (first.div_euclid(1000), (step / 1000).max(1));
     let last = first + step * (count - 1).max(0);
     #[allow(clippy::cast_precision_loss)] // A month has less than 2^53 seconds.
-    let query = client.query_range(query, first, last, step as f64).timeout(theirs(limit)).query(PARTIAL.0, PARTIAL.1);
-    match authorization {
-        Some(value) => query.header(AUTHORIZATION, value),
-        None => query,
-    }
+    client.query_range(query, first, last, step as f64)
 }
 
 /// Milliseconds after which the server is to give up.
@@ -145,7 +133,12 @@ fn theirs(limit: Duration) -> i64 {
 }
 
 /// Sends the question by POST, as queries may be long, or by GET to servers that take no other; reads the answer whole.
-async fn exchange(query: impl Exchange) -> Judged {
+async fn exchange(query: impl Exchange, authorization: Option<HeaderValue>, limit: Duration) -> Judged {
+    let query = query.given_up_after(theirs(limit)).with(PARTIAL);
+    let query = match authorization {
+        Some(value) => query.authorized(value),
+        None => query,
+    };
     let answer = match query.clone().post().await {
         Ok(refused) if matches!(refused.status().as_u16(), 405 | 501) => query.get().await,
         other => other,

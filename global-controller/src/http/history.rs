@@ -4,26 +4,21 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
 use crds::{RolloutHistory, time_from_millis};
 use rollout_core::{PastRun, RolloutState};
 
+use super::{Refused, uid_of};
 use crate::world::World;
 
 /// The history of a rollout; that of one that nothing was decided about is empty.
-pub(super) async fn serve(State(world): State<Arc<World>>, Path(name): Path<String>) -> Response {
-    let object =
-        world.hub().rollouts().find(|(known, _)| **known == name).map(|(_, object)| object.metadata.uid.clone());
-    let Some(uid) = object else {
-        return (StatusCode::NOT_FOUND, format!("there is no rollout '{name}'")).into_response();
-    };
-    let uid = uid.unwrap_or_default();
-    let history = match world.mirror().rollout(&uid) {
-        Some(stored) => told(&stored.state),
-        None => told(&RolloutState::new(&name, &uid)),
-    };
-    Json(history).into_response()
+pub(super) async fn serve(
+    State(world): State<Arc<World>>,
+    Path(name): Path<String>,
+) -> Result<Json<RolloutHistory>, Refused> {
+    let uid = uid_of(&world, &name)?;
+    let mirror = world.mirror();
+    let stored = mirror.rollout(&uid);
+    Ok(Json(stored.map_or_else(|| told(&RolloutState::new(&name, &uid)), |stored| told(&stored.state))))
 }
 
 fn told(state: &RolloutState) -> RolloutHistory {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use axum::extract::{FromRef, Query, State};
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use crds::Leader;
@@ -13,7 +12,7 @@ use federated_store::{KeyValue, ReadError};
 use serde::Deserialize;
 
 use super::events::{self, Pages};
-use super::{alerts, dashboard, history, plan};
+use super::{Refused, alerts, dashboard, history, plan, uid_of};
 use crate::board::{Board, ClusterView, RolloutView};
 use crate::decisions_command::{PAGE as REPLAYABLE_AT_ONCE, Taken, TakenPage};
 use crate::keys;
@@ -86,23 +85,23 @@ struct DecisionsQuery {
 }
 
 /// The latest decisions of a rollout, or those of all, by time; read from the store, linearizable.
-async fn decisions(State(world): State<Arc<World>>, Query(query): Query<DecisionsQuery>) -> Response {
+async fn decisions(
+    State(world): State<Arc<World>>,
+    Query(query): Query<DecisionsQuery>,
+) -> Result<Json<Vec<DecisionRecord>>, Refused> {
     let limit = query.limit.unwrap_or(DECISIONS.0).clamp(1, DECISIONS.1);
     let prefix = match &query.rollout {
         None => keys::DECISIONS.to_owned(),
-        Some(name) => match world.hub().rollouts().find(|(known, _)| *known == name) {
-            Some((_, object)) => keys::decisions_of(object.metadata.uid.as_deref().unwrap_or_default()),
-            None => return (StatusCode::NOT_FOUND, format!("there is no rollout '{name}'")).into_response(),
-        },
+        Some(name) => keys::decisions_of(&uid_of(&world, name)?),
     };
-    match read_all(&world, &prefix).await {
-        Ok(mut records) => {
-            records.sort_by_key(|record| (record.at, record.number));
-            let latest = records.split_off(records.len().saturating_sub(limit));
-            Json(latest).into_response()
-        }
-        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()).into_response(),
-    }
+    let mut records = read_all(&world, &prefix).await.map_err(unread)?;
+    records.sort_by_key(|record| (record.at, record.number));
+    Ok(Json(records.split_off(records.len().saturating_sub(limit))))
+}
+
+#[allow(clippy::needless_pass_by_value)] // As map_err hands it over.
+fn unread(error: ReadError) -> Refused {
+    (StatusCode::SERVICE_UNAVAILABLE, error.to_string())
 }
 
 #[derive(Deserialize)]
@@ -115,21 +114,16 @@ struct ReplayableQuery {
 }
 
 /// Decisions of a rollout with what they were taken on, in their order, at most 50.
-async fn replayable(State(world): State<Arc<World>>, Query(query): Query<ReplayableQuery>) -> Response {
+async fn replayable(
+    State(world): State<Arc<World>>,
+    Query(query): Query<ReplayableQuery>,
+) -> Result<Json<TakenPage>, Refused> {
     let ReplayableQuery { rollout, after } = query;
-    let uid =
-        world.hub().rollouts().find(|(known, _)| **known == rollout).and_then(|(_, one)| one.metadata.uid.clone());
-    let Some(uid) = uid else {
-        return (StatusCode::NOT_FOUND, format!("there is no rollout '{rollout}'")).into_response();
-    };
+    let uid = uid_of(&world, &rollout)?;
     let after = keys::decision(&uid, after);
-    match world.store.range(&keys::decisions_of(&uid), Some(&after), REPLAYABLE_AT_ONCE).await {
-        Ok(page) => {
-            let read = |item: &KeyValue| Some(Taken { uid: uid.clone(), record: read(&item.key, &item.value)? });
-            Json(TakenPage { decisions: page.items.iter().filter_map(read).collect(), more: page.more }).into_response()
-        }
-        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()).into_response(),
-    }
+    let page = world.store.range(&keys::decisions_of(&uid), Some(&after), REPLAYABLE_AT_ONCE).await.map_err(unread)?;
+    let read = |item: &KeyValue| Some(Taken { uid: uid.clone(), record: read(&item.key, &item.value)? });
+    Ok(Json(TakenPage { decisions: page.items.iter().filter_map(read).collect(), more: page.more }))
 }
 
 async fn read_all(world: &World, prefix: &str) -> Result<Vec<DecisionRecord>, ReadError> {

@@ -16,6 +16,7 @@ use rollout_core::{Rehearsal, preview, rehearsals};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use super::Refused;
 use crate::back_test::{self, MAX_MEASUREMENTS, MAX_MEMBERS};
 use crate::clock;
 use crate::hub::{HubRollout, Wanted};
@@ -45,8 +46,6 @@ pub(super) fn route(world: Arc<World>) -> MethodRouter<()> {
     post(plan).layer(DefaultBodyLimit::max(MAX_BODY_BYTES)).with_state(planner)
 }
 
-type Refused = (StatusCode, String);
-
 async fn plan(
     State(planner): State<Planner>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
@@ -68,7 +67,7 @@ async fn answer(planner: &Planner, peer: SocketAddr, request: PlanRequest) -> Re
     if seconds.is_some() && !peer.ip().to_canonical().is_loopback() {
         return Err((StatusCode::FORBIDDEN, NOT_FROM_AFAR.to_owned()));
     }
-    let (mut answer, gates) = look(&planner.world, rollout)?;
+    let (mut answer, gates) = look(&planner.world, rollout, seconds.is_some())?;
     if let Some(seconds) = seconds {
         answer.back_test = Some(test(planner, gates, seconds).await?);
     }
@@ -81,7 +80,12 @@ fn fitting(seconds: i64) -> Result<i64, Refused> {
     BACK_TEST.contains(&seconds).then_some(seconds).ok_or_else(unfit)
 }
 
-fn look(world: &World, object: crds::ClusterScopeRollout) -> Result<(PlanAnswer, Vec<(usize, Rehearsal)>), Refused> {
+/// What it would do; and its gates, where they are to be tried.
+fn look(
+    world: &World,
+    object: crds::ClusterScopeRollout,
+    is_tried: bool,
+) -> Result<(PlanAnswer, Vec<(usize, Rehearsal)>), Refused> {
     if !world.hub().is_complete() || !world.is_mirrored() {
         let why = "this replica has not read the hub and the store yet".to_owned();
         return Err((StatusCode::SERVICE_UNAVAILABLE, why));
@@ -99,7 +103,8 @@ fn look(world: &World, object: crds::ClusterScopeRollout) -> Result<(PlanAnswer,
     let (members, now) = (world.member_facts(), clock::now_millis());
     Ok(world.look_as(&uid, Some(&object), &members, |known, _, observations| {
         let answer = preview(&known.state, rollout, observations, now);
-        (answer, rehearsals(rollout, observations, (MAX_MEMBERS, MAX_MEASUREMENTS), now))
+        let gates = is_tried.then(|| rehearsals(rollout, observations, (MAX_MEMBERS, MAX_MEASUREMENTS), now));
+        (answer, gates.unwrap_or_default())
     }))
 }
 

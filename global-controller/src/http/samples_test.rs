@@ -7,7 +7,6 @@ use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
 use axum::{Extension, Router};
 use crds::{AssignmentEvent, Found, Inquiry};
-use federated_store::{ReplicaConfig, Store};
 use futures::StreamExt as _;
 use mutual_tls::Peer;
 use tokio::time::Instant;
@@ -16,21 +15,12 @@ use tower::ServiceExt as _;
 use super::*;
 use crate::config::Settings;
 use crate::remote::Secrets;
+use crate::store::fixtures::leading;
 use crate::{http, notices};
 
 async fn open(folder: &std::path::Path) -> Arc<World> {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let config = federated_store::Config {
-        join: false,
-        cluster: "test".to_owned(),
-        id: "c".to_owned(),
-        data_dir: folder.join("data"),
-        replicas: vec![ReplicaConfig { id: "c".to_owned(), number: 1, url: "https://127.0.0.1:1".to_owned() }],
-        client: None,
-        tick: federated_store::Config::TICK,
-    };
-    let (store, _router) = Store::open(config).await.unwrap();
-    store.leadership().wait_for(|view| view.fence.is_some()).await.unwrap();
+    let store = leading(folder).await;
     let (events, _notices) = notices::queue();
     Arc::new(World::new("c".to_owned(), store, Settings::default(), Secrets::none(), events))
 }

@@ -103,34 +103,20 @@ async fn watch(world: &World, loaded: &Loaded) -> bool {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use federated_store::{Op, ReplicaConfig};
+    use federated_store::Op;
     use rollout_core::HeardAlert;
     use serde_json::json;
 
     use super::*;
     use crate::mirror;
-
-    async fn open(folder: &std::path::Path) -> Store {
-        let config = federated_store::Config {
-            join: false,
-            cluster: "test".to_owned(),
-            id: "c".to_owned(),
-            data_dir: folder.join("data"),
-            replicas: vec![ReplicaConfig { id: "c".to_owned(), number: 1, url: "https://127.0.0.1:1".to_owned() }],
-            client: None,
-            tick: federated_store::Config::TICK,
-        };
-        let (store, _router) = Store::open(config).await.unwrap();
-        store.leadership().wait_for(|view| view.fence.is_some()).await.unwrap();
-        store
-    }
+    use crate::store::fixtures::leading;
 
     /// One that starts late sees what was written before: an order that a member uploaded, and an alert, as well as what
     /// decisions, of which there is more than a page, come between.
     #[tokio::test(flavor = "multi_thread")]
     async fn what_was_there_before_is_read_whole_but_for_decisions() {
         let folder = tempfile::tempdir().unwrap();
-        let store = open(folder.path()).await;
+        let store = leading(folder.path()).await;
         let alert = HeardAlert {
             labels: [("alertname".to_owned(), "a".to_owned())].into(),
             starts_at: 1,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crds::Intent;
 
 use super::{catch_up, change::Change, domains::Domains, gate, order};
+use crate::adoption::is_of;
 use crate::tally::{Tally, current_answer, return_comes_first};
 use crate::{MemberStage, Reachability, Rollout, Run, Touched};
 
@@ -70,10 +71,8 @@ fn tell(change: &mut Change<'_>, run: &Run, name: &str) {
 
 /// Whether it is told to report what it runs already.
 fn is_asked(change: &Change<'_>, run: &Run, name: &str) -> bool {
-    let spec = change.observations.assignments.get(name).map(|assignment| &assignment.spec);
-    spec.is_some_and(|spec| {
-        spec.intent == Intent::Observe && spec.rollout.run == run.number && spec.revision == run.revision
-    })
+    let order = change.observations.assignments.get(name);
+    order.is_some_and(|order| order.spec.intent == Intent::Observe && is_of(order, run))
 }
 
 fn apply(change: &mut Change<'_>, rollout: &Rollout, run: &Run, tally: &Tally) {

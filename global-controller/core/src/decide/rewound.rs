@@ -66,7 +66,8 @@ pub(super) fn inherit(change: &mut Change<'_>) -> bool {
     }
 }
 
-/// First claims, so that nobody else gets them, and members, then what it ran before; the run in a decision of its own, when they are complete.
+/// First claims, so that nobody else gets them, and members, then what it ran before; the run in a decision of its own,
+/// when they are complete.
 fn take_over(change: &mut Change<'_>, old: &Predecessor<'_>) {
     let untold = old.state.members.keys().any(|name| !change.state.members.contains_key(name));
     if untold || change.observations.claims.of(&old.state.header.uid).next().is_some() {

@@ -13,9 +13,7 @@ use super::{
 use crate::gates::missing_source;
 use crate::plan::{Joiners, Order, replan};
 use crate::waves::{budget, current_weight, flux_limit};
-use crate::{
-    Clock, Gate, GateSettings, MemberStage, Millis, Payload, Plan, RefusedBy, Rollout, Run, Stage, Step, words,
-};
+use crate::{Clock, Gate, GateSettings, MemberStage, Millis, Payload, Plan, Rollout, Run, Stage, Step, words};
 
 /// Starts a run if the payload is new and nothing is in the way; else fits the run to the specification. A rollback comes
 /// first, and a payload that was rolled back never again.
@@ -73,37 +71,14 @@ pub(crate) fn new_run(number: i64, rollout: &Rollout, payload: &Payload, gates: 
     let gate_defaults = gates.defaults(rollout.analysis.as_ref());
     let gate = Gate::of(rollout.analysis.as_ref(), gate_defaults.as_ref());
     Run {
-        number,
-        revision: payload.revision.clone(),
-        payload: payload.workload.clone(),
-        started_at: now,
-        finished_at: None,
-        step: 0,
-        stage: Stage::Updating,
         steps: rollout.steps.clone(),
         soak_seconds: rollout.soak_seconds,
         max_concurrency: rollout.max_concurrency,
-        flux_limit: 0,
         failure_rules: rollout.failures,
-        failure_limit: 0,
-        failures: 0,
-        unreachable_limit: 0,
-        unreachable_most: 0,
-        caught_up: 0,
-        changed_members: false,
         paused: rollout.paused,
-        aborted_by: None,
-        retry: false,
         gate_defaults,
         gate,
-        gate_began_at: 0,
-        gate_ended_at: 0,
-        passed_over: 0,
-        troubled_until: 0,
-        background_since: 0,
-        refused_because: String::new(),
-        refused_by: RefusedBy::default(),
-        refused_on: None,
+        ..Run::new(number, payload.clone(), now)
     }
 }
 

@@ -6,7 +6,7 @@ use crds::{ActionKind, GateMode, Outcome, Phase, Verdict};
 use rollout_core::{HeardAlert, MemberStage, alerts};
 
 use crate::world::World;
-use crate::world::measures::{configured, unconfigured};
+use crate::world::measures::{canaries, configured, unconfigured};
 
 impl World {
     /// An Alertmanager tells of an alert that began to fire so many seconds ago.
@@ -27,12 +27,7 @@ const CRITICAL: (&str, &str) = ("severity", "critical");
 
 /// Two canaries of four with a pause of a minute; no Prometheus is configured, and none is needed.
 fn world(alerts: &str) -> World {
-    let mut world = World::of(&["m1", "m2", "m3", "m4"], "[{setWeight: 50, pause: 60}]");
-    world.edit(|spec| {
-        spec.max_concurrency = Some("4".to_owned());
-        spec.soak_seconds = Some(0);
-        spec.analysis = Some(format!("{{alerts: {alerts}}}"));
-    });
+    let mut world = canaries(60, &format!("{{alerts: {alerts}}}"));
     world.gates = unconfigured(GateMode::Hold);
     world
 }

@@ -3,7 +3,7 @@
 use crds::{ActionKind, Outcome, Phase};
 use rollout_core::{MemberStage, Stage};
 
-use crate::world::measures::{background, configured, key, of_thousand, one, silence};
+use crate::world::measures::{background, canaries, configured, key, of_thousand, one, silence};
 use crate::world::{Spec, World};
 
 /// Four members, updated one after the other, in one wave without a pause; a measurement each ten seconds.
@@ -242,13 +242,7 @@ fn beside_a_control_group_the_success_rate_is_left_to_the_pauses() {
 
 #[test]
 fn trouble_that_is_everywhere_fails_nothing_and_begins_the_background_anew() {
-    let mut world = World::of(&["m1", "m2", "m3", "m4"], "[{setWeight: 50, pause: 120}]");
-    world.edit(|spec| {
-        spec.max_concurrency = Some("4".to_owned());
-        spec.soak_seconds = Some(0);
-        spec.analysis = Some(COMPARED.to_owned());
-    });
-    world.gates = configured();
+    let mut world = canaries(120, COMPARED);
     let all = ["m1", "m2", "m3", "m4"];
     world.serve(&all, 500.0, 0.001);
     world.says("lag", Some("m1"), one(0.5));

@@ -4,7 +4,7 @@ use crds::{Phase, Verdict};
 use rollout_core::{Answer, MemberStage, Reachability};
 
 use crate::world::World;
-use crate::world::measures::{configured, key};
+use crate::world::measures::{canaries, configured, key};
 
 const DROP: &str = "success-rate-drop";
 const UPDATED: [&str; 2] = ["m1", "m2"];
@@ -14,13 +14,7 @@ const ALL: [&str; 4] = ["m1", "m2", "m3", "m4"];
 /// Four members, two of them canaries, with a pause of two minutes and a measurement each ten seconds. 500 requests a second
 /// reach each of them, and one of a thousand fails.
 fn world(analysis: &str) -> World {
-    let mut world = World::of(&ALL, "[{setWeight: 50, pause: 120}]");
-    world.edit(|spec| {
-        spec.max_concurrency = Some("4".to_owned());
-        spec.soak_seconds = Some(0);
-        spec.analysis = Some(analysis.to_owned());
-    });
-    world.gates = configured();
+    let mut world = canaries(120, analysis);
     world.serve(&ALL, 500.0, 0.001);
     world
 }

@@ -3,19 +3,14 @@
 use crds::{GateMode, Phase};
 use rollout_core::{Answer, Whom};
 
-use crate::world::measures::{configured, key, of_thousand, one, unconfigured};
+use crate::world::measures::{canaries, configured, key, of_thousand, one, unconfigured};
 use crate::world::{Spec, World};
 
 const RATE: &str = "{from: Member, interval: 10, successRate: {good: 'good[{{window}}]', total: 'total[{{window}}]'}}";
 
 /// Four members, two of them canaries, with a pause of a minute; the hub has no Prometheus.
 fn world(analysis: &str) -> World {
-    let mut world = World::of(&["m1", "m2", "m3", "m4"], "[{setWeight: 50, pause: 60}]");
-    world.edit(|spec| {
-        spec.max_concurrency = Some("4".to_owned());
-        spec.soak_seconds = Some(0);
-        spec.analysis = Some(analysis.to_owned());
-    });
+    let mut world = canaries(60, analysis);
     world.gates = unconfigured(GateMode::Hold);
     world
 }

@@ -3,19 +3,12 @@
 use crds::{Phase, Verdict};
 use rollout_core::{Answer, MemberStage, Stage, Whom};
 
-use crate::world::measures::{configured, key, of_thousand, one, silence};
+use crate::world::measures::{canaries, configured, key, of_thousand, one, silence};
 use crate::world::{Spec, World};
 
 /// Four members, two of them canaries, with a pause of a minute and a measurement each ten seconds.
 fn world(analysis: &str) -> World {
-    let mut world = World::of(&["m1", "m2", "m3", "m4"], "[{setWeight: 50, pause: 60}]");
-    world.edit(|spec| {
-        spec.max_concurrency = Some("4".to_owned());
-        spec.soak_seconds = Some(0);
-        spec.analysis = (!analysis.is_empty()).then(|| analysis.to_owned());
-    });
-    world.gates = configured();
-    world
+    canaries(60, analysis)
 }
 
 fn events(lines: &[String], reason: &str) -> Vec<String> {

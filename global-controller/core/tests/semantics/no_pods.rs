@@ -3,18 +3,11 @@
 use crds::Phase;
 
 use crate::world::World;
-use crate::world::measures::{configured, key, silence};
+use crate::world::measures::{canaries, key, silence};
 
 /// Four members, two of them canaries, with a pause of a minute and a measurement each ten seconds.
 fn world(analysis: &str) -> World {
-    let mut world = World::of(&["m1", "m2", "m3", "m4"], "[{setWeight: 50, pause: 60}]");
-    world.edit(|spec| {
-        spec.max_concurrency = Some("4".to_owned());
-        spec.soak_seconds = Some(0);
-        spec.analysis = Some(analysis.to_owned());
-    });
-    world.gates = configured();
-    world
+    canaries(60, analysis)
 }
 
 fn scale(world: &mut World, member: &str, pods: i32) {

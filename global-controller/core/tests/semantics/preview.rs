@@ -3,7 +3,7 @@
 use crds::{PlanAnswer, PlannedStep, Verdict};
 use rollout_core::{Answer, Reachability, Rehearsal, Rehearsed, preview, rehearsals};
 
-use crate::world::measures::{configured, of_thousand, one, silence};
+use crate::world::measures::{canaries, configured, of_thousand, one, silence};
 use crate::world::{Spec, World};
 
 fn previewed(world: &World) -> PlanAnswer {
@@ -128,14 +128,7 @@ fn the_queries_of_each_gate_are_told_as_they_are_asked_first() {
 
 /// Four members, two of them canaries, with a pause of a minute.
 fn measured(analysis: &str) -> World {
-    let mut world = World::of(&["m1", "m2", "m3", "m4"], "[{setWeight: 50, pause: 60}]");
-    world.edit(|spec| {
-        spec.max_concurrency = Some("4".to_owned());
-        spec.soak_seconds = Some(0);
-        spec.analysis = Some(analysis.to_owned());
-    });
-    world.gates = configured();
-    world
+    canaries(60, analysis)
 }
 
 /// How the pause would have ended if Prometheus had said this of m2, and that all is well of the others.

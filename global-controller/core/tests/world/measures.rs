@@ -26,6 +26,19 @@ pub fn configured() -> GateSettings {
     GateSettings { sources: vec!["central".to_owned(), "other".to_owned()], ..unconfigured(GateMode::Hold) }
 }
 
+/// Four members, m1 to m4, two of them canaries with a pause of so many seconds; any number may be in flux, there is no soak,
+/// and sources are configured. Without an analysis the text is empty.
+pub fn canaries(pause: u32, analysis: &str) -> World {
+    let mut world = World::of(&["m1", "m2", "m3", "m4"], &format!("[{{setWeight: 50, pause: {pause}}}]"));
+    world.edit(|spec| {
+        spec.max_concurrency = Some("4".to_owned());
+        spec.soak_seconds = Some(0);
+        spec.analysis = (!analysis.is_empty()).then(|| analysis.to_owned());
+    });
+    world.gates = configured();
+    world
+}
+
 pub fn key(metric: &str, member: Option<&str>) -> SampleKey {
     SampleKey { metric: metric.to_owned(), member: member.map(str::to_owned), background: false }
 }
