@@ -64,11 +64,13 @@ bench-gates: ## False alarms and detection times of the control group's test, to
 
 bench-rounds: ## What measuring a fleet costs: many members in a question, beside a question for each, on a real Prometheus
 	$(CARGO) build --release --workspace --bins --locked
-	$(CARGO) run --release --workspace --locked --example bench_rounds
+	$(CARGO) build --release --workspace --locked --example bench_rounds
+	'$(TARGET)/release/examples/bench_rounds'
 
 bench-fleet: ## What measuring 500 members costs a real controller, with fake agents, 15 minutes; ARGS=MEMBERS for another number
 	$(CARGO) build --release --workspace --bins --locked
-	$(CARGO) run --release --workspace --locked --example bench_fleet -- $(ARGS)
+	$(CARGO) build --release --workspace --locked --example bench_fleet
+	'$(TARGET)/release/examples/bench_fleet' $(ARGS)
 
 deny: ## Advisories, licences and sources of dependencies; needs cargo-deny and the network
 	@$(CARGO) deny --version >/dev/null 2>&1 || { \
