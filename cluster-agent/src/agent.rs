@@ -23,6 +23,7 @@ use crate::operations::{self, Operations, Vitals};
 use crate::options::Settings;
 use crate::prometheus::Inquirer;
 use crate::reconcile::Reconciler;
+use crate::reconcile::contention::Repairs;
 use crate::reconcile::deadline::Deadlines;
 use crate::reconcile::said::Said;
 use crate::work::cache::{self, Cache, Writer};
@@ -169,6 +170,7 @@ impl Agent {
             resync: Arc::clone(&resync),
             said: Said::default(),
             deadlines: Deadlines::default(),
+            repairs: Repairs::default(),
             metrics: Arc::clone(&metrics),
         };
         let hub = Arc::new(hub);

@@ -55,6 +55,8 @@ pub struct Order {
     pub intact: bool,
     /// Whether the deadline has passed by the monotonic clock of this agent, which whoever looks at the order says.
     pub overdue: bool,
+    /// Whether drift was repaired so often lately that the next change is not, which whoever looks at the order says.
+    pub contested: bool,
     revision_since: Fence,
 }
 
@@ -69,6 +71,7 @@ impl Order {
             revision_since: since(annotations).unwrap_or(spec.fence),
             status: assignment.status.clone(),
             overdue: false,
+            contested: false,
             spec,
         }
     }

@@ -2,7 +2,9 @@
 //! [`plan`].
 
 pub mod apply;
+pub mod contention;
 pub mod deadline;
+pub mod drift;
 pub mod health;
 pub mod nodes;
 pub mod plan;
@@ -20,6 +22,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::{DeleteParams, PostParams, Preconditions};
 use kube::{Api, Client, ResourceExt as _};
 
+use self::contention::Repairs;
 use self::deadline::Deadlines;
 use self::plan::{Answer, Images, Step, plan};
 use self::said::Said;
@@ -94,6 +97,8 @@ pub struct Reconciler {
     pub said: Said,
     /// The deadlines that run.
     pub deadlines: Deadlines,
+    /// What was repaired lately.
+    pub repairs: Repairs,
     /// Figures.
     pub metrics: Arc<Metrics>,
 }
@@ -128,6 +133,7 @@ impl Reconciler {
     fn forget(&self, rollout: &str) {
         self.said.forget(rollout);
         self.deadlines.forget(rollout);
+        self.repairs.forget(rollout);
     }
 
     /// The order matters (SEMANTICS 15): first the workload, then the assignment from a quorum, then the mark, then the
@@ -151,6 +157,7 @@ impl Reconciler {
         }
         let mut order = Order::of(&current);
         order.overdue = self.deadlines.passed(&order);
+        order.contested = self.repairs.are_used_up(&order, Instant::now());
         if !order.intact {
             // The hub's list writes it anew.
             self.resync.ask();
@@ -265,6 +272,9 @@ impl Reconciler {
         let (rollout, intent) = (&order.spec.rollout.name, order.spec.intent.as_str());
         tracing::info!(rollout, intent, fence = %order.spec.fence, drifted = images.drifted, "set the images");
         if applied.runs(&images.images) {
+            if images.drifted {
+                self.repairs.note(order, Instant::now());
+            }
             let Step::Answer(answer) = plan(order, Some(&applied)) else { return Ok(Finish::Failed) };
             return self.answer(api, order, current, answer).await;
         }

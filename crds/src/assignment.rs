@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::deadline::{Deadline, OnDeadline};
+use crate::drift::OnDrift;
 use crate::{Revision, WorkloadKind};
 
 /// The order "on this member, make this rollout be at this revision". Its object has the rollout's name.
@@ -63,6 +64,11 @@ pub struct RolloutAssignmentSpec {
     /// another assignment comes. Hold: it goes on as before. Default Hold.
     #[serde(default, skip_serializing_if = "OnDeadline::is_hold")]
     pub on_deadline: OnDeadline,
+    /// For Apply and Return: what the agent does when somebody else changes the images that it has set. Repair: it sets
+    /// them again, until another field manager has changed them three times within 10 minutes (outcome Contended). Report:
+    /// it leaves them alone and says so (outcome Drifted). Default Repair.
+    #[serde(default, skip_serializing_if = "OnDrift::is_repair")]
+    pub on_drift: OnDrift,
 }
 
 /// The rollout that an assignment belongs to.
@@ -102,9 +108,9 @@ pub struct AssignedWorkload {
 pub enum Intent {
     /// Report what is there and change nothing.
     Observe,
-    /// Set the images, keep them set, report health.
+    /// Set the images, report health, and keep them set, as onDrift says.
     Apply,
-    /// Set the images of `previous`, keep them set, report health.
+    /// Set the images of `previous`, report health, and keep them set, as onDrift says.
     Return,
     /// Forget this assignment and touch no workload.
     Withdraw,
@@ -207,9 +213,20 @@ pub enum Outcome {
     /// Answer to Apply with onDeadline Return: the workload was not healthy in time, and has its previous images again.
     /// It keeps them until another assignment comes.
     Reverted,
+    /// Answer to an assignment with onDrift Report: the workload no longer has the images that were set, and is left
+    /// alone. The message says who set which.
+    Drifted,
+    /// Another field manager has changed the images three times within 10 minutes. The message names it; the agent sets
+    /// nothing until another assignment comes.
+    Contended,
 }
 
 impl Outcome {
+    /// Whether somebody else has changed the images, and the agent leaves them as they are.
+    pub fn is_drift(self) -> bool {
+        matches!(self, Self::Drifted | Self::Contended)
+    }
+
     /// The outcome as it is written in the status.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -222,6 +239,8 @@ impl Outcome {
             Self::Refused => "Refused",
             Self::Withdrawn => "Withdrawn",
             Self::Reverted => "Reverted",
+            Self::Drifted => "Drifted",
+            Self::Contended => "Contended",
         }
     }
 }

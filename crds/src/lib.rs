@@ -14,6 +14,7 @@ mod analysis;
 mod assignment;
 mod crd;
 mod deadline;
+mod drift;
 mod history;
 mod inquiry;
 mod intorpercent;
@@ -39,6 +40,7 @@ pub use assignment::{
 };
 pub use crd::all as custom_resource_definitions;
 pub use deadline::{Deadline, DeadlineState, OnDeadline};
+pub use drift::OnDrift;
 pub use history::{PastRun, RolloutHistory, RunOutcome};
 pub use inquiry::{Finding, Found, Inquiry};
 pub use intorpercent::{IntOrPercent, ParsePercentError};

@@ -59,12 +59,27 @@ pub struct ClusterScopeRolloutSpec {
     /// Set at creation, the rollout is planned and observed only. Default false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
+    /// Whether drift is repaired after the rollout has Succeeded: images that somebody else has set are set back. With false
+    /// it is then only reported, in status.clusters (Drifted). While a run is active drift is repaired either way, or what
+    /// the run measures would be worthless; after RolledBack and Failed it is only reported either way. Where another field
+    /// manager sets its image three times within 10 minutes, repair stops (Contended). Default true.
+    #[serde(default = "enforced", skip_serializing_if = "is_enforced")]
+    pub enforce: bool,
     /// How many runs are kept beside the latest one, with how they ended and the payload that each brought, to look at
     /// (kubectl clusterrollout history) and to go back to (kubectl clusterrollout undo). The oldest go first. 1 to 100,
     /// default 20.
     #[serde(default = "default_history_limit", skip_serializing_if = "is_default_history_limit")]
     #[schemars(range(min = 1, max = 100))]
     pub revision_history_limit: i32,
+}
+
+fn enforced() -> bool {
+    true
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // As serde hands it over.
+fn is_enforced(enforce: &bool) -> bool {
+    *enforce
 }
 
 const DEFAULT_HISTORY_LIMIT: i32 = 20;

@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use crds::{
-    AgentInfo, AssignmentEvent, ClusterScopeRollout, Fence, Finding, IntOrPercent, Outcome, Phase, Report, Reports,
-    RolloutAssignment, RolloutAssignmentStatus, WorkloadKind, images_hash, millis_from_time, time_from_millis,
+    AgentInfo, AssignmentEvent, ClusterScopeRollout, Fence, Finding, IntOrPercent, OnDrift, Outcome, Phase, Report,
+    Reports, RolloutAssignment, RolloutAssignmentStatus, WorkloadKind, images_hash, millis_from_time, time_from_millis,
 };
 
 const FRAGMENT: &str = r#"
@@ -42,6 +42,28 @@ fn an_assignment_keeps_its_form_on_the_wire() {
     let event: AssignmentEvent = serde_json::from_str(ASSIGNMENT).unwrap();
     assert_eq!(serde_json::to_string(&event).unwrap(), ASSIGNMENT);
     assert_eq!(serde_json::to_string(&AssignmentEvent::Synced).unwrap(), r#"{"type":"synced"}"#);
+}
+
+#[test]
+fn semantics_22_an_order_says_what_is_done_about_drift_only_where_that_is_not_to_repair_it() {
+    let event: AssignmentEvent = serde_json::from_str(ASSIGNMENT).unwrap();
+    let AssignmentEvent::Assign(assignment) = event else { panic!() };
+    assert_eq!(assignment.spec.on_drift, OnDrift::Repair);
+    let reported = ASSIGNMENT.replace(r#""deadlineSeconds":600"#, r#""deadlineSeconds":600,"onDrift":"Report""#);
+    let event: AssignmentEvent = serde_json::from_str(&reported).unwrap();
+    assert_eq!(serde_json::to_string(&event).unwrap(), reported);
+}
+
+#[test]
+fn semantics_22_drift_is_repaired_unless_a_rollout_says_otherwise() {
+    let spec = crds::yaml::from_str::<ClusterScopeRollout>(FRAGMENT).unwrap().spec;
+    assert!(spec.enforce);
+    // What says nothing about it has the hash that it had before there was such a field.
+    assert!(serde_json::to_value(&spec).unwrap().get("enforce").is_none());
+    let text = FRAGMENT.replace("spec:\n", "spec:\n  enforce: false\n");
+    let spec = crds::yaml::from_str::<ClusterScopeRollout>(&text).unwrap().spec;
+    assert!(!spec.enforce);
+    assert_eq!(serde_json::to_value(&spec).unwrap()["enforce"], false);
 }
 
 #[test]
@@ -97,6 +119,8 @@ fn words_in_code_are_those_in_the_objects() {
         Outcome::Refused,
         Outcome::Withdrawn,
         Outcome::Reverted,
+        Outcome::Drifted,
+        Outcome::Contended,
     ];
     for outcome in outcomes {
         assert_eq!(word(serde_json::to_value(outcome).unwrap()), outcome.as_str());

@@ -141,10 +141,13 @@ impl From<&Event> for RecordedEvent {
     }
 }
 
-/// What a decision orders, in order, each as "member-1: Apply".
+/// What a decision orders, in order, each as "member-1: Apply", or "member-1: Return, drift reported".
 pub(crate) fn commands_of(decision: &Decision) -> Vec<String> {
     let lines = decision.commands.iter().filter_map(|command| match command {
-        Command::Assign { member, spec } => Some(format!("{member}: {}", spec.intent.as_str())),
+        Command::Assign { member, spec } => {
+            let drift = if spec.on_drift.is_repair() { "" } else { ", drift reported" };
+            Some(format!("{member}: {}{drift}", spec.intent.as_str()))
+        }
         Command::Forget { member } => Some(format!("{member}: forget")),
         Command::TakeUp { member } => Some(format!("{member}: take up")),
         Command::AcceptHub => Some("accept the hub".to_owned()),

@@ -26,7 +26,9 @@ pub fn next(order: &Order, outcome: Outcome, gives_up: bool, now: &Time) -> Opti
         (Some(DeadlineState::Passed), _) => plain(DeadlineState::Passed),
         (Some(DeadlineState::Met), _) | (_, Outcome::Healthy) => plain(DeadlineState::Met),
         _ if gives_up => plain(DeadlineState::Passed),
-        (_, Outcome::WorkloadMissing | Outcome::PreviousChanged) => plain(DeadlineState::Suspended),
+        (_, Outcome::WorkloadMissing | Outcome::PreviousChanged | Outcome::Contended) => {
+            plain(DeadlineState::Suspended)
+        }
         _ => match running {
             Some(running) => Some(running.clone()),
             None => {
@@ -156,11 +158,14 @@ mod tests {
             (Running, Outcome::Healthy, false, Met),
             (Running, Outcome::Progressing, true, Passed),
             (Running, Outcome::WorkloadMissing, false, Suspended),
+            (Running, Outcome::Contended, false, Suspended),
+            (Suspended, Outcome::Contended, false, Suspended),
             (Suspended, Outcome::Progressing, false, Running),
             (Met, Outcome::Progressing, false, Met),
             (Met, Outcome::WorkloadMissing, false, Met),
             (Passed, Outcome::Reverted, false, Passed),
             (Passed, Outcome::Refused, false, Passed),
+            (Passed, Outcome::Contended, false, Passed),
         ];
         for (before, outcome, gives_up, after) in rows {
             let order = order(&returning(), Some(state(before)));

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crds::{Intent, Outcome, WorkloadObservation, images_hash};
+use crds::{Intent, OnDrift, Outcome, WorkloadObservation, images_hash};
 
+use super::drift;
 use super::health::{Health, health};
 use super::workload::Workload;
 use crate::assignment::{Order, Target};
@@ -83,6 +84,10 @@ pub fn plan(order: &Order, live: Option<&Workload>) -> Step {
     if order.answered() == Some(Outcome::PreviousChanged) {
         return answer(Outcome::PreviousChanged, changed(&there));
     }
+    // So does this, and nothing is set any more, there or back.
+    if let Some(said) = order.status.as_ref().filter(|_| order.answered() == Some(Outcome::Contended)) {
+        return answer(Outcome::Contended, said.message.clone());
+    }
     let hash = images_hash(&images);
     if workload.runs(&images) {
         let outcome = running(order, &health);
@@ -91,10 +96,16 @@ pub fn plan(order: &Order, live: Option<&Workload>) -> Step {
         let workload = Some(health.observation);
         return Step::Answer(Answer { outcome, message, workload, applied_hash: Some(hash), gives_up });
     }
+    if spec.on_drift == OnDrift::Report {
+        return answer(Outcome::Drifted, drift::reported(order, workload, &images));
+    }
     if order.overdue && !order.has_given_up() {
         return gives_up(order, workload);
     }
     let drifted = order.applied_hash() == Some(&hash);
+    if drifted && order.contested {
+        return answer(Outcome::Contended, drift::contended(order, workload, &images));
+    }
     if drifted || is_expected(order, &there) {
         return Step::Apply(Images { images, drifted });
     }

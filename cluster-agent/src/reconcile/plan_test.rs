@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use crds::{Deadline, DeadlineState, OnDeadline, RolloutAssignment, RolloutAssignmentStatus};
+use crds::{Deadline, DeadlineState, OnDeadline, OnDrift, RolloutAssignment, RolloutAssignmentStatus};
 
 use super::super::workload::fixtures::{DEPLOYMENT, workload};
 use super::*;
@@ -143,6 +143,84 @@ fn semantics_22_drift_is_repaired_under_later_fences_of_the_same_revision() {
         let step = plan(&order, Some(&workload(DEPLOYMENT, &[V9])));
         assert_eq!(step, applies(true, &[("app", "shop:v2")]));
     }
+}
+
+/// What the agent works on when `assignment`, by which it had set these images, comes again with drift to be reported only.
+fn reporting(assignment: &RolloutAssignment, set: &[(&str, &str)]) -> Order {
+    let applied = answered(assignment, Outcome::Healthy, Some(&images(set)));
+    let mut again = assignment.clone();
+    again.spec.fence.generation += 1;
+    again.spec.on_drift = OnDrift::Report;
+    over(&again, Some(&applied))
+}
+
+#[test]
+fn semantics_22_where_drift_is_only_reported_nothing_is_set_and_who_has_set_it_is_named() {
+    let order = reporting(&apply(), &[("app", "shop:v2")]);
+    let said = outcome(plan(&order, Some(&workload(DEPLOYMENT, &[V9]))));
+    let who = "kubectl-client-side-apply has set app to shop:v9 instead of shop:v2".to_owned();
+    assert_eq!(said, (Outcome::Drifted, who));
+    assert_eq!(outcome(plan(&order, Some(&workload(DEPLOYMENT, &[V2])))).0, Outcome::Healthy);
+    // Back to what it ran before is drift like any other, though the order would once have been carried out over it.
+    assert_eq!(outcome(plan(&order, Some(&workload(DEPLOYMENT, &[])))).0, Outcome::Drifted);
+    // Nor is anything set where nobody knows any more what was.
+    let mut again = apply();
+    again.spec.on_drift = OnDrift::Report;
+    assert_eq!(outcome(plan(&over(&again, None), Some(&workload(DEPLOYMENT, &[])))).0, Outcome::Drifted);
+}
+
+#[test]
+fn semantics_22_drift_after_a_return_is_reported_too() {
+    let order = reporting(&back(), &[("app", "shop:v1")]);
+    let said = outcome(plan(&order, Some(&workload(DEPLOYMENT, &[V9]))));
+    let who = "kubectl-client-side-apply has set app to shop:v9 instead of shop:v1".to_owned();
+    assert_eq!(said, (Outcome::Drifted, who));
+    assert_eq!(outcome(plan(&order, Some(&workload(DEPLOYMENT, &[])))).0, Outcome::Healthy);
+}
+
+#[test]
+fn semantics_22_one_change_too_many_is_not_repaired_and_stands_until_another_fence_comes() {
+    let mut order = Order::of(&answered(&apply(), Outcome::Progressing, Some(&images(&[("app", "shop:v2")]))));
+    assert_eq!(plan(&order, Some(&workload(DEPLOYMENT, &[V9]))), applies(true, &[("app", "shop:v2")]));
+    order.contested = true;
+    // As long as nobody changes it there is nothing to fight about.
+    assert_eq!(outcome(plan(&order, Some(&workload(DEPLOYMENT, &[V2])))).0, Outcome::Healthy);
+    let (contended, said) = outcome(plan(&order, Some(&workload(DEPLOYMENT, &[V9]))));
+    assert_eq!(contended, Outcome::Contended);
+    let who = "kubectl-client-side-apply has set other images 3 times within 10 minutes, the last time app to shop:v9 instead of shop:v2";
+    assert_eq!(said, who);
+
+    let mut object = answered(&apply(), Outcome::Contended, Some(&images(&[("app", "shop:v2")])));
+    object.status.as_mut().unwrap().message.clone_from(&said);
+    // By an agent that has started again, and when the deadline has passed meanwhile.
+    let mut order = Order::of(&object);
+    order.overdue = true;
+    for live in [workload(DEPLOYMENT, &[V9]), workload(DEPLOYMENT, &[V2])] {
+        assert_eq!(outcome(plan(&order, Some(&live))), (Outcome::Contended, said.clone()));
+    }
+    let mut next = apply();
+    next.spec.fence.generation = 6;
+    let order = over(&next, Some(&object));
+    assert_eq!(plan(&order, Some(&workload(DEPLOYMENT, &[V9]))), applies(true, &[("app", "shop:v2")]));
+}
+
+#[test]
+fn semantics_22_what_was_never_set_is_not_contended() {
+    let mut order = over(&apply(), None);
+    order.contested = true;
+    assert_eq!(plan(&order, Some(&workload(DEPLOYMENT, &[]))), applies(false, &[("app", "shop:v2")]));
+}
+
+#[test]
+fn semantics_22_nobody_who_is_known_is_called_unknown_and_each_container_has_its_own() {
+    let mut two = apply();
+    let wanted = images(&[("app", "shop:v2"), ("init", "init:v2")]);
+    two.spec.workload.images.clone_from(&wanted);
+    two.spec.on_drift = OnDrift::Report;
+    let order = Order::of(&answered(&two, Outcome::Healthy, Some(&wanted)));
+    let (_, said) = outcome(plan(&order, Some(&workload(DEPLOYMENT, &[V9]))));
+    let both = "kubectl-client-side-apply has set app to shop:v9 instead of shop:v2, init to init:v1 instead of init:v2 (by unknown)";
+    assert_eq!(said, both);
 }
 
 #[test]

@@ -81,20 +81,14 @@ impl Workload {
         let applied = |entry: &&ManagedFieldsEntry| {
             entry.manager.as_deref() == Some(manager) && entry.operation.as_deref() == Some("Apply")
         };
-        let fields = self.managed_fields.iter().filter(applied).filter_map(|entry| entry.fields_v1.as_ref());
-        fields
-            .flat_map(|fields| {
-                ["f:containers", "f:initContainers"].map(|list| {
-                    fields.0.pointer(&format!("/f:spec/f:template/f:spec/{list}")).and_then(|list| list.as_object())
-                })
-            })
-            .flatten()
-            .flatten()
-            .filter(|(_, fields)| fields.get("f:image").is_some())
-            // The key of a list item: `k:{"name":"app"}`.
-            .filter_map(|(key, _)| serde_json::from_str::<serde_json::Value>(key.strip_prefix("k:")?).ok())
-            .filter_map(|key| key.get("name")?.as_str().map(ToOwned::to_owned))
-            .collect()
+        self.managed_fields.iter().filter(applied).flat_map(owned_images).collect()
+    }
+
+    /// Who has set the image of a container last, of all field managers but `ours`; none that says so.
+    pub fn set_by(&self, container: &str, ours: &str) -> Option<&str> {
+        let others = self.managed_fields.iter().filter(|entry| entry.manager.as_deref() != Some(ours));
+        let owners = others.filter(|entry| owned_images(entry).iter().any(|name| name == container));
+        owners.max_by_key(|entry| entry.time.clone()).and_then(|entry| entry.manager.as_deref())
     }
 
     fn of(kind: WorkloadKind, metadata: &ObjectMeta, pods: Option<&PodSpec>) -> Self {
@@ -121,6 +115,22 @@ impl Workload {
             managed_fields: metadata.managed_fields.clone().unwrap_or_default(),
         }
     }
+}
+
+/// Containers whose image a field manager owns.
+fn owned_images(entry: &ManagedFieldsEntry) -> Vec<String> {
+    let Some(fields) = &entry.fields_v1 else { return Vec::new() };
+    let lists = ["f:containers", "f:initContainers"]
+        .map(|list| fields.0.pointer(&format!("/f:spec/f:template/f:spec/{list}")).and_then(|list| list.as_object()));
+    lists
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|(_, fields)| fields.get("f:image").is_some())
+        // The key of a list item: `k:{"name":"app"}`.
+        .filter_map(|(key, _)| serde_json::from_str::<serde_json::Value>(key.strip_prefix("k:")?).ok())
+        .filter_map(|key| key.get("name")?.as_str().map(ToOwned::to_owned))
+        .collect()
 }
 
 fn images(containers: &[Container]) -> BTreeMap<String, String> {
@@ -268,5 +278,24 @@ mod tests {
         assert_eq!(live.owned_by("rollout.example.com:checkout"), BTreeSet::from(["proxy".to_owned()]));
         assert!(live.owned_by("rollout.example.com:check").is_empty());
         assert!(live.owned_by("kubectl-client-side-apply").is_empty());
+    }
+
+    #[test]
+    fn semantics_22_who_has_set_an_image_is_its_latest_owner_beside_us() {
+        let live = workload(DEPLOYMENT, &[]);
+        let ours = "rollout.example.com:checkout";
+        assert_eq!(live.set_by("app", ours), Some("kubectl-client-side-apply"));
+        // An image that nobody else owns, and one that no entry is about.
+        assert_eq!((live.set_by("proxy", ours), live.set_by("init", ours)), (None, None));
+        // For another rollout of ours this one is somebody else.
+        assert_eq!(live.set_by("proxy", "rollout.example.com:other"), Some(ours));
+        let later = "    operation: Update\n    time: '2026-01-01T00:00:00Z'\n";
+        let second = "manager: rollout.example.com:checkout\n    operation: Apply\n    time: '2026-01-01T00:00:01Z'\n";
+        let both = [
+            ("    operation: Update\n", later),
+            ("manager: rollout.example.com:checkout\n    operation: Apply\n", second),
+            ("k:{\"name\":\"proxy\"}", "k:{\"name\":\"app\"}"),
+        ];
+        assert_eq!(workload(DEPLOYMENT, &both).set_by("app", "rollout.example.com:other"), Some(ours));
     }
 }

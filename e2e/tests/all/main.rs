@@ -18,6 +18,7 @@ mod control_planes;
 mod cut_off;
 mod dashboard;
 mod deploy_charts;
+mod drift;
 mod fault_points;
 mod gates;
 mod hub_rewound;

@@ -202,6 +202,7 @@ impl Sources<'_> {
             failures: if told { usize::try_from(status.counts.failed).unwrap_or(0) } else { 0 },
             changed_members: true,
             paused: rollout.is_some_and(|rollout| rollout.paused),
+            on_drift: rollout.map_or(new.on_drift, |rollout| rollout.on_drift),
             ..new
         };
         run.finished_at = run.is_over().then(|| time(&status.finished_at));

@@ -9,6 +9,7 @@ mod change;
 mod claims;
 mod deletion;
 mod domains;
+mod drift;
 mod failure;
 mod finish;
 mod forward;
@@ -172,6 +173,7 @@ pub fn decide(state: &RolloutState, desired: Desired<'_>, observations: &Observa
             run::hold_clock(&mut change, true);
             watch(&mut change);
             claims::release_unstarted(&mut change);
+            standing::follow(&mut change);
         }
         Desired::Present(rollout) => {
             let order = order(rollout, observations.members);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crds::{FailureTolerance, Intent, Revision, RollbackMode, RolloutAssignmentSpec};
+use crds::{FailureTolerance, Intent, OnDrift, Revision, RollbackMode, RolloutAssignmentSpec};
 
 use crate::tally::Tally;
 use crate::{
@@ -177,6 +177,11 @@ fn lint_members(state: &RolloutState, run: &Run, observations: &Observations<'_>
                 format!("{name} was told to apply or to return and counts as untouched")
             });
         }
+        let on_its_way = matches!(record.stage, MemberStage::Applying { .. }) || record.stage.owes_return();
+        let repaired = record.standing.on_drift == OnDrift::Repair;
+        require(record.run != run.number || !on_its_way || repaired, broken, || {
+            format!("{name} is {:?}, and drift is only reported", record.stage)
+        });
         require(!(assigned && run.is_over() && run.is_rolled_back()), broken, || {
             format!("{name} is {:?} after the rollback", record.stage)
         });

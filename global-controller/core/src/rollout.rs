@@ -1,8 +1,8 @@
 //! A rollout as decisions use it: parsed once, complete, valid.
 
 use crds::{
-    Approval, ClusterSelector, FailureTolerance, IntOrPercent, Revision, RollbackMode, RollbackScope, WaveOrder,
-    WorkloadPayload,
+    Approval, ClusterSelector, FailureTolerance, IntOrPercent, OnDrift, Revision, RollbackMode, RollbackScope,
+    WaveOrder, WorkloadPayload,
 };
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +42,9 @@ pub struct Rollout {
     pub analysis: Option<Analysis>,
     /// Whether a person has paused it.
     pub paused: bool,
+    /// What agents do about drift after a success.
+    #[serde(default, skip_serializing_if = "OnDrift::is_repair")]
+    pub on_drift: OnDrift,
     /// Runs that are kept beside the latest one; 1 to 100.
     #[serde(default = "default_past_runs")]
     pub past_runs: usize,

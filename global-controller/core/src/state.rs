@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crds::{IntOrPercent, OnDeadline, Previous, Revision, RolloutAssignmentSpec, WorkloadPayload};
+use crds::{IntOrPercent, OnDeadline, OnDrift, Previous, Revision, RolloutAssignmentSpec, WorkloadPayload};
 use serde::{Deserialize, Serialize};
 
 use crate::actions::Handled;
@@ -160,6 +160,9 @@ pub struct Run {
     /// Whether a person has paused it, as last seen.
     #[serde(default)]
     pub paused: bool,
+    /// What agents do about drift after its success, as last seen.
+    #[serde(default, skip_serializing_if = "OnDrift::is_repair")]
+    pub on_drift: OnDrift,
     /// The person who has aborted it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aborted_by: Option<String>,
@@ -299,6 +302,9 @@ pub struct MemberRecord {
     /// Whether its workload was last seen healthy with no pods wanted: that is healthy, and no evidence (SEMANTICS 19).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub idle: bool,
+    /// Whether its agent said last that somebody else has changed what it had set, and leaves that as it is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub drifted: bool,
 }
 
 /// What stands in the order of a member beside the payload, and follows the specification while the order is out.
@@ -308,12 +314,16 @@ pub struct Standing {
     /// Seconds until which the member must be healthy, or the agent returns by itself; none: it never does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub returns_after: Option<i64>,
+    /// What the agent does when somebody else changes what it has set.
+    #[serde(default, skip_serializing_if = "OnDrift::is_repair")]
+    pub on_drift: OnDrift,
 }
 
 impl Standing {
     /// Makes it part of an order.
     pub(crate) fn write_to(self, spec: &mut RolloutAssignmentSpec) {
-        let Self { returns_after } = self;
+        let Self { returns_after, on_drift } = self;
+        spec.on_drift = on_drift;
         match returns_after {
             Some(seconds) => (spec.on_deadline, spec.deadline_seconds) = (OnDeadline::Return, seconds),
             None => spec.on_deadline = OnDeadline::Hold,
@@ -499,6 +509,7 @@ impl MemberRecord {
             standing: Standing::default(),
             told_at: 0,
             idle: false,
+            drifted: false,
         }
     }
 
@@ -554,6 +565,7 @@ impl Run {
             caught_up: 0,
             changed_members: false,
             paused: false,
+            on_drift: OnDrift::Repair,
             aborted_by: None,
             retry: false,
             gate_defaults: None,

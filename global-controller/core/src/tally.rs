@@ -20,7 +20,7 @@ const REPORT_MILLIS: Millis = 15_000;
 pub(crate) struct Tally {
     /// Told to run the revision.
     pub assigned: usize,
-    /// Of these, not silent, and not or no longer healthy.
+    /// Of these, not silent, and not or no longer healthy; after the end those are left out whose drift is not repaired.
     pub in_flux: usize,
     /// Silent, and not or no longer healthy when last heard.
     pub silent_in_flux: usize,
@@ -36,7 +36,8 @@ pub(crate) struct Tally {
     pub refused: Vec<MemberTrouble>,
     /// No longer healthy.
     pub unhealthy: Vec<MemberTrouble>,
-    /// Past their deadline, by the time here or by their own. These and the next have failed, if failures are acted upon.
+    /// Past their deadline, by the time here or by their own, or contended. These and the next have failed, if failures are
+    /// acted upon.
     pub overdue: Vec<MemberTrouble>,
     /// No longer healthy for too long.
     pub sick: Vec<MemberTrouble>,
@@ -127,7 +128,7 @@ impl Tally {
         }
         self.assigned += usize::from(stage.is_assigned());
         let silent = observations.reachability(name) == Reachability::Unreachable;
-        self.in_flux += usize::from(stage.is_in_flux() && !silent);
+        self.in_flux += usize::from(stage.is_in_flux() && !silent && !is_left_alone(run, stage, record));
         self.silent_in_flux += usize::from(stage.is_in_flux() && silent);
         match observations.reachability(name) {
             // One that has not told what it was told may have been assigned, too.
@@ -190,6 +191,11 @@ impl Tally {
     }
 }
 
+/// Whether it was healthy in a run that is over, has drifted since and stays so: nothing is on its way there.
+fn is_left_alone(run: &Run, stage: MemberStage, record: &MemberRecord) -> bool {
+    run.is_over() && record.drifted && matches!(stage, MemberStage::Unhealthy { .. })
+}
+
 /// Until when the return of an earlier run keeps a member from being told anything new; without end while it is not heard.
 /// What comes after would else replace the order, and the member stay on what it was to leave.
 pub(crate) fn return_comes_first(
@@ -210,7 +216,7 @@ pub(crate) fn return_comes_first(
 
 /// When a member fails, unless it becomes healthy before. One that was silent, or that an earlier leader may not have
 /// been able to hear, gets the time for its report to arrive; one that has not answered at all its whole deadline. One
-/// that has returned by itself has failed, whatever the time is here.
+/// that has returned by itself, or is contended, has failed, whatever the time is here.
 fn fails_at(
     run: &Run,
     stage: MemberStage,
@@ -221,7 +227,7 @@ fn fails_at(
         // After the end only those fail who were not healthy in it yet.
         MemberStage::Unhealthy { .. } if run.is_over() || record.ready_since.is_some() => return None,
         MemberStage::Applying { .. } if run.is_over() && run.stage != Stage::Succeeded => return None,
-        MemberStage::Applying { since } if outcome == Some(Outcome::Reverted) => return Some(since),
+        MemberStage::Applying { since } if outcome.is_some_and(fails_at_once) => return Some(since),
         MemberStage::Applying { since } => {
             let began = if outcome.is_some() { since } else { since.max(judging_since) };
             began + run.failure_rules.deadline_millis()
@@ -234,6 +240,11 @@ fn fails_at(
         Silence::Lasting => None,
         Silence::Ended { at: heard_at } => Some(at.max(heard_at.max(judging_since) + REPORT_MILLIS)),
     }
+}
+
+/// Whether the agent does nothing any more that could make a member healthy which never was.
+fn fails_at_once(outcome: Outcome) -> bool {
+    matches!(outcome, Outcome::Reverted | Outcome::Contended)
 }
 
 /// The member's answer to the assignment that its stage speaks of. One to an assignment of another run,

@@ -8,8 +8,8 @@ mod analysis;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crds::{
-    ClusterScopeRollout, ClusterSelector, IntOrPercent, RolloutStrategy, SelectorOperator, WaveOrder, WorkloadPayload,
-    is_dns_label, is_dns_part, millis_from_time,
+    ClusterScopeRollout, ClusterSelector, IntOrPercent, OnDrift, RolloutStrategy, SelectorOperator, WaveOrder,
+    WorkloadPayload, is_dns_label, is_dns_part, millis_from_time,
 };
 use serde::{Deserialize, Serialize};
 
@@ -111,6 +111,7 @@ pub fn validate(object: &ClusterScopeRollout) -> Result<Rollout, Vec<Problem>> {
         },
         analysis,
         paused: spec.paused,
+        on_drift: if spec.enforce { OnDrift::Repair } else { OnDrift::Report },
         past_runs: usize::try_from(spec.revision_history_limit).unwrap_or_default(),
     })
 }

@@ -387,12 +387,19 @@ impl WaitingOn {
     /// Messages that repeat what agents say.
     fn trouble_message(&self) -> Option<String> {
         Some(match self {
-            Self::DeadlinePassed { members, deadline_seconds } => format!(
-                "{} not healthy within progressDeadlineSeconds ({}): {}; no further member is touched until then, until the payload changes, or until a person aborts or retries",
-                words::members(members.len()),
-                words::seconds(*deadline_seconds),
-                troubles(members)
-            ),
+            Self::DeadlinePassed { members, deadline_seconds } => {
+                let contended = members.iter().all(|member| member.outcome == Some(Outcome::Contended));
+                let what = if contended {
+                    "contended before being healthy".to_owned()
+                } else {
+                    format!("not healthy within progressDeadlineSeconds ({})", words::seconds(*deadline_seconds))
+                };
+                format!(
+                    "{} {what}: {}; no further member is touched until then, until the payload changes, or until a person aborts or retries",
+                    words::members(members.len()),
+                    troubles(members)
+                )
+            }
             Self::WorkloadMissing { members, workload } => format!(
                 "{workload} or a container of it is missing on {}: {}; create it there, deselect them or set ifMissing: Skip",
                 words::members(members.len()),

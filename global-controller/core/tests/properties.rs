@@ -49,6 +49,7 @@ enum Happening {
     Deadline(Option<i64>),
     MaxFailures(Option<String>),
     Rollback(Option<String>),
+    Enforce(bool),
     Tolerance(Option<String>),
     MaxUnreachable(Option<String>),
     MinReady(Option<i64>),
@@ -208,6 +209,8 @@ fn happening(count: usize) -> impl Strategy<Value = Happening> {
         Outcome::Refused,
         Outcome::Withdrawn,
         Outcome::Reverted,
+        Outcome::Drifted,
+        Outcome::Contended,
     ]);
     let reach = select(vec![Reachability::Reachable, Reachability::Unreachable, Reachability::Unknown]);
     prop_oneof![
@@ -233,6 +236,7 @@ fn happening(count: usize) -> impl Strategy<Value = Happening> {
         1 => select(vec![None, Some(45), Some(5)]).prop_map(Deadline),
         1 => max_failures().prop_map(MaxFailures),
         1 => rollback().prop_map(Rollback),
+        1 => any::<bool>().prop_map(Enforce),
         1 => tolerance().prop_map(Tolerance),
         1 => max_failures().prop_map(MaxUnreachable),
         1 => select(vec![None, Some(3)]).prop_map(MinReady),
@@ -352,6 +356,7 @@ impl Story {
             Happening::Deadline(seconds) => world.edit(|spec| spec.deadline_seconds = seconds),
             Happening::MaxFailures(limit) => world.edit(|spec| spec.max_failures = limit),
             Happening::Rollback(rollback) => world.edit(|spec| spec.rollback = rollback),
+            Happening::Enforce(yes) => world.edit(|spec| spec.enforce = yes),
             Happening::Tolerance(tolerance) => world.edit(|spec| spec.tolerance = tolerance),
             Happening::MaxUnreachable(limit) => world.edit(|spec| spec.max_unreachable = limit),
             Happening::MinReady(seconds) => world.edit(|spec| spec.min_ready_seconds = seconds),
@@ -527,6 +532,7 @@ impl Story {
         world.edit(|spec| {
             spec.analysis = spec.analysis.take().filter(|analysis| !analysis.contains("absent"));
             spec.paused = false;
+            spec.enforce = true;
             spec.image.get_or_insert_with(|| "v2".to_owned());
             if spec.steps.contains("101") {
                 "[{setWeight: 50, pause: 30}]".clone_into(&mut spec.steps);

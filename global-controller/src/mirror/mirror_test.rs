@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use crds::{
-    AssignedRollout, AssignedWorkload, Fence, IfMissing, Intent, OnDeadline, Outcome, Revision, WorkloadKind,
+    AssignedRollout, AssignedWorkload, Fence, IfMissing, Intent, OnDeadline, OnDrift, Outcome, Revision, WorkloadKind,
     WorkloadPayload,
 };
 use rollout_core::{MemberRecord, MemberStage, PastRun};
@@ -35,6 +35,7 @@ fn spec(uid: &str) -> RolloutAssignmentSpec {
         previous: None,
         deadline_seconds: 600,
         on_deadline: OnDeadline::Hold,
+        on_drift: OnDrift::Repair,
     }
 }
 

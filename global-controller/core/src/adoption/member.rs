@@ -1,8 +1,8 @@
 //! What a member's own order says of it: its record, and the order to write for it.
 
 use crds::{
-    DeadlineState, Intent, OnDeadline, Outcome, RolloutAssignment, RolloutAssignmentSpec, RolloutAssignmentStatus,
-    images_hash,
+    DeadlineState, Intent, OnDeadline, OnDrift, Outcome, RolloutAssignment, RolloutAssignmentSpec,
+    RolloutAssignmentStatus, images_hash,
 };
 
 use super::is_of;
@@ -55,6 +55,7 @@ fn record(order: &RolloutAssignment, header: &Header, now: Millis) -> MemberReco
         record.touched = Touched::No;
     }
     if matches!(spec.intent, Intent::Apply | Intent::Return) {
+        record.standing.on_drift = spec.on_drift;
         record.containers = spec.workload.images.keys().cloned().collect();
     }
     record.stage = stage(order, now);
@@ -77,6 +78,9 @@ fn stage(order: &RolloutAssignment, now: Millis) -> MemberStage {
         Intent::Apply if said_of_images(order).is_some_and(|report| proves_health(order, report)) => {
             MemberStage::Healthy { since: now }
         }
+        // Drift is only reported where the member had arrived, whatever runs there by now.
+        Intent::Apply if order.spec.on_drift == OnDrift::Report => MemberStage::Unhealthy { since: now },
+        Intent::Return if order.spec.on_drift == OnDrift::Report => MemberStage::Returned { since: now },
         Intent::Apply => MemberStage::Applying { since: now },
         Intent::Return => MemberStage::Returning { since: now },
         Intent::Withdraw => MemberStage::Withdrawing,
@@ -132,7 +136,7 @@ fn given_back(mut record: MemberRecord, spec: &RolloutAssignmentSpec, header: &H
     let mut order = spec.clone();
     order.intent = Intent::Return;
     order.expected_hash = None;
-    order.on_deadline = OnDeadline::Hold;
+    record.standing.write_to(&mut order);
     if let Some(previous) = &record.previous {
         order.workload.images = images_before(&record, previous);
     }

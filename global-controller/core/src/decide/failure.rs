@@ -14,8 +14,13 @@ pub(super) fn judge(change: &mut Change<'_>) {
     let Tally { overdue, sick, .. } = change.tally();
     let deadline = words::seconds(run.failure_rules.progress_deadline_seconds);
     for member in overdue {
-        let how = if member.outcome == Some(Outcome::Reverted) { ", and has returned by itself" } else { "" };
-        fail(change, &run, &member, &format!("was not healthy within progressDeadlineSeconds ({deadline}){how}"));
+        let late = format!("was not healthy within progressDeadlineSeconds ({deadline})");
+        let how = match member.outcome {
+            Some(Outcome::Contended) => "was contended before it was healthy".to_owned(),
+            Some(Outcome::Reverted) => format!("{late}, and has returned by itself"),
+            _ => late,
+        };
+        fail(change, &run, &member, &how);
     }
     for member in sick {
         fail(change, &run, &member, "was unhealthy for 60 s without a break");

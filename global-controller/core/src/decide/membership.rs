@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crds::{Fence, Intent, Outcome, RolloutAssignmentSpec};
+use crds::{Fence, Intent, OnDrift, Outcome, RolloutAssignmentSpec};
 
 use super::{Command, change::Change};
 use crate::MemberStage;
@@ -61,8 +61,12 @@ pub(super) fn withdraw(change: &mut Change<'_>, name: &str) {
                 return;
             }
             change.record(name).stage = MemberStage::Withdrawing;
-            let spec =
-                RolloutAssignmentSpec { intent: Intent::Withdraw, fence: Fence::default(), ..assignment.spec.clone() };
+            let spec = RolloutAssignmentSpec {
+                intent: Intent::Withdraw,
+                fence: Fence::default(),
+                on_drift: OnDrift::default(),
+                ..assignment.spec.clone()
+            };
             change.command(Command::Assign { member: name.to_owned(), spec: Box::new(spec) });
         }
         _ => forget(change, name),

@@ -1,8 +1,8 @@
 //! Orders to members, each a complete assignment but for its fence.
 
 use crds::{
-    AssignedRollout, AssignedWorkload, Fence, Intent, OnDeadline, Previous, RolloutAssignmentSpec, WorkloadObservation,
-    images_hash,
+    AssignedRollout, AssignedWorkload, Fence, Intent, OnDeadline, OnDrift, Previous, RolloutAssignmentSpec,
+    WorkloadObservation, images_hash,
 };
 
 use super::{Command, change::Change};
@@ -13,6 +13,7 @@ use crate::{MemberStage, Reachability, Run, Silence, Standing, Touched};
 pub(super) fn observe(change: &mut Change<'_>, run: &Run, name: &str) {
     let record = change.record(name);
     record.stage = MemberStage::Observing;
+    record.standing = Standing::default();
     if record.touched == Touched::Perhaps {
         record.touched = Touched::Yes;
     }
@@ -24,7 +25,7 @@ pub(super) fn observe(change: &mut Change<'_>, run: &Run, name: &str) {
 /// Tells a member to run the revision over what was observed.
 pub(super) fn apply(change: &mut Change<'_>, run: &Run, name: &str, observed: &WorkloadObservation) {
     let since = change.now;
-    let standing = Standing { returns_after: run.failure_rules.returns_after() };
+    let standing = Standing { returns_after: run.failure_rules.returns_after(), on_drift: OnDrift::Repair };
     let record = change.record(name);
     record.stage = MemberStage::Applying { since };
     record.told_at = since;
@@ -48,6 +49,7 @@ pub(super) fn give_back(change: &mut Change<'_>, run: &Run, name: &str, stage: M
     let unheard = change.observations.reachability(name) == Reachability::Unknown;
     let record = change.record(name);
     record.stage = stage;
+    record.standing = Standing::default();
     record.ready_since = None;
     record.silence = if unheard { Silence::Lasting } else { Silence::None };
     let Some(previous) = record.previous.clone() else { return };
@@ -57,18 +59,20 @@ pub(super) fn give_back(change: &mut Change<'_>, run: &Run, name: &str, stage: M
     send(change, spec);
 }
 
-/// Writes the order that an updated member has once more, with what stands in it by now: a new fence, and for the agent a
-/// new beginning.
+/// Writes the order to apply or to return that a member has once more, with what stands in it by now: a new fence, and for
+/// the agent a new beginning. What is known of the member stays as it is, whichever run it speaks of.
 pub(super) fn repeat(change: &mut Change<'_>, name: &str, standing: Standing) {
     let Some(assignment) = change.observations.assignments.get(name) else { return };
-    if assignment.spec.intent != Intent::Apply {
-        return;
-    }
     let mut spec = assignment.spec.clone();
+    let Some(record) = change.state.members.get_mut(name).filter(|_| is_repeatable(spec.intent)) else { return };
+    record.standing = standing;
     spec.fence = Fence::default();
     standing.write_to(&mut spec);
-    change.record(name).standing = standing;
     send(change, spec);
+}
+
+fn is_repeatable(intent: Intent) -> bool {
+    matches!(intent, Intent::Apply | Intent::Return)
 }
 
 fn assignment(
@@ -95,6 +99,7 @@ fn assignment(
         previous,
         deadline_seconds: run.failure_rules.progress_deadline_seconds,
         on_deadline: OnDeadline::Hold,
+        on_drift: OnDrift::Repair,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crds::{Outcome, Previous, RolloutAssignment, RolloutAssignmentStatus};
 
-use super::{EventKind, change::Change};
+use super::{EventKind, change::Change, drift};
 use crate::returns::{proves_return, return_answer};
 use crate::tally::{current_answer, proves_health};
 use crate::{MemberRecord, MemberStage, Millis, Reachability, Silence, Touched, words};
@@ -27,6 +27,7 @@ pub(super) fn absorb(change: &mut Change<'_>) {
         announce(change, &name, (stage, next.stage), report);
         change.state.members.insert(name, next);
     }
+    drift::note(change);
 }
 
 /// Whoever it is, in the plan or not, and whichever run sent it back.
@@ -91,6 +92,7 @@ fn next_record(
         (MemberStage::Applying { .. }, Outcome::Progressing | Outcome::Healthy | Outcome::Reverted) => {
             next.touched = Touched::Yes;
         }
+        (MemberStage::Applying { .. }, outcome) if outcome.is_drift() => next.touched = Touched::Yes,
         (MemberStage::Healthy { .. }, outcome) if !healthy && outcome != Outcome::Accepted => {
             next.stage = MemberStage::Unhealthy { since: now };
             next.silence = Silence::None;
@@ -113,7 +115,8 @@ fn ripen(next: &mut MemberRecord, ready_millis: Option<Millis>, now: Millis) {
 fn announce(change: &mut Change<'_>, name: &str, stages: (MemberStage, MemberStage), report: &RolloutAssignmentStatus) {
     let said = words::bounded(&report.message, words::MAX_TROUBLE_CHARS);
     match stages {
-        (MemberStage::Healthy { .. }, MemberStage::Unhealthy { .. }) => {
+        // Of drift people are told wherever the member stands.
+        (MemberStage::Healthy { .. }, MemberStage::Unhealthy { .. }) if !report.outcome.is_drift() => {
             let message = format!("{name} is no longer healthy: {}: {said}", report.outcome.as_str());
             change.announce(EventKind::Warning, "MemberUnhealthy", &message);
         }

@@ -76,6 +76,7 @@ pub(crate) fn new_run(number: i64, rollout: &Rollout, payload: &Payload, gates: 
         max_concurrency: rollout.max_concurrency,
         failure_rules: rollout.failures,
         paused: rollout.paused,
+        on_drift: rollout.on_drift,
         gate_defaults,
         gate,
         ..Run::new(number, payload.clone(), now)
@@ -151,8 +152,8 @@ pub(super) fn hold_clock(change: &mut Change<'_>, hold: bool) {
     }
 }
 
-/// A limit, what counts as failure, or what is done about it, changed. It applies at once, also to a rollback and to a
-/// catch-up.
+/// A limit, what counts as failure, or what is done about it or about drift, changed. It applies at once, also to a rollback
+/// and to a catch-up.
 fn follow_limits(change: &mut Change<'_>, rollout: &Rollout) {
     let wave_end = change.state.plan.wave_end;
     let follows = |run: &&mut Run| !run.is_over() || run.stage == Stage::Succeeded;
@@ -169,6 +170,7 @@ fn follow_limits(change: &mut Change<'_>, rollout: &Rollout) {
         run.flux_limit = flux_limit(rollout.max_concurrency, wave_end);
     }
     run.failure_rules = rollout.failures;
+    run.on_drift = rollout.on_drift;
 }
 
 /// Steps or soak changed. They apply to the running run; waves that are done stay done.

@@ -1,27 +1,60 @@
-//! What stands in an order beside its payload: it follows the specification while the order is out, by the same order
-//! under a new fence.
+//! What stands in an order beside its payload: it follows the specification, and the end of the run, while the order is out,
+//! by the same order under a new fence.
+
+use crds::{Intent, OnDrift};
 
 use super::{change::Change, order};
-use crate::{MemberStage, Reachability, Run, Standing};
+use crate::{MemberRecord, MemberStage, Reachability, Run, Stage, Standing};
 
 /// Writes the orders anew in which something else stands than is wanted by now.
 pub(super) fn follow(change: &mut Change<'_>) {
-    let Some(run) = change.state.header.run.clone().filter(Run::judges) else { return };
-    for name in change.state.begun().to_vec() {
-        let Some(standing) = wanted(change, &run, &name) else { continue };
-        let known = change.state.members.get(&name).is_some_and(|record| record.standing == standing);
-        if !known && change.claim(&name) {
+    let Some(run) = change.state.header.run.clone().filter(|_| !change.more) else { return };
+    let outdated = change.state.members.iter().filter_map(|(name, record)| {
+        let standing = wanted(change, &run, name, record).filter(|standing| *standing != record.standing)?;
+        Some((name.clone(), standing))
+    });
+    for (name, standing) in outdated.collect::<Vec<_>>() {
+        if change.claim(&name) {
             order::repeat(change, &name, standing);
         }
     }
 }
 
 /// None: there is no order in which it matters.
-fn wanted(change: &Change<'_>, run: &Run, name: &str) -> Option<Standing> {
+fn wanted(change: &Change<'_>, run: &Run, name: &str, record: &MemberRecord) -> Option<Standing> {
     let heard = change.observations.reachability(name) == Reachability::Reachable;
-    match change.state.stage_of(name) {
+    let present = record.run == run.number;
+    let (intent, standing) = match record.stage {
         // Of one that is silent nobody knows which order it has; it is judged by its own report.
-        MemberStage::Applying { .. } if heard => Some(Standing { returns_after: run.failure_rules.returns_after() }),
-        _ => None,
+        MemberStage::Applying { .. } if present && heard && run.judges() => {
+            let returns_after = run.failure_rules.returns_after();
+            (Intent::Apply, Standing { returns_after, on_drift: OnDrift::Repair })
+        }
+        MemberStage::Healthy { .. } | MemberStage::Unhealthy { .. } => {
+            (Intent::Apply, arrived(record, on_drift(run, present)?))
+        }
+        MemberStage::Returned { .. } => (Intent::Return, arrived(record, on_drift(run, present)?)),
+        // While it is on its way, drift is repaired.
+        _ => return None,
+    };
+    let order = &change.observations.assignments.get(name)?.spec;
+    (order.intent == intent && order.rollout.run == record.run).then_some(standing)
+}
+
+/// What agents are to do about drift where members have arrived, there or back (SEMANTICS 22). Those whose turn has not come
+/// in a run keep what their last order says, so that it finds what they run by then (13); once it has ended badly nobody's
+/// drift is repaired.
+fn on_drift(run: &Run, present: bool) -> Option<OnDrift> {
+    match run.stage {
+        Stage::RolledBack | Stage::Failed | Stage::GivenUp => Some(OnDrift::Report),
+        _ if !present => None,
+        Stage::Succeeded => Some(run.on_drift),
+        _ => Some(OnDrift::Repair),
     }
+}
+
+/// Where it was to arrive in time it has; the repeated order gives it no deadline, after which it would go back.
+fn arrived(record: &MemberRecord, on_drift: OnDrift) -> Standing {
+    let Standing { returns_after, on_drift: before } = record.standing;
+    Standing { returns_after: returns_after.filter(|_| before == on_drift), on_drift }
 }

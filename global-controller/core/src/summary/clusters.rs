@@ -8,7 +8,8 @@ use super::{MAX_CLUSTERS_IN_STATUS, View};
 use crate::claims::Footing;
 use crate::plan::{Order, order};
 use crate::returns::Returns;
-use crate::{Desired, MemberTrouble, Stage, words};
+use crate::tally::trouble;
+use crate::{Desired, MemberTrouble, Reachability, Stage, words};
 
 /// Characters that the schema allows the message of one member.
 const MAX_CLUSTER_MESSAGE_CHARS: usize = 512;
@@ -22,6 +23,7 @@ pub(super) fn needing_attention(view: &View<'_>) -> Vec<ClusterStatus> {
         Desired::Invalid { .. } | Desired::Deleted { .. } => Default::default(),
     };
     let tally = &view.tally;
+    let drifted = drifted(view);
     let Returns { overdue, returning, owed, unheard, .. } = &view.returns;
     let troubled = [
         ("Failed", overdue),
@@ -48,9 +50,14 @@ pub(super) fn needing_attention(view: &View<'_>) -> Vec<ClusterStatus> {
     // The list is a map by name for the API server, which refuses a status with a name twice. One whose
     // `MemberCluster` was deleted is that, as long as the state has not followed: missing, and silent.
     let mut seen = BTreeSet::new();
-    troubled
-        .into_iter()
-        .flat_map(|(state, members)| members.iter().map(move |member| troubled_member(state, member)))
+    drifted
+        .iter()
+        .map(|member| troubled_member(member.outcome.map_or("", Outcome::as_str), member))
+        .chain(
+            troubled
+                .into_iter()
+                .flat_map(|(state, members)| members.iter().map(move |member| troubled_member(state, member))),
+        )
         .chain(
             missing_targets
                 .iter()
@@ -72,6 +79,16 @@ pub(super) fn needing_attention(view: &View<'_>) -> Vec<ClusterStatus> {
         .filter(|cluster| seen.insert(cluster.name.clone()))
         .take(MAX_CLUSTERS_IN_STATUS)
         .collect()
+}
+
+/// Members that are heard and say that somebody else has changed what they had set, wherever they stand. Those that are on
+/// their way back are told of as such.
+pub(super) fn drifted(view: &View<'_>) -> Vec<MemberTrouble> {
+    let observations = view.observations;
+    let settled = view.state.members.iter().filter(|(_, record)| !record.stage.owes_return());
+    let heard = settled.filter(|(name, _)| observations.reachability(name) == Reachability::Reachable);
+    let answers = heard.filter_map(|(name, _)| Some((name, observations.answer(name)?.1)));
+    answers.filter(|(_, report)| report.outcome.is_drift()).map(|(name, report)| trouble(name, Some(report))).collect()
 }
 
 /// Another rollout has a claim on it.

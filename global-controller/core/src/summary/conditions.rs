@@ -1,8 +1,8 @@
 //! The conditions, in the meaning of kstatus: `Reconciling`, `Stalled` and `Degraded` are true while something is not
 //! as it should be, `Ready` when all is done.
 
-use super::{ConditionFact, View};
-use crate::{Desired, Run, Stage, WaitingOn, words};
+use super::{ConditionFact, View, clusters::drifted};
+use crate::{Desired, MemberTrouble, Run, Stage, WaitingOn, words};
 
 pub(super) fn of(view: &View<'_>) -> Vec<ConditionFact> {
     vec![accepted(view), ready(view), reconciling(view), stalled(view), degraded(view), complete(view)]
@@ -74,7 +74,7 @@ fn degraded(view: &View<'_>) -> ConditionFact {
     let Some(run) = &view.state.header.run else {
         return fact("Degraded", Some(false), "NotDegraded", "no run has started");
     };
-    let failed = view.state.given_back();
+    let (failed, drifted) = (view.state.given_back(), drifted(view));
     let (number, revision) = (run.number, &run.revision);
     match run.stage {
         Stage::RollingBack => {
@@ -99,6 +99,15 @@ fn degraded(view: &View<'_>) -> ConditionFact {
         _ if run.failures > 0 => {
             let text = format!("{} of {} allowed failures: {}", run.failures, run.failure_limit, words::list(&failed));
             fact("Degraded", Some(true), "MembersFailed", &text)
+        }
+        _ if !drifted.is_empty() => {
+            let worded: Vec<String> = drifted.iter().map(MemberTrouble::worded).collect();
+            let text = format!(
+                "{} changed by somebody else: {}",
+                words::members(drifted.len()),
+                words::list_bounded(&worded, words::MAX_TROUBLES)
+            );
+            fact("Degraded", Some(true), "MembersDrifted", &text)
         }
         _ => fact("Degraded", Some(false), "NotDegraded", &format!("no member has failed in run {number}")),
     }

@@ -99,6 +99,9 @@ fn next_step(fleet: &Fleet, agent: &Agent) -> Option<Step> {
         return None;
     }
     let overdue = *deadline == Deadline::Running(0);
+    if agent.runs != wanted && order.reports_drift {
+        return say(Outcome::Drifted);
+    }
     if agent.runs == wanted {
         let healthy = agent.ready || fleet.has(Bug::AgentSaysHealthyEarly);
         return match (given_up, healthy) {

@@ -263,6 +263,7 @@ fn order(fleet: &Fleet, spec: &RolloutAssignmentSpec, fence: u8, committed: bool
         back: spec.previous.as_ref().map(|previous| tag_of(&previous.images)),
         expected: spec.expected_hash.as_ref().map(|hash| fleet.tag_of_hash(hash)),
         returns: spec.on_deadline == crds::OnDeadline::Return,
+        reports_drift: spec.on_drift == crds::OnDrift::Report,
         committed,
     }
 }

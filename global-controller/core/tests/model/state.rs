@@ -157,6 +157,8 @@ pub struct Order {
     pub expected: Option<Tag>,
     /// Whether the agent goes back by itself at its deadline.
     pub returns: bool,
+    /// Whether drift is reported, and not repaired.
+    pub reports_drift: bool,
     /// Whether the store has it.
     pub committed: bool,
 }
@@ -216,13 +218,14 @@ pub struct Report {
 }
 
 /// Outcomes of the modelled agents, by number.
-pub const OUTCOMES: [Outcome; 6] = [
+pub const OUTCOMES: [Outcome; 7] = [
     Outcome::Observed,
     Outcome::Progressing,
     Outcome::Healthy,
     Outcome::PreviousChanged,
     Outcome::Withdrawn,
     Outcome::Reverted,
+    Outcome::Drifted,
 ];
 
 impl Kept<Committed> {

@@ -19,6 +19,7 @@ mod concurrency;
 mod cordoned;
 mod deletion;
 mod domains;
+mod drift;
 mod evidence;
 mod failure;
 mod from_member;

@@ -30,6 +30,9 @@ fn semantics_29_with_scope_member_those_in_flux_finish_those_that_fail_return_an
         world.decide(),
         [
             "Warning Failed: run 1: 1 member failed, 0 allowed; 2 members healthy and keep revision bad, which is not rolled out again",
+            "Apply m01: run 1 bad over v1, previous v1, drift reported",
+            "Return m02: run 1 v1-hotfix, previous v1-hotfix, drift reported",
+            "Apply m03: run 1 bad over v0, previous v0, drift reported",
             "Warning TooManyFailed: 1 member failed, 0 allowed; 2 members keep revision bad, which is not rolled out again: set another payload, or try it once more: kubectl clusterrollout retry",
         ]
     );

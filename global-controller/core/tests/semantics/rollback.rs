@@ -55,6 +55,9 @@ fn semantics_29_over_budget_every_touched_member_returns_to_its_own_previous_sta
     assert_eq!(
         world.decide(),
         [
+            "Return m01: run 1 v1, previous v1, drift reported",
+            "Return m02: run 1 v1-hotfix, previous v1-hotfix, drift reported",
+            "Return m03: run 1 v0, previous v0, drift reported",
             "Warning Quarantined: revision bad was rolled back (2 members failed, 0 allowed) and is not rolled out again: set another payload, or try it once more: kubectl clusterrollout retry"
         ]
     );

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crds::{
-    Fence, Intent, OnDeadline, Outcome, RolloutAssignment, RolloutAssignmentSpec, RolloutAssignmentStatus,
+    Fence, Intent, OnDeadline, OnDrift, Outcome, RolloutAssignment, RolloutAssignmentSpec, RolloutAssignmentStatus,
     WorkloadObservation, images_hash,
 };
 
@@ -30,6 +30,8 @@ pub struct Agent {
     reverted: Option<RolloutAssignmentSpec>,
     /// Fence under which it has applied, and the hash of what.
     applied: Option<(Fence, String)>,
+    /// Fence under which its order came first, perhaps with other words beside the payload.
+    since: Fence,
     sequence: i64,
 }
 
@@ -44,6 +46,7 @@ impl Default for Agent {
             order: None,
             reverted: None,
             applied: None,
+            since: Fence::default(),
             sequence: 0,
         }
     }
@@ -90,6 +93,7 @@ impl World {
     pub fn answer_saying(&mut self, member: &str, outcome: Outcome, message: &str) {
         let spec = self.assignments[member].spec.clone();
         let agent = self.agents.get_mut(member).expect("the member has an agent");
+        agent.since = agent.since(&spec);
         if let Some(images) = set(&spec, outcome) {
             agent.apply(spec.fence, images);
             agent.healthy = outcome != Outcome::Progressing;
@@ -166,19 +170,37 @@ impl Agent {
         let Some(runs) = &self.runs else {
             return if spec.intent == Intent::Withdraw { Outcome::Withdrawn } else { Outcome::WorkloadMissing };
         };
-        let begun = self.applied.as_ref().is_some_and(|(fence, _)| *fence == spec.fence);
         let wanted = wanted(spec);
+        let begun = self.has_set(spec, &wanted);
         let there = wanted.iter().all(|(container, image)| runs.get(container) == Some(image));
         let expected = spec.expected_hash.as_ref() == Some(&images_hash(runs));
         match spec.intent {
             Intent::Observe => Outcome::Observed,
             Intent::Withdraw => Outcome::Withdrawn,
+            Intent::Apply | Intent::Return if spec.on_drift == OnDrift::Report && !there => Outcome::Drifted,
             Intent::Apply if self.has_given_up(spec) => Outcome::Reverted,
             Intent::Apply if !(begun || there || expected) => Outcome::PreviousChanged,
             Intent::Apply if self.cursed => Outcome::Progressing,
             Intent::Apply | Intent::Return if is_bad(&wanted) => Outcome::Progressing,
             Intent::Apply | Intent::Return => Outcome::Healthy,
         }
+    }
+
+    /// Whether it has set these images for this very order, or for one that said the same beside its fence.
+    fn has_set(&self, spec: &RolloutAssignmentSpec, wanted: &Images) -> bool {
+        let since = self.since(spec);
+        self.applied
+            .as_ref()
+            .is_some_and(|(fence, hash)| *fence == spec.fence || (*fence >= since && *hash == images_hash(wanted)))
+    }
+
+    /// Since which fence it has had this order.
+    fn since(&self, spec: &RolloutAssignmentSpec) -> Fence {
+        let same = |known: &RolloutAssignment| {
+            let known = &known.spec;
+            known.intent == spec.intent && known.rollout == spec.rollout && known.revision == spec.revision
+        };
+        if self.order.as_ref().is_some_and(same) { self.since } else { spec.fence }
     }
 
     /// The same order under another epoch is no new attempt.

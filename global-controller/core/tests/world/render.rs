@@ -1,5 +1,6 @@
 //! Commands as text, one line each, complete but for what is the same in all of them: "Apply m1: run 1 v2
-//! over v1, previous v1" has the payload v2, the expected hash of v1, and v1 as previous state.
+//! over v1, previous v1" has the payload v2, the expected hash of v1, and v1 as previous state. Where drift is only to be
+//! reported, "drift reported" follows.
 
 use std::collections::BTreeMap;
 
@@ -23,14 +24,23 @@ impl World {
 pub fn line(command: &Command) -> String {
     match command {
         Command::Assign { member, spec } => {
-            let RolloutAssignmentSpec { member: named, rollout, workload, intent, expected_hash, previous, .. } =
-                &**spec;
+            let RolloutAssignmentSpec {
+                member: named,
+                rollout,
+                workload,
+                intent,
+                expected_hash,
+                previous,
+                on_drift,
+                ..
+            } = &**spec;
             assert_eq!(named, member, "an assignment goes to the member that it names");
             let over = expected_hash.as_ref().map(|hash| format!(" over {hash}")).unwrap_or_default();
             let previous =
                 previous.as_ref().map(|it| format!(", previous {}", images_text(&it.images))).unwrap_or_default();
-            let intent = intent.as_str();
-            format!("{intent} {member}: run {} {}{over}{previous}", rollout.run, images_text(&workload.images))
+            let reported = if on_drift.is_repair() { "" } else { ", drift reported" };
+            let (intent, images) = (intent.as_str(), images_text(&workload.images));
+            format!("{intent} {member}: run {} {images}{over}{previous}{reported}", rollout.run)
         }
         Command::Forget { member } => format!("Forget {member}"),
         Command::AcceptHub => "AcceptHub".to_owned(),

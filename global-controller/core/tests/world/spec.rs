@@ -35,6 +35,7 @@ pub struct Spec {
     /// As YAML, for example `{interval: 10}`.
     pub analysis: Option<String>,
     pub paused: bool,
+    pub enforce: bool,
     pub history_limit: Option<i64>,
     pub generation: i64,
     /// metadata.uid: another one is another object of the same name.
@@ -61,6 +62,7 @@ impl Spec {
             rollback: None,
             analysis: None,
             paused: false,
+            enforce: true,
             history_limit: None,
             generation: 1,
             uid: "11e8-b0a7".to_owned(),
@@ -109,6 +111,7 @@ spec:
             format!("{{kind: Deployment, namespace: shop, name: checkout, images: {{app: 'shop:{tag}'}}{if_missing}}}")
         };
         line("  workload", self.image.as_ref().map(workload));
+        line("  enforce", (!self.enforce).then(|| "false".to_owned()));
         line("  revisionHistoryLimit", self.history_limit.map(|limit| limit.to_string()));
         line("  rollback", self.rollback.clone());
         line("  analysis", self.analysis.clone());
