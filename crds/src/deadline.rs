@@ -43,8 +43,8 @@ pub enum DeadlineState {
     /// The workload has to be healthy until its end.
     #[default]
     Running,
-    /// It is not the change that is waited for: the workload is missing, or its owner has to delete pods. It starts
-    /// again when that is over.
+    /// It is not the change that is waited for: the workload is missing, its owner has to delete pods, or another field
+    /// manager insists on other images. It starts again when that is over.
     Suspended,
     /// The workload was healthy in time. What comes after is judged by the hub.
     Met,

@@ -90,8 +90,8 @@ pub enum WaitingOn {
     },
     /// The hub's watch is silent.
     HubSilent,
-    /// Members took longer than their deadline, and nothing returns by itself; the run holds until they are healthy, the
-    /// payload changes, or a person aborts or retries.
+    /// Members took longer than their deadline, or are contended, and nothing returns by itself; the run holds until they are
+    /// healthy, the payload changes, or a person aborts or retries.
     DeadlinePassed {
         /// They, and what their agents say.
         members: Vec<MemberTrouble>,

@@ -36,7 +36,7 @@ fn rolled_back() -> World {
     world
 }
 
-fn meddle(world: &mut World, member: &str) {
+pub fn meddle(world: &mut World, member: &str) {
     world.agents.get_mut(member).unwrap().runs = Some(images("v9"));
 }
 
@@ -221,6 +221,21 @@ fn semantics_22_after_a_bad_end_nobody_is_repaired_and_the_next_run_finds_what_t
     assert_eq!(world.orders(), ["Apply m3: run 3 v3 over v9, previous v9"]);
     world.finish();
     assert_eq!((world.phase(), reported(&world)), (Phase::Succeeded, vec![]));
+}
+
+#[test]
+fn semantics_22_a_return_of_who_had_only_reported_drift_before_is_repaired_until_it_is_over() {
+    let mut world = world(|spec| spec.rollback = Some("{scope: Member}".to_owned()));
+    world.agents.get_mut("m2").unwrap().cursed = true;
+    world.finish();
+    assert_eq!((world.phase(), reported(&world)), (Phase::Failed, vec!["m1", "m2"]));
+    world.edit(|spec| spec.image = Some("v3".to_owned()));
+    world.decide();
+    assert_eq!(stage(&world, "m1"), MemberStage::Observing);
+    world.act(ActionKind::Abort);
+    assert_eq!(world.orders(), ["Return m1: run 2 v1, previous v1", "Return m2: run 2 v1, previous v1"]);
+    world.finish();
+    assert_eq!((world.phase(), reported(&world)), (Phase::RolledBack, vec!["m1", "m2"]));
 }
 
 #[test]

@@ -20,6 +20,7 @@ mod cordoned;
 mod deletion;
 mod domains;
 mod drift;
+mod drift_stories;
 mod evidence;
 mod failure;
 mod from_member;
