@@ -246,7 +246,7 @@ impl Sources<'_> {
         let (mut members, rest): (Vec<String>, Vec<String>) = members.into_iter().partition(begun);
         let wave_end = members.len();
         members.extend(rest);
-        Plan { members, wave_end }
+        Plan { members, wave_end, ..Plan::default() }
     }
 }
 

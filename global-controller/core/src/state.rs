@@ -260,6 +260,21 @@ pub struct Plan {
     pub members: Vec<String>,
     /// So many of them belong to the waves that have begun. Those beyond get nothing.
     pub wave_end: usize,
+    /// Members that get what was accepted before this run, which was given up; none while nobody needs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late: Option<Box<Late>>,
+}
+
+/// A catch-up with the run that was accepted, after a later one was given up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Late {
+    /// The run that was accepted, with limits and failures of the catch-up.
+    pub run: Run,
+    /// Names, in the order in which they are updated.
+    pub members: Vec<String>,
+    /// So many of them belong to the waves that have begun.
+    pub wave_end: usize,
 }
 
 /// What is durable about one member of a rollout.
@@ -415,6 +430,30 @@ impl RolloutState {
             alerts: Alerts::default(),
         };
         Self { header, plan: Plan::default(), members: BTreeMap::new(), history: History::default() }
+    }
+
+    /// Makes the catch-up with the accepted run the run that is decided on, and answers the latest and its plan.
+    pub(crate) fn enter_late(&mut self, late: Late) -> (Option<Run>, Plan) {
+        let Late { run, members, wave_end } = late;
+        self.header.runs_started = run.number;
+        let plan = std::mem::replace(&mut self.plan, Plan { members, wave_end, ..Plan::default() });
+        (self.header.run.replace(run), plan)
+    }
+
+    /// Takes that back, and keeps what became of the catch-up.
+    pub(crate) fn leave_late(&mut self, (latest, plan): (Option<Run>, Plan)) {
+        let Plan { members, wave_end, late: _ } = std::mem::replace(&mut self.plan, plan);
+        self.header.runs_started = latest.as_ref().map_or(0, |run| run.number);
+        let run = std::mem::replace(&mut self.header.run, latest);
+        self.plan.late = run.map(|run| Box::new(Late { run, members, wave_end }));
+    }
+
+    /// The state as the catch-up with the accepted run sees it, if there is one.
+    pub(crate) fn as_late(&self) -> Option<Self> {
+        let late = self.plan.late.as_deref()?.clone();
+        let mut state = self.clone();
+        state.enter_late(late);
+        Some(state)
     }
 
     /// Where a member stands in the current run.

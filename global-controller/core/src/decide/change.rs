@@ -193,5 +193,7 @@ fn wake_at(state: &RolloutState, desired: Desired<'_>, observations: &Observatio
     };
     let gate = OpenGate::of(run).map(|gate| gate.patience_ends_at());
     let silence = OpenGate::of(run).and_then(|gate| gate.watchdog_falls_silent(observations, now));
-    clock.into_iter().chain(deadline).chain(gate).chain(silence).filter(|at| *at > now).min()
+    let late = state.as_late().filter(|_| !deleted);
+    let late = late.and_then(|late| Tally::of(&late, observations, now).next_deadline);
+    clock.into_iter().chain(deadline).chain(late).chain(gate).chain(silence).filter(|at| *at > now).min()
 }

@@ -8,6 +8,7 @@ use super::{MAX_CLUSTERS_IN_STATUS, View};
 use crate::claims::Footing;
 use crate::plan::{Order, order};
 use crate::returns::Returns;
+use crate::tally::Tally;
 use crate::{Desired, MemberTrouble, Stage, words};
 
 /// Characters that the schema allows the message of one member.
@@ -22,6 +23,7 @@ pub(super) fn needing_attention(view: &View<'_>) -> Vec<ClusterStatus> {
         Desired::Invalid { .. } | Desired::Deleted { .. } => Default::default(),
     };
     let tally = &view.tally;
+    let late = view.state.as_late().map(|late| Tally::of(&late, view.observations, view.now)).unwrap_or_default();
     let Returns { overdue, returning, owed, unheard, .. } = &view.returns;
     let troubled = [
         ("Failed", overdue),
@@ -29,6 +31,9 @@ pub(super) fn needing_attention(view: &View<'_>) -> Vec<ClusterStatus> {
         ("MemberFailed", &tally.sick),
         ("WorkloadMissing", &tally.missing),
         ("Refused", &tally.refused),
+        ("DeadlinePassed", &late.overdue),
+        ("WorkloadMissing", &late.missing),
+        ("Refused", &late.refused),
         ("Unhealthy", &tally.unhealthy),
         ("Returning", returning),
         ("Returning", &tally.going_back),
@@ -43,7 +48,7 @@ pub(super) fn needing_attention(view: &View<'_>) -> Vec<ClusterStatus> {
         .is_some_and(|run| run.stage == Stage::Succeeded || tally.silent() <= run.unreachable_limit);
     let silent_owed = tally.silent_assigned.iter().chain(&tally.silent_unassigned).filter(pending).filter(|_| borne);
     let silent = tally.silent_assigned.iter().chain(&tally.silent_unassigned);
-    let applying = tally.applying.iter().map(|member| troubled_member("Progressing", member));
+    let applying = tally.applying.iter().chain(&late.applying).map(|member| troubled_member("Progressing", member));
     let named = |state: &'static str, message: &'static str| move |name: &String| member(name, state, message);
     // The list is a map by name for the API server, which refuses a status with a name twice. One whose
     // `MemberCluster` was deleted is that, as long as the state has not followed: missing, and silent.
