@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crds::{IfMissing, Revision, RunOutcome, WorkloadPayload};
+use crds::{IfMissing, Payload, Revision, RunOutcome};
 use serde::{Deserialize, Serialize};
 
 use crate::{Millis, RolloutState, Run, Stage, words};
@@ -27,7 +27,7 @@ pub struct History {
     /// In their order, the latest last.
     pub runs: Vec<PastRun>,
     /// Payloads by their hash, as far as they are known.
-    pub payloads: BTreeMap<Revision, WorkloadPayload>,
+    pub payloads: BTreeMap<Revision, Payload>,
 }
 
 /// A run, the latest included.
@@ -70,10 +70,11 @@ impl History {
     }
 
     /// Notes the payload of a revision, if it is that: of some runs that were adopted nobody knows the images.
-    pub(crate) fn learn(&mut self, revision: &Revision, payload: &WorkloadPayload) {
+    pub(crate) fn learn(&mut self, revision: &Revision, payload: &Payload) {
         if Revision::of(payload) == *revision && !self.payloads.contains_key(revision) {
             // What else the specification says beside it is that of the specification, not of the revision.
-            let payload = WorkloadPayload { if_missing: IfMissing::default(), ..payload.clone() };
+            let mut payload = payload.clone();
+            payload.workload.if_missing = IfMissing::default();
             self.payloads.insert(revision.clone(), payload);
         }
     }

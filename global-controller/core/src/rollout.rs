@@ -2,7 +2,6 @@
 
 use crds::{
     Approval, ClusterSelector, FailureTolerance, IntOrPercent, Revision, RollbackMode, RollbackScope, WaveOrder,
-    WorkloadPayload,
 };
 use serde::{Deserialize, Serialize};
 
@@ -124,8 +123,16 @@ impl FailureRules {
 pub struct Payload {
     /// Hash of the payload.
     pub revision: Revision,
-    /// Images of one workload.
-    pub workload: WorkloadPayload,
+    /// Images of one workload, and which members get others. Older records have it under another name.
+    #[serde(alias = "workload")]
+    pub content: crds::Payload,
+}
+
+impl Payload {
+    /// A payload and its name.
+    pub fn new(content: crds::Payload) -> Self {
+        Self { revision: Revision::of(&content), content }
+    }
 }
 
 /// One explicit step.

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crds::{IntOrPercent, OnDeadline, Previous, Revision, RolloutAssignmentSpec, WorkloadPayload};
+use crds::{IntOrPercent, OnDeadline, Previous, Revision, RolloutAssignmentSpec};
 use serde::{Deserialize, Serialize};
 
 use crate::actions::Handled;
@@ -119,7 +119,7 @@ pub struct Run {
     /// Hash of the payload.
     pub revision: Revision,
     /// The payload.
-    pub payload: WorkloadPayload,
+    pub payload: crds::Payload,
     /// When it started.
     pub started_at: Millis,
     /// When it ended.
@@ -572,11 +572,11 @@ impl MemberStage {
 impl Run {
     /// One at its very beginning, of a specification that says nothing.
     pub(crate) fn new(number: i64, payload: Payload, started_at: Millis) -> Self {
-        let Payload { revision, workload } = payload;
+        let Payload { revision, content } = payload;
         Self {
             number,
             revision,
-            payload: workload,
+            payload: content,
             started_at,
             finished_at: None,
             step: 0,
@@ -670,7 +670,13 @@ impl Run {
 
     /// Whether it has succeeded and takes those along who came later or were silent.
     pub(crate) fn catches_up(&self) -> bool {
-        self.stage == Stage::Succeeded && self.failures <= self.failure_limit
+        self.stage == Stage::Succeeded && self.failures <= self.failure_limit && self.knows_payload()
+    }
+
+    /// Whether its payload is the whole of it. Of one that was adopted perhaps nobody knows the images, or only what one
+    /// member got of them.
+    pub(crate) fn knows_payload(&self) -> bool {
+        Revision::of(&self.payload) == self.revision
     }
 
     /// Whether it was rolled back, completely or not, or is being.

@@ -1,6 +1,6 @@
 //! Wording that the status, events and messages share: bounded lists of names, durations, times.
 
-use crds::{WorkloadPayload, time_from_millis};
+use crds::{Payload, time_from_millis};
 
 use crate::Millis;
 
@@ -60,7 +60,8 @@ pub(crate) fn skipped(members: &[&str]) -> String {
 }
 
 /// "Deployment shop/checkout".
-pub(crate) fn workload(payload: &WorkloadPayload) -> String {
+pub(crate) fn workload(payload: &Payload) -> String {
+    let payload = &payload.workload;
     format!("{} {}/{}", payload.kind, payload.namespace, payload.name)
 }
 

@@ -1,7 +1,9 @@
 //! After a run that was given up: members that join later, and those that were silent, get what was accepted before it
 //! (SEMANTICS 35). It is a catch-up of the run that was accepted, beside the latest one, which says how the rollout stands.
 
-use crds::{Revision, RunOutcome, WorkloadPayload};
+use std::collections::BTreeMap;
+
+use crds::{Revision, RunOutcome};
 
 use super::{catch_up, change::Change, failure, forward, reports, run, silence, standing};
 use crate::plan::{Joiners, replan};
@@ -13,7 +15,7 @@ pub(super) fn proceed(change: &mut Change<'_>, rollout: &Rollout, ours: &[String
     let Some(accepted) = accepted_run(&change.state) else { return };
     let known = change.state.plan.late.take().filter(|late| late.run.revision == accepted.revision);
     let mut late = known.map_or_else(|| Late { run: accepted, members: Vec::new(), wave_end: 0 }, |late| *late);
-    let wanted: Vec<String> = ours.iter().filter(|name| needs(&change.state, &late, name)).cloned().collect();
+    let wanted: Vec<String> = ours.iter().filter(|name| needs(change, &late, name)).cloned().collect();
     let plan = Plan { members: late.members, wave_end: late.wave_end, ..Plan::default() };
     Plan { members: late.members, wave_end: late.wave_end, late: _ } = replan(&plan, &wanted, Joiners::Welcome);
     if late.members.is_empty() {
@@ -37,14 +39,14 @@ fn accepted_run(state: &RolloutState) -> Option<Run> {
     let given_up = |run: &&Run| matches!(run.stage, Stage::RolledBack | Stage::Failed | Stage::GivenUp);
     let latest = header.run.as_ref().filter(given_up).filter(|run| !run.gives_way())?;
     let revision: &Revision = header.accepted_revision.as_ref().filter(|accepted| **accepted != latest.revision)?;
-    let payload: &WorkloadPayload = state.history.payloads.get(revision)?;
+    let content = state.history.payloads.get(revision)?.clone();
     let succeeded = state.history.runs.iter().rev().find(|past| {
         past.outcome == Some(RunOutcome::Succeeded) && past.revision == *revision && past.number < latest.number
     })?;
     if header.quarantine.contains(revision) {
         return None;
     }
-    let payload = Payload { revision: revision.clone(), workload: payload.clone() };
+    let payload = Payload { revision: revision.clone(), content };
     Some(Run {
         finished_at: succeeded.finished_at,
         step: latest.steps.len(),
@@ -61,7 +63,8 @@ fn accepted_run(state: &RolloutState) -> Option<Run> {
 
 /// Whether a member has not got the accepted revision, as far as anybody knows. One that is still to go back does that
 /// first, one that has failed at it gets it by a retry only, and one that kept what was given up keeps it.
-fn needs(state: &RolloutState, late: &Late, name: &str) -> bool {
+fn needs(change: &Change<'_>, late: &Late, name: &str) -> bool {
+    let state = &change.state;
     let (Some(record), Some(latest)) = (state.members.get(name), &state.header.run) else { return true };
     if late.members.iter().any(|member| member == name) {
         return true;
@@ -75,12 +78,12 @@ fn needs(state: &RolloutState, late: &Late, name: &str) -> bool {
         | MemberStage::Healthy { .. }
         | MemberStage::Unhealthy { .. } => false,
         MemberStage::Applying { .. } => record.run < latest.number,
-        _ => !runs(record, &late.run.payload),
+        _ => !runs(record, &change.observations.images_for(&late.run, name)),
     }
 }
 
 /// Whether it ran that when it was observed last.
-fn runs(record: &MemberRecord, payload: &WorkloadPayload) -> bool {
+fn runs(record: &MemberRecord, images: &BTreeMap<String, String>) -> bool {
     let observed = record.previous.as_ref().map(|previous| &previous.images);
-    observed.is_some_and(|there| payload.images.iter().all(|(container, image)| there.get(container) == Some(image)))
+    observed.is_some_and(|there| images.iter().all(|(container, image)| there.get(container) == Some(image)))
 }

@@ -34,7 +34,7 @@ pub(super) fn apply(change: &mut Change<'_>, run: &Run, name: &str, observed: &W
     if record.touched == Touched::No {
         record.touched = Touched::Perhaps;
     }
-    record.containers.extend(run.payload.images.keys().cloned());
+    record.containers.extend(run.payload.workload.images.keys().cloned());
     let previous = record.previous.clone();
     let mut spec = assignment(change, run, name, Intent::Apply, previous);
     spec.expected_hash = Some(images_hash(&observed.images));
@@ -78,7 +78,7 @@ fn assignment(
     intent: Intent,
     previous: Option<Previous>,
 ) -> RolloutAssignmentSpec {
-    let header = &change.state.header;
+    let (header, workload) = (&change.state.header, &run.payload.workload);
     RolloutAssignmentSpec {
         member: member.to_owned(),
         rollout: AssignedRollout { name: header.name.clone(), uid: header.uid.clone(), run: run.number },
@@ -86,10 +86,10 @@ fn assignment(
         intent,
         fence: Fence::default(),
         workload: AssignedWorkload {
-            kind: run.payload.kind,
-            namespace: run.payload.namespace.clone(),
-            name: run.payload.name.clone(),
-            images: run.payload.images.clone(),
+            kind: workload.kind,
+            namespace: workload.namespace.clone(),
+            name: workload.name.clone(),
+            images: change.observations.images_for(run, member),
         },
         expected_hash: None,
         previous,

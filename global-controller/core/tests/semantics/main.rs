@@ -32,6 +32,7 @@ mod metrics;
 mod missing;
 mod no_pods;
 mod outage;
+mod overrides;
 mod own_deadline;
 mod pausing;
 mod payload;
