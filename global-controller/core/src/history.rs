@@ -141,12 +141,13 @@ fn why_ended(state: &RolloutState, run: &Run) -> String {
             let runs_it = state.plan.members.iter().filter(|name| state.stage_of(name).is_assigned()).count();
             let tolerated = words::tolerated(&state.given_back());
             let skipped = words::skipped(&state.skipped());
+            let partial = words::partial(&state.partial());
             let pending = match state.pending().len() {
                 0 => String::new(),
                 count => format!("; {count} owed it"),
             };
             let nothing = if run.changed_members || run.failures > 0 { "" } else { "nothing to do: " };
-            format!("{nothing}{} healthy{tolerated}{pending}{skipped}", words::members(runs_it))
+            format!("{nothing}{} healthy{partial}{tolerated}{pending}{skipped}", words::members(runs_it))
         }
         Stage::RolledBack => run.refusal(),
         Stage::Failed => format!("{}; not every member went back in time", run.refusal()),

@@ -314,6 +314,13 @@ pub struct MemberRecord {
     /// Whether its workload was last seen healthy with no pods wanted: that is healthy, and no evidence (SEMANTICS 19).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub idle: bool,
+    /// Whether its workload was last seen healthy with pods of an older template, which a partition keeps (SEMANTICS 18).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
+    /// Whether its workload's owner was last seen to have to delete old pods: until then no time counts against it, and then
+    /// all of it does again (SEMANTICS 18).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub awaits_owner: bool,
 }
 
 /// What stands in the order of a member beside the payload, and follows the specification while the order is out.
@@ -517,6 +524,13 @@ impl RolloutState {
         self.members.keys().map(String::as_str).filter(skipped).collect()
     }
 
+    /// Planned members that are healthy at the revision, and also run pods of an older template.
+    pub(crate) fn partial(&self) -> Vec<&str> {
+        let healthy = |name: &&str| matches!(self.stage_of(name), MemberStage::Healthy { .. });
+        let partial = |name: &&str| self.members.get(*name).is_some_and(|record| record.partial);
+        self.plan.members.iter().map(String::as_str).filter(healthy).filter(partial).collect()
+    }
+
     /// Members whose waves have begun.
     pub fn begun(&self) -> &[String] {
         self.plan.members.get(..self.plan.wave_end).unwrap_or(&self.plan.members)
@@ -538,6 +552,8 @@ impl MemberRecord {
             standing: Standing::default(),
             told_at: 0,
             idle: false,
+            partial: false,
+            awaits_owner: false,
         }
     }
 
@@ -556,6 +572,15 @@ impl MemberStage {
     /// Told to run the revision and not, or no longer, healthy.
     pub fn is_in_flux(self) -> bool {
         matches!(self, Self::Applying { .. } | Self::Unhealthy { .. })
+    }
+
+    /// The same, with the time of one in flux counting from `since`.
+    pub(crate) fn counted_from(self, since: Millis) -> Self {
+        match self {
+            Self::Applying { .. } => Self::Applying { since },
+            Self::Unhealthy { .. } => Self::Unhealthy { since },
+            other => other,
+        }
     }
 
     /// Told to return, and not back yet.

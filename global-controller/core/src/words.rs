@@ -1,6 +1,6 @@
 //! Wording that the status, events and messages share: bounded lists of names, durations, times.
 
-use crds::{Payload, time_from_millis};
+use crds::{Counts, Payload, time_from_millis};
 
 use crate::Millis;
 
@@ -56,6 +56,20 @@ pub(crate) fn skipped(members: &[&str]) -> String {
     match members.len() {
         0 => String::new(),
         count => format!("; {count} left out, as the workload is missing there: {}", list(members)),
+    }
+}
+
+/// "5/10" or "5/10 (2 partial)".
+pub(crate) fn healthy(Counts { healthy, total, partial, .. }: Counts) -> String {
+    let partial = if partial == 0 { String::new() } else { format!(" ({partial} partial)") };
+    format!("{healthy}/{total}{partial}")
+}
+
+/// "; 2 partial, as a partition keeps pods of an older template there: a, b", or nothing.
+pub(crate) fn partial(members: &[&str]) -> String {
+    match members.len() {
+        0 => String::new(),
+        count => format!("; {count} partial, as a partition keeps pods of an older template there: {}", list(members)),
     }
 }
 

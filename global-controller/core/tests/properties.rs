@@ -202,6 +202,7 @@ fn happening(count: usize) -> impl Strategy<Value = Happening> {
         Outcome::Accepted,
         Outcome::Observed,
         Outcome::Progressing,
+        Outcome::PodDeletionByOwner,
         Outcome::Healthy,
         Outcome::PreviousChanged,
         Outcome::WorkloadMissing,
@@ -396,7 +397,10 @@ impl Story {
         }
         self.older.extend(report.map(|report| (member.to_owned(), report)));
         let applied = world.assignments[member].spec.intent == Intent::Apply
-            && matches!(world.reports[member].outcome, Outcome::Healthy | Outcome::Progressing);
+            && matches!(
+                world.reports[member].outcome,
+                Outcome::Healthy | Outcome::Progressing | Outcome::PodDeletionByOwner
+            );
         if let (true, Some(before)) = (applied, before) {
             self.first.entry(member.to_owned()).or_insert(before);
         }

@@ -173,6 +173,8 @@ fn enter_run(record: &mut MemberRecord, number: i64, settled: i64) {
     record.stage = MemberStage::Planned;
     record.ready_since = None;
     record.idle = false;
+    record.partial = false;
+    record.awaits_owner = false;
 }
 
 fn wake_at(state: &RolloutState, desired: Desired<'_>, observations: &Observations<'_>, now: Millis) -> Option<Millis> {

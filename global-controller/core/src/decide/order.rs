@@ -31,6 +31,7 @@ pub(super) fn apply(change: &mut Change<'_>, run: &Run, name: &str, observed: &W
     record.standing = standing;
     record.silence = Silence::None;
     record.ready_since = None;
+    record.awaits_owner = false;
     if record.touched == Touched::No {
         record.touched = Touched::Perhaps;
     }
@@ -49,6 +50,7 @@ pub(super) fn give_back(change: &mut Change<'_>, run: &Run, name: &str, stage: M
     let record = change.record(name);
     record.stage = stage;
     record.ready_since = None;
+    record.awaits_owner = false;
     record.silence = if unheard { Silence::Lasting } else { Silence::None };
     let Some(previous) = record.previous.clone() else { return };
     let images = images_before(record, &previous);
@@ -67,7 +69,13 @@ pub(super) fn repeat(change: &mut Change<'_>, name: &str, standing: Standing) {
     let mut spec = assignment.spec.clone();
     spec.fence = Fence::default();
     standing.write_to(&mut spec);
-    change.record(name).standing = standing;
+    let now = change.now;
+    let record = change.record(name);
+    record.standing = standing;
+    if record.awaits_owner {
+        // Until it answers this one nobody knows whether it is still its owner's turn.
+        record.stage = record.stage.counted_from(now);
+    }
     send(change, spec);
 }
 
