@@ -200,6 +200,9 @@ pub enum Outcome {
     Observed,
     /// The images are set; the workload is not healthy yet, or no longer.
     Progressing,
+    /// The images are set, and the workload's owner has to delete old pods: its update strategy is OnDelete. Those that are
+    /// there are available. No deadline runs.
+    PodDeletionByOwner,
     /// The images are set and the workload is healthy.
     Healthy,
     /// Nothing was applied: the workload no longer has the images that were observed.
@@ -233,6 +236,7 @@ impl Outcome {
             Self::Accepted => "Accepted",
             Self::Observed => "Observed",
             Self::Progressing => "Progressing",
+            Self::PodDeletionByOwner => "PodDeletionByOwner",
             Self::Healthy => "Healthy",
             Self::PreviousChanged => "PreviousChanged",
             Self::WorkloadMissing => "WorkloadMissing",
@@ -269,4 +273,7 @@ pub struct WorkloadObservation {
     pub available: i32,
     /// Whether the workload is healthy by its own status.
     pub healthy: bool,
+    /// Whether it is healthy although pods are of an older template: those below the StatefulSet's partition.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::{Deserialize, Serialize};
 
-use crate::{Revision, WorkloadPayload};
+use crate::{Payload, Revision};
 
 /// Answer to `GET /api/v1/rollouts/{name}/history`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,7 +22,7 @@ pub struct RolloutHistory {
     /// The latest run and, before it, at most as many as `spec.revisionHistoryLimit` says. The latest is the last.
     pub runs: Vec<PastRun>,
     /// Hash to payload, of these runs and of the accepted revision. One is missing where a lost store knew it alone.
-    pub payloads: BTreeMap<Revision, WorkloadPayload>,
+    pub payloads: BTreeMap<Revision, Payload>,
 }
 
 /// A run of a rollout.

@@ -20,6 +20,7 @@ mod inquiry;
 mod intorpercent;
 mod member;
 mod names;
+mod overrides;
 mod payload;
 mod plan;
 mod report;
@@ -46,9 +47,11 @@ pub use inquiry::{Finding, Found, Inquiry};
 pub use intorpercent::{IntOrPercent, ParsePercentError};
 pub use member::{Connection, ConnectionType, MemberCluster, MemberClusterSpec, MemberClusterStatus};
 pub use names::*;
-pub use payload::{IfMissing, Revision, WorkloadKind, WorkloadPayload, images_hash, short_sha256, spec_hash};
+pub use overrides::Override;
+pub use payload::{IfMissing, Payload, Revision, WorkloadKind, WorkloadPayload, images_hash, short_sha256, spec_hash};
 pub use plan::{
-    BackTest, BackTestExample, BackTestedGate, PlanAnswer, PlanRequest, PlannedGate, PlannedMetric, PlannedStep,
+    BackTest, BackTestExample, BackTestedGate, PlanAnswer, PlanRequest, PlannedGate, PlannedImages, PlannedMetric,
+    PlannedStep,
 };
 pub use report::{AgentInfo, AssignmentEvent, Heartbeat, Heartbeats, Leader, Register, Report, Reports, Upload};
 pub use rollout::{

@@ -9,7 +9,43 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::ClusterScopeRolloutSpec;
+use crate::{ClusterScopeRolloutSpec, Override};
+
+/// What a rollout delivers: new images of one workload, and which members get others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Payload {
+    /// What members get that no override is for.
+    #[serde(flatten)]
+    pub workload: WorkloadPayload,
+    /// What the others get instead; of several for the same member and container the last one counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overrides: Vec<Override>,
+}
+
+impl Payload {
+    /// That of a specification; none where there is nothing to deliver.
+    pub fn of(spec: &ClusterScopeRolloutSpec) -> Option<Self> {
+        let workload = spec.workload.clone()?;
+        Some(Self { workload, overrides: spec.overrides.clone() })
+    }
+
+    /// Container to image, as a member of this name and these labels gets it.
+    pub fn images_for(&self, member: &str, labels: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+        let mut images = self.workload.images.clone();
+        for other in self.overrides.iter().filter(|other| other.is_for(member, labels)) {
+            images.extend(other.images.clone());
+        }
+        images
+    }
+}
+
+/// Without any override.
+impl From<WorkloadPayload> for Payload {
+    fn from(workload: WorkloadPayload) -> Self {
+        Self { workload, overrides: Vec::new() }
+    }
+}
 
 /// New images for containers of one existing workload. The agent changes these images and nothing else.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -101,11 +137,16 @@ pub struct Revision(#[schemars(length(max = 64))] pub String);
 
 impl Revision {
     /// Hash of a payload.
-    pub fn of(payload: &WorkloadPayload) -> Self {
+    pub fn of(payload: &Payload) -> Self {
+        let Payload { workload, overrides } = payload;
         // What is done where the workload is missing changes nothing where it is there.
-        let WorkloadPayload { kind, namespace, name, images, if_missing: _ } = payload;
+        let WorkloadPayload { kind, namespace, name, images, if_missing: _ } = workload;
         let mut text = format!("{kind}\n{namespace}\n{name}\n");
         push_images(&mut text, images);
+        if !overrides.is_empty() {
+            // Plain data: there is nothing in it that can't be written as JSON.
+            text.push_str(&serde_json::to_string(overrides).unwrap_or_default());
+        }
         Self(short_sha256(&text))
     }
 
@@ -154,7 +195,7 @@ pub fn short_sha256(text: &str) -> String {
     })
 }
 
-fn images_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+pub(crate) fn images_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     schemars::json_schema!({
         "type": "object",
         "minProperties": 1,
@@ -166,15 +207,24 @@ fn images_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ClusterSelector;
 
-    fn payload(image: &str) -> WorkloadPayload {
-        WorkloadPayload {
+    fn payload(image: &str) -> Payload {
+        let workload = WorkloadPayload {
             kind: WorkloadKind::Deployment,
             namespace: "shop".to_owned(),
             name: "checkout".to_owned(),
             images: BTreeMap::from([("app".to_owned(), image.to_owned())]),
             if_missing: IfMissing::Hold,
-        }
+        };
+        workload.into()
+    }
+
+    /// The image for members with the label `region` of this value.
+    fn other(region: &str, image: &str) -> Override {
+        let match_labels = BTreeMap::from([("region".to_owned(), region.to_owned())]);
+        let cluster_selector = ClusterSelector { match_labels, match_expressions: Vec::new() };
+        Override { cluster_selector, images: BTreeMap::from([("app".to_owned(), image.to_owned())]) }
     }
 
     #[test]
@@ -182,15 +232,38 @@ mod tests {
         assert_eq!(Revision::of(&payload("shop:v2")), Revision::of(&payload("shop:v2")));
         assert_ne!(Revision::of(&payload("shop:v2")), Revision::of(&payload("shop:v3")));
         let mut stateful = payload("shop:v2");
-        stateful.kind = WorkloadKind::StatefulSet;
+        stateful.workload.kind = WorkloadKind::StatefulSet;
         assert_ne!(Revision::of(&payload("shop:v2")), Revision::of(&stateful));
         assert_eq!(Revision::of(&payload("shop:v2")).as_str().len(), 16);
     }
 
     #[test]
     fn semantics_01_what_is_done_where_the_workload_is_missing_makes_no_new_revision() {
-        let skipping = WorkloadPayload { if_missing: IfMissing::Skip, ..payload("shop:v2") };
+        let mut skipping = payload("shop:v2");
+        skipping.workload.if_missing = IfMissing::Skip;
         assert_eq!(Revision::of(&skipping), Revision::of(&payload("shop:v2")));
+    }
+
+    #[test]
+    fn semantics_02_the_rules_of_overrides_and_their_order_are_part_of_the_revision() {
+        let with = |overrides: &[Override]| Payload { overrides: overrides.to_vec(), ..payload("shop:v2") };
+        let (east, west) = (other("east", "east/shop:v2"), other("west", "west/shop:v2"));
+        let revision = |overrides: &[Override]| Revision::of(&with(overrides));
+        assert_ne!(revision(&[]), revision(std::slice::from_ref(&east)));
+        assert_ne!(revision(&[east.clone(), west.clone()]), revision(&[west, east]));
+    }
+
+    #[test]
+    fn semantics_02_a_member_gets_what_the_last_override_for_it_says() {
+        let mut both = other("east", "special/shop:v2");
+        both.cluster_selector.match_labels = BTreeMap::from([(crate::MEMBER_LABEL.to_owned(), "m2".to_owned())]);
+        let payload = Payload { overrides: vec![other("east", "east/shop:v2"), both], ..payload("shop:v2") };
+        let labels = |region: &str| BTreeMap::from([("region".to_owned(), region.to_owned())]);
+        let image = |member: &str, region: &str| payload.images_for(member, &labels(region))["app"].clone();
+        assert_eq!(image("m1", "west"), "shop:v2");
+        assert_eq!(image("m1", "east"), "east/shop:v2");
+        assert_eq!(image("m2", "east"), "special/shop:v2");
+        assert_eq!(image("m2", "west"), "special/shop:v2");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What a rollout would do on the fleet as it is: question and answer of `POST /api/v1/plan`.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +29,9 @@ pub struct PlanAnswer {
     pub revision: Option<Revision>,
     /// Members that it means.
     pub members: usize,
+    /// What they get: first what those get that no override is for.
+    #[serde(default)]
+    pub delivers: Vec<PlannedImages>,
     /// What keeps it from starting; none: it starts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_on: Option<WaitingOnStatus>,
@@ -39,6 +44,16 @@ pub struct PlanAnswer {
     /// How its gates would have done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub back_test: Option<BackTest>,
+}
+
+/// What some of the members get.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlannedImages {
+    /// Container to image, overrides applied.
+    pub images: BTreeMap<String, String>,
+    /// Members that get exactly these, in their order.
+    pub members: Vec<String>,
 }
 
 /// One step.

@@ -4,7 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Analysis, ClusterScopeRolloutStatus, ClusterSelector, IntOrPercent, WorkloadPayload};
+use crate::{Analysis, ClusterScopeRolloutStatus, ClusterSelector, IntOrPercent, Override, WorkloadPayload};
 
 /// What to roll out, to which members, in which steps.
 #[derive(Clone, Debug, PartialEq, Eq, CustomResource, Serialize, Deserialize, KubeSchema)]
@@ -31,6 +31,8 @@ use crate::{Analysis, ClusterScopeRolloutStatus, ClusterSelector, IntOrPercent, 
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("(has(self.targetClusters) && size(self.targetClusters) > 0) || has(self.clusterSelector)").message("name at least one member in targetClusters, or give a clusterSelector").reason(Reason::FieldValueRequired).field_path(".targetClusters"))]
 #[x_kube(validation = Rule::new("!has(oldSelf.workload) || has(self.workload)").message("workload can't be taken away again: delete the rollout instead").reason(Reason::FieldValueRequired).field_path(".workload"))]
+#[x_kube(validation = Rule::new("!has(self.overrides) || size(self.overrides) == 0 || has(self.workload)").message("overrides replace images of workload, which is missing").reason(Reason::FieldValueRequired).field_path(".workload"))]
+#[x_kube(validation = Rule::new("!has(self.overrides) || !has(self.workload) || self.overrides.all(one, one.images.all(container, container in self.workload.images))").message("an override may replace the images of containers that workload.images names, and no others").reason(Reason::FieldValueInvalid).field_path(".overrides"))]
 pub struct ClusterScopeRolloutSpec {
     /// Names of `MemberCluster` objects, in the order in which they are updated: the first are the canaries.
     /// No name twice, at most 512; larger fleets use clusterSelector. Members that the selector adds come
@@ -46,6 +48,13 @@ pub struct ClusterScopeRolloutSpec {
     /// and waits (NoPayload). A change of it starts a new run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workload: Option<WorkloadPayload>,
+    /// Other images for some of the members, part of the change: a change of them starts a new run, too. Each is for the
+    /// members that its clusterSelector selects, and replaces images of containers that workload.images names. Of several
+    /// for the same member and container the last one counts. A member's labels count when it is told what to run; a
+    /// later change of them changes nothing until the next run. At most 32, and 8 KiB as JSON.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "atomic"))]
+    pub overrides: Vec<Override>,
     /// How the change spreads.
     pub rollout_strategy: RolloutStrategy,
     /// What is measured during each pause and the soak, and what it must show. Without it the gate of the controller's

@@ -39,9 +39,9 @@ pub struct ClusterScopeRolloutStatus {
     /// Members by state.
     #[serde(default)]
     pub counts: Counts,
-    /// Members that are healthy at the revision, of all planned, for people: "5/10".
+    /// Members that are healthy at the revision, of all planned, for people: "5/10", or "5/10 (2 partial)".
     #[serde(default)]
-    #[schemars(length(max = 24))]
+    #[schemars(length(max = 40))]
     pub healthy_summary: String,
     /// Hash of the payload of the current run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -70,7 +70,7 @@ pub struct ClusterScopeRolloutStatus {
     /// When the current run ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Time>,
-    /// Members that need attention, at most 50.
+    /// Members that need attention, and after them those that are partial; at most 50.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub clusters: Vec<ClusterStatus>,
@@ -132,6 +132,9 @@ pub struct Counts {
     /// Healthy at the revision.
     #[serde(default)]
     pub healthy: i32,
+    /// Of the healthy ones, those that also run pods of an older template: the partition of their StatefulSet keeps them.
+    #[serde(default)]
+    pub partial: i32,
     /// Told to run the revision, not silent, and not (or no longer) healthy.
     #[serde(default)]
     pub in_flux: i32,

@@ -113,6 +113,7 @@ fn words_in_code_are_those_in_the_objects() {
         Outcome::Accepted,
         Outcome::Observed,
         Outcome::Progressing,
+        Outcome::PodDeletionByOwner,
         Outcome::Healthy,
         Outcome::PreviousChanged,
         Outcome::WorkloadMissing,

@@ -75,7 +75,7 @@ pub(crate) fn held(mirror: &Mirror, uid: &str, predecessor: Option<&str>, wanted
 fn add_implied(table: &mut ClaimTable, mirror: &Mirror, uid: &str, targets: &[Target]) {
     for other in mirror.rollouts().filter(|other| *other != uid) {
         let Some(stored) = mirror.rollout(other) else { continue };
-        let target = stored.state.header.run.as_ref().map(|run| Target::of_payload(&run.payload));
+        let target = stored.state.header.run.as_ref().map(|run| Target::of_payload(&run.payload.workload));
         let Some(target) = target.filter(|target| targets.contains(target)) else { continue };
         let held = stored.state.members.iter().filter(|(_, record)| record.stage != MemberStage::Withdrawing);
         for (member, _) in held {

@@ -8,7 +8,7 @@
 //! | `meta/went-back` | `Proof`: that it went back and nobody has noticed yet |
 //! | `rollouts/<uid>/header`, `/plan` | `Header`, `Plan` |
 //! | `rollouts/<uid>/history` | list of `PastRun`: the runs that it has had |
-//! | `rollouts/<uid>/payloads/<revision>` | `WorkloadPayload` that a past run brought, or that is accepted |
+//! | `rollouts/<uid>/payloads/<revision>` | `Payload` that a past run brought, or that is accepted |
 //! | `rollouts/<uid>/members/<member>` | `MemberRecord` |
 //! | `assignments/<member>/<rollout>` | `RolloutAssignmentSpec`; its fence's generation is the key's revision |
 //! | `reports/<member>/<rollout>` | `Report` |

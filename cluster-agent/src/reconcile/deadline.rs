@@ -26,7 +26,7 @@ pub fn next(order: &Order, outcome: Outcome, gives_up: bool, now: &Time) -> Opti
         (Some(DeadlineState::Passed), _) => plain(DeadlineState::Passed),
         (Some(DeadlineState::Met), _) | (_, Outcome::Healthy) => plain(DeadlineState::Met),
         _ if gives_up => plain(DeadlineState::Passed),
-        (_, Outcome::WorkloadMissing | Outcome::PreviousChanged | Outcome::Contended) => {
+        (_, Outcome::WorkloadMissing | Outcome::PreviousChanged | Outcome::PodDeletionByOwner | Outcome::Contended) => {
             plain(DeadlineState::Suspended)
         }
         _ => match running {
@@ -161,6 +161,11 @@ mod tests {
             (Running, Outcome::Contended, false, Suspended),
             (Suspended, Outcome::Contended, false, Suspended),
             (Suspended, Outcome::Progressing, false, Running),
+            (Running, Outcome::PodDeletionByOwner, false, Suspended),
+            (Suspended, Outcome::PodDeletionByOwner, false, Suspended),
+            (Suspended, Outcome::Healthy, false, Met),
+            (Met, Outcome::PodDeletionByOwner, false, Met),
+            (Passed, Outcome::PodDeletionByOwner, false, Passed),
             (Met, Outcome::Progressing, false, Met),
             (Met, Outcome::WorkloadMissing, false, Met),
             (Passed, Outcome::Reverted, false, Passed),
@@ -171,6 +176,14 @@ mod tests {
             let order = order(&returning(), Some(state(before)));
             assert_eq!(said(&order, outcome, gives_up), after, "{before:?} {outcome:?}");
         }
+    }
+
+    #[test]
+    fn semantics_18_after_the_owners_turn_the_deadline_starts_anew_in_full() {
+        let order = order(&returning(), Some(state(DeadlineState::Suspended)));
+        let later = START + 7_200_000;
+        let next = next(&order, Outcome::Progressing, false, &time_from_millis(later)).unwrap();
+        assert_eq!((next.state, next.until), (DeadlineState::Running, Some(time_from_millis(later + 600_000))));
     }
 
     #[test]

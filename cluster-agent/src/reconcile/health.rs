@@ -12,6 +12,9 @@ pub struct Health {
     pub observation: WorkloadObservation,
     /// The same for people.
     pub message: String,
+    /// Whether it is complete but for old pods that its owner has to delete: its strategy is `OnDelete`, and as many pods as
+    /// are wanted are available.
+    pub awaits_owner: bool,
 }
 
 impl Health {
@@ -35,9 +38,10 @@ pub fn health(workload: &Workload) -> Health {
         ready: workload.ready,
         available: workload.available,
         healthy,
+        partial: healthy && has_old_pods(workload),
     };
     let message = if seen { message(workload, healthy) } else { unseen(workload) };
-    Health { observation, message }
+    Health { observation, message, awaits_owner: seen && awaits_owner(workload) }
 }
 
 /// Pods that have to be of the current template.
@@ -46,6 +50,19 @@ fn wanted(workload: &Workload) -> i32 {
         Strategy::Partition(partition) => (workload.desired - partition).max(0),
         Strategy::Rolling | Strategy::OnDelete => workload.desired,
     }
+}
+
+/// Whether pods are of an older template because the partition keeps them.
+fn has_old_pods(workload: &Workload) -> bool {
+    matches!(workload.strategy, Strategy::Partition(_)) && workload.updated < workload.desired
+}
+
+/// Old pods are all that is missing, and nothing is broken: a pod that is starting, or never becomes ready, is not
+/// available, and is no matter for the owner.
+fn awaits_owner(workload: &Workload) -> bool {
+    let Workload { desired, total, updated, available, .. } = workload;
+    let all_up = available == desired && (workload.kind == crds::WorkloadKind::DaemonSet || total == desired);
+    workload.strategy == Strategy::OnDelete && updated < desired && all_up
 }
 
 fn is_complete(workload: &Workload) -> bool {
@@ -77,10 +94,11 @@ fn message(workload: &Workload, healthy: bool) -> String {
     let wanted = wanted(workload);
     let counts = match workload.strategy {
         Strategy::Partition(partition) => {
-            format!("partial, partition {partition}: {updated} of {wanted} pods updated, {ready} of {desired} ready")
+            let (partial, wanted) = if has_old_pods(workload) { ("partial, ", wanted) } else { ("", *desired) };
+            format!("{partial}partition {partition}: {updated} of {wanted} pods updated, {ready} of {desired} ready")
         }
-        Strategy::OnDelete if !healthy && updated < desired => format!(
-            "PodDeletionByOwner: the strategy is OnDelete, {updated} of {desired} pods updated, {available} available"
+        Strategy::OnDelete if updated < desired => format!(
+            "{updated} of {desired} pods updated, {available} available; OnDelete: the others stay until their owner deletes them"
         ),
         Strategy::Rolling | Strategy::OnDelete => format!("{updated} of {desired} pods updated, {available} available"),
     };
@@ -191,14 +209,58 @@ mod tests {
                     "partial, partition 9: 0 of 0 pods updated, 3 of 3 ready",
                 ),
                 (
+                    "partition, and no pod is of an older template",
+                    &[("partition: 0", "partition: 2")],
+                    true,
+                    "partition 2: 3 of 3 pods updated, 3 of 3 ready",
+                ),
+                (
                     "pods wait for their owner",
                     &[on_delete, ("updatedReplicas: 3", "updatedReplicas: 0")],
                     false,
-                    "PodDeletionByOwner: the strategy is OnDelete, 0 of 3 pods updated, 3 available",
+                    "0 of 3 pods updated, 3 available; OnDelete: the others stay until their owner deletes them",
                 ),
                 ("the owner has deleted all", &[on_delete], true, "3 of 3 pods updated, 3 available"),
             ],
         );
+    }
+
+    #[test]
+    fn semantics_18_it_waits_for_its_owner_when_old_pods_are_all_that_is_missing() {
+        let on_delete = ("type: RollingUpdate\n    rollingUpdate: {partition: 0}", "type: OnDelete");
+        let some_old = ("updatedReplicas: 3", "updatedReplicas: 1");
+        let awaits = |replacements: &[(&str, &str)]| health(&workload(STATEFUL_SET, replacements)).awaits_owner;
+        assert!(awaits(&[on_delete, some_old]));
+        for (case, difference) in [
+            ("a pod is starting or broken", ("availableReplicas: 3", "availableReplicas: 2")),
+            ("a pod is not there", ("  replicas: 3\n  current", "  replicas: 2\n  current")),
+            ("the new template is not seen yet", ("observedGeneration: 2", "observedGeneration: 1")),
+        ] {
+            assert!(!awaits(&[on_delete, some_old, difference]), "{case}");
+        }
+        assert!(!awaits(&[on_delete]), "nothing is missing");
+        assert!(!awaits(&[some_old]), "its controller deletes them");
+        assert!(!awaits(&[("partition: 0", "partition: 2"), some_old]), "its partition keeps them");
+        let on_delete = ("type: RollingUpdate", "type: OnDelete");
+        let none_new = ("updatedNumberScheduled: 2", "updatedNumberScheduled: 0");
+        assert!(health(&workload(DAEMON_SET, &[on_delete, none_new])).awaits_owner);
+        let one_down = ("numberAvailable: 2", "numberAvailable: 1");
+        assert!(!health(&workload(DAEMON_SET, &[on_delete, none_new, one_down])).awaits_owner);
+    }
+
+    #[test]
+    fn semantics_18_it_is_partial_when_it_is_healthy_with_pods_that_the_partition_keeps() {
+        let some_old = ("updatedReplicas: 3", "updatedReplicas: 1");
+        let rows: [(&[(&str, &str)], bool); 4] = [
+            (&[("partition: 0", "partition: 2"), some_old], true),
+            (&[("partition: 0", "partition: 1"), some_old], false),
+            (&[("partition: 0", "partition: 2")], false),
+            (&[], false),
+        ];
+        for (replacements, expected) in rows {
+            let observation = health(&workload(STATEFUL_SET, replacements)).observation;
+            assert_eq!(observation.partial, expected, "{replacements:?}");
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use kube::{Api, Client};
 
 use super::health::health;
 use super::pods;
-use super::workload::Workload;
+use super::workload::{Strategy, Workload};
 use crate::cluster::{Error, call};
 
 /// Nodes asked for in one look. Where more than these lag behind, the member is in no state to be judged leniently.
@@ -44,8 +44,13 @@ impl DaemonPod {
 
     /// Whether it is of the present template and has been ready for long enough.
     fn is_done(&self, live: &Workload, now_millis: i64) -> bool {
+        self.is_updated(live) && self.is_available(live, now_millis)
+    }
+
+    /// Whether it has been ready for long enough, of whichever template.
+    fn is_available(&self, live: &Workload, now_millis: i64) -> bool {
         let ripe = |since: i64| since + i64::from(live.min_ready_seconds) * 1000 <= now_millis;
-        self.is_updated(live) && self.ready_since.is_some_and(ripe)
+        !self.terminating && self.ready_since.is_some_and(ripe)
     }
 
     fn is_updated(&self, live: &Workload) -> bool {
@@ -69,10 +74,21 @@ fn is_usable(node: &Node) -> bool {
     !cordoned && conditions.into_iter().any(|one| one.type_ == "Ready" && one.status == "True")
 }
 
-/// Nodes on which the present template isn't up.
+/// Nodes on which the present template isn't up. With `OnDelete` old pods are a matter of their owner: where these are many,
+/// only nodes without any pod that is available.
 fn behind(live: &Workload, pods: &[DaemonPod], now_millis: i64) -> BTreeSet<String> {
-    let done = nodes(pods, |pod| pod.is_done(live, now_millis));
-    nodes(pods, |_| true).difference(&done).map(|node| (*node).to_owned()).collect()
+    let not = |up: BTreeSet<&str>| -> BTreeSet<String> {
+        nodes(pods, |_| true).difference(&up).map(|node| (*node).to_owned()).collect()
+    };
+    let behind = not(nodes(pods, |pod| pod.is_done(live, now_millis)));
+    if live.strategy == Strategy::OnDelete && !are_few(&behind) {
+        return not(nodes(pods, |pod| pod.is_available(live, now_millis)));
+    }
+    behind
+}
+
+fn are_few(nodes: &BTreeSet<String>) -> bool {
+    i32::try_from(nodes.len()).is_ok_and(|count| count <= MOST_NODES)
 }
 
 fn nodes(pods: &[DaemonPod], is: impl Fn(&DaemonPod) -> bool) -> BTreeSet<&str> {
@@ -88,7 +104,11 @@ fn without(mut live: Workload, pods: &[DaemonPod], unusable: &BTreeSet<String>, 
     live.total = count(&|_| true);
     live.updated = count(&|pod| pod.is_updated(&live));
     live.ready = count(&|pod| pod.ready_since.is_some());
-    live.available = count(&|pod| pod.is_done(&live, now_millis));
+    live.available = match live.strategy {
+        // One that its owner leaves as it is serves all the same.
+        Strategy::OnDelete => count(&|pod| pod.is_available(&live, now_millis)),
+        Strategy::Rolling | Strategy::Partition(_) => count(&|pod| pod.is_done(&live, now_millis)),
+    };
     live
 }
 
@@ -96,8 +116,13 @@ fn without(mut live: Workload, pods: &[DaemonPod], unusable: &BTreeSet<String>, 
 /// large one its thousands of pods are not listed at each change.
 fn is_worth_a_look(live: &Workload) -> bool {
     let seen = live.observed_generation >= live.generation;
-    let lacking = live.desired - live.updated.min(live.available);
-    live.kind == WorkloadKind::DaemonSet && seen && lacking <= MOST_NODES && !health(live).is_healthy()
+    let down = live.desired - live.available;
+    let lacking = down.max(live.desired - live.updated);
+    let few = match live.strategy {
+        Strategy::OnDelete => lacking <= MOST_NODES || (1..=MOST_NODES).contains(&down),
+        Strategy::Rolling | Strategy::Partition(_) => lacking <= MOST_NODES,
+    };
+    live.kind == WorkloadKind::DaemonSet && seen && few && !health(live).is_healthy()
 }
 
 /// Leaves nodes out that are not ready or not schedulable, where a `DaemonSet` isn't complete with them. Client required.
@@ -128,7 +153,7 @@ async fn look(
     let pods = pods::views(client, namespace, live, |pod| DaemonPod::of(pod, &live.uid)).await?;
     let behind = behind(live, &pods, now_millis);
     let mut unusable = BTreeSet::new();
-    if i32::try_from(behind.len()).is_ok_and(|count| count <= MOST_NODES) {
+    if are_few(&behind) {
         let api: Api<Node> = Api::all(client.clone());
         for node in behind {
             let found = call("read a node", api.get_opt(&node)).await?;
@@ -163,6 +188,10 @@ mod tests {
         workload(DAEMON_SET, &[("updatedNumberScheduled: 2", "updatedNumberScheduled: 1")])
     }
 
+    fn on_delete(from: &str, to: &str) -> Workload {
+        workload(DAEMON_SET, &[("type: RollingUpdate", "type: OnDelete"), (from, to)])
+    }
+
     fn judged(live: Workload, pods: &[DaemonPod], unusable: &[&str]) -> (bool, String) {
         let unusable = unusable.iter().map(|node| (*node).to_owned()).collect();
         let health = health(&without(live, pods, &unusable, NOW));
@@ -188,6 +217,25 @@ mod tests {
         let pods = [pod(&live, "n1", false), pod(&live, "n2", false)];
         let (healthy, message) = judged(live, &pods, &["n1", "n2"]);
         assert!(healthy && message.starts_with("no pods are wanted"), "{message}");
+    }
+
+    #[test]
+    fn semantics_18_with_on_delete_an_old_pod_that_serves_is_no_reason_to_call_it_broken() {
+        let live = on_delete("updatedNumberScheduled: 2", "updatedNumberScheduled: 0");
+        let down = DaemonPod { ready_since: None, ..pod(&live, "n2", false) };
+        let pods = [pod(&live, "n1", false), down];
+        let unusable = ["n2".to_owned()].into();
+        let health = health(&without(live.clone(), &pods, &unusable, NOW));
+        assert!(health.awaits_owner, "{}", health.message);
+        // Of many nodes with old pods only those matter on which nothing serves.
+        let many: Vec<DaemonPod> = (0..=MOST_NODES).map(|number| pod(&live, &format!("m{number}"), false)).collect();
+        let pods = [many.as_slice(), &pods].concat();
+        assert_eq!(behind(&live, &pods, NOW), unusable);
+        let mut large = live;
+        (large.desired, large.available) = (1_000, 999);
+        assert!(is_worth_a_look(&large), "one is down");
+        large.available = 1_000;
+        assert!(!is_worth_a_look(&large), "all wait for their owner");
     }
 
     #[test]

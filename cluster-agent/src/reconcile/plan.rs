@@ -124,6 +124,7 @@ fn running(order: &Order, health: &Health) -> Outcome {
     match health.is_healthy() {
         _ if order.has_given_up() => Outcome::Reverted,
         true => Outcome::Healthy,
+        false if health.awaits_owner => Outcome::PodDeletionByOwner,
         false => Outcome::Progressing,
     }
 }

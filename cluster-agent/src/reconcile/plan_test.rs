@@ -4,7 +4,7 @@
 
 use crds::{Deadline, DeadlineState, OnDeadline, OnDrift, RolloutAssignment, RolloutAssignmentStatus};
 
-use super::super::workload::fixtures::{DEPLOYMENT, workload};
+use super::super::workload::fixtures::{DEPLOYMENT, STATEFUL_SET, workload};
 use super::*;
 use crate::assignment::fixtures::{accepted, assignment};
 
@@ -310,4 +310,29 @@ fn semantics_17_once_back_the_agent_never_applies_again_and_repairs_towards_the_
             assert_eq!(plan(&order, Some(&live)), applies(false, &[("app", "shop:v1")]));
         }
     }
+}
+
+#[test]
+fn semantics_18_with_on_delete_it_waits_for_the_owner_there_and_back_and_no_deadline_sends_it_back() {
+    let on_delete = ("type: RollingUpdate\n    rollingUpdate: {partition: 0}", "type: OnDelete");
+    let old = ("updatedReplicas: 3", "updatedReplicas: 1");
+    let starting = ("availableReplicas: 3", "availableReplicas: 2");
+    let ledger =
+        |image, more: &[(&str, &str)]| workload(STATEFUL_SET, &[&[on_delete, ("ledger:v1", image)], more].concat());
+    let mut order = deadline(DeadlineState::Suspended, Outcome::PodDeletionByOwner);
+    for (more, expected) in
+        [(&[old][..], Outcome::PodDeletionByOwner), (&[old, starting], Outcome::Progressing), (&[], Outcome::Healthy)]
+    {
+        assert_eq!(outcome(plan(&order, Some(&ledger("shop:v2", more)))).0, expected);
+        assert_eq!(outcome(plan(&over(&back(), None), Some(&ledger("shop:v1", more)))).0, expected);
+    }
+    // The owner's turn came at the very end.
+    order.overdue = true;
+    let Step::Answer(answer) = plan(&order, Some(&ledger("shop:v2", &[old]))) else { panic!() };
+    assert_eq!((answer.outcome, answer.gives_up), (Outcome::PodDeletionByOwner, false));
+    let Step::Answer(answer) = plan(&order, Some(&ledger("shop:v2", &[old, starting]))) else { panic!() };
+    assert_eq!((answer.outcome, answer.gives_up), (Outcome::Progressing, true));
+    // One that has gone back by itself says so, whoever deletes its pods.
+    let order = deadline(DeadlineState::Passed, Outcome::Reverted);
+    assert_eq!(outcome(plan(&order, Some(&ledger("shop:v1", &[old])))).0, Outcome::Reverted);
 }

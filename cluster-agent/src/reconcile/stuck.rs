@@ -2,7 +2,8 @@
 //! goes back, so after a return such pods are deleted, one at a time. Which one is decided purely; [`pods_of`] and
 //! [`delete`] need a client.
 //!
-//! Only pods of the failed revision that are not ready, by uid: a pod that serves is never deleted here.
+//! Only pods of the failed revision that are not ready, by uid: a pod that serves is never deleted here. With `OnDelete` those
+//! that serve wait for their owner, and one that serves nobody is made anew from the template that is back.
 
 use std::collections::BTreeMap;
 
@@ -56,13 +57,18 @@ impl PodView {
     }
 }
 
-/// Whether pods may be stuck at all: the images are back, and the `StatefulSet`, which replaces its pods itself, doesn't
-/// become healthy.
+/// Whether pods may be stuck at all: the images are back, and the `StatefulSet` doesn't become healthy.
 pub fn possible(order: &Order, live: &Workload) -> bool {
     going(order) == Intent::Return
         && live.kind == WorkloadKind::StatefulSet
-        && live.strategy != Strategy::OnDelete
         && live.update_revision.is_some()
+        && (live.strategy != Strategy::OnDelete || began_with_one_template(order))
+}
+
+/// Whether all pods were of the previous template before it was touched, so that another image means the failed revision.
+/// With `OnDelete` a pod may else be an older one, which its owner has kept.
+fn began_with_one_template(order: &Order) -> bool {
+    order.spec.previous.as_ref().is_some_and(|previous| previous.healthy)
 }
 
 /// The pod to delete next: of those that are not ready and run other images than those to return to, in a revision that
@@ -103,8 +109,9 @@ pub async fn delete(client: &Client, target: &AssignedWorkload, pod: &PodView) -
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::super::workload::fixtures::{STATEFUL_SET, workload};
+    use super::super::workload::fixtures::{DAEMON_SET, STATEFUL_SET, workload};
     use super::*;
+    use crate::assignment::fixtures::{assignment, order};
 
     const OLD: &str = "ledger-old";
     const BAD: &str = "ledger-bad";
@@ -152,6 +159,28 @@ mod tests {
         assert_eq!(next_of(&partition, &[pod(2, BAD, bad, false)]).as_deref(), Some("ledger-2"));
         // Without a revision to go to nothing is known to be old.
         assert_eq!(next_of(&[("  updateRevision: ledger-old\n", "")], &[pod(2, BAD, bad, false)]), None);
+    }
+
+    #[test]
+    fn semantics_18_with_on_delete_only_pods_that_are_not_ready_are_made_anew() {
+        let on_delete = [("type: RollingUpdate\n    rollingUpdate: {partition: 0}", "type: OnDelete")];
+        let (good, bad) = ("ledger:v1", "ledger:v2");
+        let left = [pod(0, OLD, good, true), pod(1, BAD, bad, false), pod(2, BAD, bad, true)];
+        assert_eq!(next_of(&on_delete, &left).as_deref(), Some("ledger-1"));
+        assert_eq!(next_of(&on_delete, &[pod(1, BAD, bad, true), pod(2, BAD, bad, true)]), None);
+        // One that somebody broke before is none of ours.
+        assert_eq!(next_of(&on_delete, &[pod(1, "ledger-older", good, false)]), None);
+        let mut back = assignment(6);
+        back.spec.intent = Intent::Return;
+        let (back, apply) = (order(&back), order(&assignment(5)));
+        let live = workload(STATEFUL_SET, &on_delete);
+        assert_eq!((possible(&back, &live), possible(&apply, &live)), (true, false));
+        assert!(!possible(&back, &workload(DAEMON_SET, &[])));
+        // Pods that were of an older template before may be what is not ready.
+        let mut mixed = back.clone();
+        mixed.spec.previous.as_mut().unwrap().healthy = false;
+        assert!(!possible(&mixed, &live));
+        assert!(possible(&mixed, &workload(STATEFUL_SET, &[])), "its controller replaces them anyway");
     }
 
     #[test]

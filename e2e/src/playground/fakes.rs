@@ -185,6 +185,7 @@ impl Fake {
                 ready: pods,
                 available: pods,
                 healthy: true,
+                partial: false,
             }),
             message: "done, by a fake agent without a cluster".to_owned(),
             ..RolloutAssignmentStatus::default()

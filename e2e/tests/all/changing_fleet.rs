@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::common::story::{Story, decisions, told};
 use crate::common::{
-    PATIENCE, V1, V2, V3, apply, checkouts, down, members_with, rollout, until, until_described, until_image,
+    PATIENCE, V1, V2, V3, apply, checkouts, down, members_with, rollout, status, until, until_described, until_image,
     until_phase, until_waiting, up,
 };
 use crds::{ClusterScopeRolloutStatus, Phase};
@@ -15,6 +15,7 @@ const ROLLOUT: &str = "fleet";
 const V4: &str = "registry.example.com/checkout:v4";
 const BAD: &str = "registry.example.com/checkout:never-ready-1";
 const WORSE: &str = "registry.example.com/checkout:never-ready-2";
+const WORST: &str = "registry.example.com/checkout:never-ready-3";
 /// How long the hub's API server is away: twice what makes it silent.
 const OUTAGE: Duration = Duration::from_mins(1);
 
@@ -30,6 +31,7 @@ async fn semantics_30_to_36_and_40_a_run_goes_on_while_members_the_payload_and_t
     members_join_and_leave_and_percentages_follow(&playground).await;
     a_payload_that_comes_in_mid_rollback_waits_for_its_end(&playground).await;
     nothing_goes_forward_while_the_hub_is_away(&playground).await;
+    semantics_35_after_a_rollback_one_that_joins_gets_what_was_accepted_before(&playground).await;
     a_deletion_in_mid_rollback_waits_for_its_end(&playground).await;
     semantics_21_a_member_without_the_workload_is_left_out_until_it_has_it(&playground).await;
     down(playground).await;
@@ -142,11 +144,33 @@ async fn nothing_goes_forward_while_the_hub_is_away(playground: &Playground) {
     until_described(playground, ROLLOUT, &["HubSilent", "run 4: 5 members healthy"]).await;
 }
 
+/// The wanted payload is in quarantine, and what is accepted is the one before.
+async fn semantics_35_after_a_rollback_one_that_joins_gets_what_was_accepted_before(playground: &Playground) {
+    let before = checkouts(playground).await;
+    let strategy = "{progressDeadlineSeconds: 8, canary: {steps: [{setWeight: 10}], soakSeconds: 0}}";
+    apply(playground, &manifest(WORST, strategy)).await;
+    until_phase(playground, ROLLOUT, Phase::RolledBack).await;
+    label(playground, "member-4", "env=prod").await;
+    until_image(playground, "member-4", V4).await;
+    until_described(playground, ROLLOUT, &["run 4: 1 member left to get the accepted revision", "member-4"]).await;
+    let status = status(playground, ROLLOUT).await.unwrap();
+    assert_eq!((status.phase, status.run, status.counts.failed), (Some(Phase::RolledBack), 5, 1));
+    label(playground, "member-4", "env=retired").await;
+    for ((member, _, old), (_, image, new)) in before.iter().zip(checkouts(playground).await) {
+        let changes = match member.as_str() {
+            "member-1" => 2,
+            "member-4" => 1,
+            _ => 0,
+        };
+        assert_eq!((image.as_str(), new), (V4, old + changes), "{member}: generation");
+    }
+}
+
 async fn a_deletion_in_mid_rollback_waits_for_its_end(playground: &Playground) {
     let before = checkouts(playground).await;
     stuck_rollback(playground, WORSE, 15).await;
     playground.kubectl().ok(&["delete", "csro", ROLLOUT, "--wait=false"]).await.unwrap();
-    until_described(playground, ROLLOUT, &["Deletion Timestamp", "while run 5 is rolling back"]).await;
+    until_described(playground, ROLLOUT, &["Deletion Timestamp", "while run 6 is rolling back"]).await;
     until_phase(playground, ROLLOUT, Phase::RollingBack).await;
     playground.start_part("member-1/controller-manager").await.unwrap();
     wait_for("the object to go", PATIENCE, || async {

@@ -23,6 +23,8 @@ mod fault_points;
 mod gates;
 mod hub_rewound;
 mod metrics;
+mod on_delete;
+mod overrides;
 mod playground;
 mod recovery;
 mod rollback;

@@ -185,13 +185,13 @@ impl Sources<'_> {
         step: usize,
         stored: Option<&Run>,
     ) -> Option<Run> {
-        let workload = self.payload(revision, stored)?;
+        let content = self.payload(revision, stored)?;
         let (rollout, status) = (self.rollout, self.status);
         let told = status.run == number;
         let steps = rollout.map(|rollout| rollout.steps.clone()).unwrap_or_default();
         let step = if stage == Stage::Succeeded { steps.len() } else { step.min(steps.len()) };
         let time = |time: &Option<_>| time.as_ref().filter(|_| told).map_or(self.now, millis_from_time);
-        let new = Run::new(number, Payload { revision: revision.clone(), workload }, time(&status.started_at));
+        let new = Run::new(number, Payload { revision: revision.clone(), content }, time(&status.started_at));
         let mut run = Run {
             step,
             stage,
@@ -210,22 +210,25 @@ impl Sources<'_> {
     }
 
     /// The payload of a revision, from whoever has it. Where nobody does, its images are not needed either: a run to another
-    /// revision than the wanted one tells nobody to apply.
-    fn payload(&self, revision: &Revision, stored: Option<&Run>) -> Option<WorkloadPayload> {
+    /// revision than the wanted one tells nobody to apply, nor does one whose payload is not known.
+    fn payload(&self, revision: &Revision, stored: Option<&Run>) -> Option<crds::Payload> {
         let others = self.orders.values().map(payload_of);
         let nameless = || self.payloads(stored).into_iter().map(|(_, payload)| payload).chain(others).next();
         let exact = self.exact_payload(revision, stored);
-        exact.or_else(|| nameless().map(|payload| WorkloadPayload { images: BTreeMap::new(), ..payload }))
+        exact.or_else(|| {
+            let workload = nameless()?.workload;
+            Some(WorkloadPayload { images: BTreeMap::new(), ..workload }.into())
+        })
     }
 
-    fn exact_payload(&self, revision: &Revision, stored: Option<&Run>) -> Option<WorkloadPayload> {
+    fn exact_payload(&self, revision: &Revision, stored: Option<&Run>) -> Option<crds::Payload> {
         self.payloads(stored).into_iter().find(|(known, _)| *known == revision).map(|(_, payload)| payload)
     }
 
     /// All that anybody tells of, with their hashes.
-    fn payloads<'a>(&'a self, stored: Option<&'a Run>) -> Vec<(&'a Revision, WorkloadPayload)> {
+    fn payloads<'a>(&'a self, stored: Option<&'a Run>) -> Vec<(&'a Revision, crds::Payload)> {
         let wanted = self.rollout.and_then(|rollout| rollout.payload.as_ref());
-        let wanted = wanted.map(|payload| (&payload.revision, payload.workload.clone()));
+        let wanted = wanted.map(|payload| (&payload.revision, payload.content.clone()));
         let stored = stored.map(|run| (&run.revision, run.payload.clone()));
         let forward = |order: &&RolloutAssignment| matches!(order.spec.intent, Intent::Apply | Intent::Observe);
         let ordered = self.orders.values().filter(forward).map(|order| (&order.spec.revision, payload_of(order)));
@@ -247,19 +250,21 @@ impl Sources<'_> {
         let (mut members, rest): (Vec<String>, Vec<String>) = members.into_iter().partition(begun);
         let wave_end = members.len();
         members.extend(rest);
-        Plan { members, wave_end }
+        Plan { members, wave_end, ..Plan::default() }
     }
 }
 
-fn payload_of(order: &RolloutAssignment) -> WorkloadPayload {
+/// What a member was told, which is the whole payload where there are no overrides.
+fn payload_of(order: &RolloutAssignment) -> crds::Payload {
     let workload = &order.spec.workload;
-    WorkloadPayload {
+    let workload = WorkloadPayload {
         kind: workload.kind,
         namespace: workload.namespace.clone(),
         name: workload.name.clone(),
         images: workload.images.clone(),
         if_missing: crds::IfMissing::Hold,
-    }
+    };
+    workload.into()
 }
 
 /// Whether the order is one of this run.

@@ -163,7 +163,7 @@ impl Footing {
 
 /// The objects that a rollout changes in each member.
 pub fn targets(rollout: &Rollout) -> Vec<Target> {
-    rollout.payload.iter().map(|payload| Target::of_payload(&payload.workload)).collect()
+    rollout.payload.iter().map(|payload| Target::of_payload(&payload.content.workload)).collect()
 }
 
 /// What those among `contenders` are about to claim that are older than `rollout` and, like it, have not started. The

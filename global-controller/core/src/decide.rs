@@ -15,6 +15,7 @@ mod finish;
 mod forward;
 mod gate;
 mod hold;
+mod late;
 mod membership;
 mod missing;
 mod order;
@@ -177,11 +178,12 @@ pub fn decide(state: &RolloutState, desired: Desired<'_>, observations: &Observa
         }
         Desired::Present(rollout) => {
             let order = order(rollout, observations.members);
-            run::follow(&mut change, rollout, &order);
+            let ours = run::follow(&mut change, rollout, &order);
             watch(&mut change);
             actions::try_again(&mut change, rollout);
             advance::proceed(&mut change, rollout);
             catch_up::proceed(&mut change, rollout);
+            late::proceed(&mut change, rollout, &ours);
             membership::withdraw_leavers(&mut change, &order);
             claims::release_leavers(&mut change, &order);
             standing::follow(&mut change);

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crds::{IfMissing, Revision, RunOutcome, WorkloadPayload};
+use crds::{IfMissing, Payload, Revision, RunOutcome};
 use serde::{Deserialize, Serialize};
 
 use crate::{Millis, RolloutState, Run, Stage, words};
@@ -27,7 +27,7 @@ pub struct History {
     /// In their order, the latest last.
     pub runs: Vec<PastRun>,
     /// Payloads by their hash, as far as they are known.
-    pub payloads: BTreeMap<Revision, WorkloadPayload>,
+    pub payloads: BTreeMap<Revision, Payload>,
 }
 
 /// A run, the latest included.
@@ -70,10 +70,11 @@ impl History {
     }
 
     /// Notes the payload of a revision, if it is that: of some runs that were adopted nobody knows the images.
-    pub(crate) fn learn(&mut self, revision: &Revision, payload: &WorkloadPayload) {
+    pub(crate) fn learn(&mut self, revision: &Revision, payload: &Payload) {
         if Revision::of(payload) == *revision && !self.payloads.contains_key(revision) {
             // What else the specification says beside it is that of the specification, not of the revision.
-            let payload = WorkloadPayload { if_missing: IfMissing::default(), ..payload.clone() };
+            let mut payload = payload.clone();
+            payload.workload.if_missing = IfMissing::default();
             self.payloads.insert(revision.clone(), payload);
         }
     }
@@ -140,12 +141,13 @@ fn why_ended(state: &RolloutState, run: &Run) -> String {
             let runs_it = state.plan.members.iter().filter(|name| state.stage_of(name).is_assigned()).count();
             let tolerated = words::tolerated(&state.given_back());
             let skipped = words::skipped(&state.skipped());
+            let partial = words::partial(&state.partial());
             let pending = match state.pending().len() {
                 0 => String::new(),
                 count => format!("; {count} owed it"),
             };
             let nothing = if run.changed_members || run.failures > 0 { "" } else { "nothing to do: " };
-            format!("{nothing}{} healthy{tolerated}{pending}{skipped}", words::members(runs_it))
+            format!("{nothing}{} healthy{partial}{tolerated}{pending}{skipped}", words::members(runs_it))
         }
         Stage::RolledBack => run.refusal(),
         Stage::Failed => format!("{}; not every member went back in time", run.refusal()),

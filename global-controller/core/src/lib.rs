@@ -52,8 +52,8 @@ pub use plan::{Order, order};
 pub use preview::{Rehearsal, Rehearsed, preview, rehearsals};
 pub use rollout::{FailureRules, Payload, Rollout, Step, Weight, WeightError};
 pub use state::{
-    Clock, Header, Hold, MemberRecord, MemberStage, Plan, RefusedBy, RolloutState, Run, STATE_VERSION, Silence, Stage,
-    Standing, Touched,
+    Clock, Header, Hold, Late, MemberRecord, MemberStage, Plan, RefusedBy, RolloutState, Run, STATE_VERSION, Silence,
+    Stage, Standing, Touched,
 };
 pub use summary::{ConditionFact, MAX_CLUSTERS_IN_STATUS, Summary, summarize};
 pub use validate::{Problem, validate};

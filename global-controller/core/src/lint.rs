@@ -116,7 +116,12 @@ pub fn lint_orders(decision: &Decision, observations: &Observations<'_>) -> Vec<
         require(!forward || again || !state.header.quarantine.contains(&spec.revision), &mut broken, || {
             format!("{member} is told to {} a revision in quarantine", spec.intent.as_str())
         });
-        require(!forward || again || state.begun().contains(member), &mut broken, || {
+        let late = state
+            .plan
+            .late
+            .as_ref()
+            .is_some_and(|late| late.members.iter().take(late.wave_end).any(|one| one == member));
+        require(!forward || again || late || state.begun().contains(member), &mut broken, || {
             format!("{member} is told to {}, but its wave has not begun", spec.intent.as_str())
         });
         applies |= spec.intent == Intent::Apply && !again;
@@ -126,6 +131,9 @@ pub fn lint_orders(decision: &Decision, observations: &Observations<'_>) -> Vec<
     }
     if applies {
         lint_limits(&Tally::of(state, observations, state.header.decided_at), run, &mut broken);
+        if let Some((late, run)) = state.as_late().and_then(|late| late.header.run.clone().map(|run| (late, run))) {
+            lint_limits(&Tally::of(&late, observations, state.header.decided_at), &run, &mut broken);
+        }
     }
     broken
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{ActionFacts, Claims, GateSettings, HeardAlerts, HubFacts, MemberStage, Millis, Samples};
+use crate::{ActionFacts, Claims, GateSettings, HeardAlerts, HubFacts, MemberStage, Millis, Run, Samples};
 use crds::{ClusterScopeRolloutStatus, RolloutAssignment, RolloutAssignmentStatus};
 use serde::{Deserialize, Serialize};
 
@@ -100,6 +100,17 @@ impl<'a> Observations<'a> {
     /// Whether the store knows what the member was told before; there is nothing to know of one without `MemberCluster`.
     pub fn is_known(&self, member: &str) -> bool {
         self.members.get(member).is_none_or(|facts| facts.uploaded)
+    }
+
+    /// Container to image, as a member gets it in a run by its labels of this moment.
+    pub(crate) fn images_for(&self, run: &Run, member: &str) -> BTreeMap<String, String> {
+        run.payload.images_for(member, self.labels_of(member))
+    }
+
+    /// The labels of a member; one without `MemberCluster` has none.
+    pub(crate) fn labels_of(&self, member: &str) -> &'a BTreeMap<String, String> {
+        static NONE: BTreeMap<String, String> = BTreeMap::new();
+        self.members.get(member).map_or(&NONE, |facts| &facts.labels)
     }
 
     /// Whether a person keeps a member out of new waves.

@@ -88,5 +88,5 @@ pub(crate) fn replan(plan: &Plan, wanted: &[String], joiners: Joiners) -> Plan {
         }
         Joiners::TooLate => members.extend(kept(plan.members.get(plan.wave_end..).unwrap_or(&[]))),
     }
-    Plan { members, wave_end }
+    Plan { members, wave_end, late: plan.late.clone() }
 }

@@ -2,7 +2,7 @@
 
 mod rehearsal;
 
-use crds::{GateMode, PlanAnswer, PlannedGate, PlannedMetric, PlannedStep, WaitingOnStatus};
+use crds::{GateMode, Override, PlanAnswer, PlannedGate, PlannedImages, PlannedMetric, PlannedStep, WaitingOnStatus};
 
 use crate::decide::new_run;
 use crate::gates::{Metric, Rule, missing_source};
@@ -30,11 +30,13 @@ pub fn preview(state: &RolloutState, rollout: &Rollout, observations: &Observati
     };
     let Some(payload) = rollout.payload.as_ref().filter(|_| !members.is_empty()) else { return answer };
     let waves = waves(rollout, payload, &members, observations, now);
+    answer.delivers = delivers(payload, &members, observations);
     for wave in &waves {
         answer.shortest_seconds += i64::from(wave.run.pause_seconds());
         answer.steps.push(wave.planned(&members, observations, now));
     }
     answer.notes = notes(rollout, &members, &waves, observations);
+    answer.notes.extend(idle_overrides(payload, &members, observations));
     answer
 }
 
@@ -80,6 +82,27 @@ fn waves(
         Wave { run: run.clone(), start: std::mem::replace(&mut start, end), end }
     };
     (0..=rollout.steps.len()).map(next).collect()
+}
+
+/// What each member gets. Those that no override changes anything for come first, also if there are none.
+fn delivers(payload: &Payload, members: &[String], observations: &Observations<'_>) -> Vec<PlannedImages> {
+    let base = PlannedImages { images: payload.content.workload.images.clone(), members: Vec::new() };
+    let mut groups = vec![base];
+    for member in members {
+        let images = payload.content.images_for(member, observations.labels_of(member));
+        match groups.iter_mut().find(|group| group.images == images) {
+            Some(group) => group.members.push(member.clone()),
+            None => groups.push(PlannedImages { images, members: vec![member.clone()] }),
+        }
+    }
+    groups
+}
+
+/// A word about overrides that are for nobody: most likely the selector is mistaken.
+fn idle_overrides(payload: &Payload, members: &[String], observations: &Observations<'_>) -> Vec<String> {
+    let is_idle = |other: &Override| !members.iter().any(|member| other.is_for(member, observations.labels_of(member)));
+    let overrides = payload.content.overrides.iter().enumerate().filter(|(_, other)| is_idle(other));
+    overrides.map(|(index, _)| format!("spec.overrides[{index}] is for no member of the rollout")).collect()
 }
 
 /// What keeps it from starting, in the words of the status.

@@ -101,8 +101,11 @@ pub(crate) fn proves_return(
 ) -> bool {
     let Some(previous) = &record.previous else { return false };
     let images = &assignment.spec.workload.images;
-    let as_healthy =
-        report.outcome == Outcome::Healthy || (report.outcome == Outcome::Progressing && !previous.healthy);
+    let as_healthy = match report.outcome {
+        Outcome::Healthy => true,
+        Outcome::Progressing | Outcome::PodDeletionByOwner => !previous.healthy,
+        _ => false,
+    };
     let applied = report.applied_hash.as_ref().is_none_or(|hash| *hash == images_hash(images));
     as_healthy
         && applied

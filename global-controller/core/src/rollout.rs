@@ -2,7 +2,7 @@
 
 use crds::{
     Approval, ClusterSelector, FailureTolerance, IntOrPercent, OnDrift, Revision, RollbackMode, RollbackScope,
-    WaveOrder, WorkloadPayload,
+    WaveOrder,
 };
 use serde::{Deserialize, Serialize};
 
@@ -127,8 +127,16 @@ impl FailureRules {
 pub struct Payload {
     /// Hash of the payload.
     pub revision: Revision,
-    /// Images of one workload.
-    pub workload: WorkloadPayload,
+    /// Images of one workload, and which members get others. Older records have it under another name.
+    #[serde(alias = "workload")]
+    pub content: crds::Payload,
+}
+
+impl Payload {
+    /// A payload and its name.
+    pub fn new(content: crds::Payload) -> Self {
+        Self { revision: Revision::of(&content), content }
+    }
 }
 
 /// One explicit step.

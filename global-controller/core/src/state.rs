@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crds::{IntOrPercent, OnDeadline, OnDrift, Previous, Revision, RolloutAssignmentSpec, WorkloadPayload};
+use crds::{IntOrPercent, OnDeadline, OnDrift, Previous, Revision, RolloutAssignmentSpec};
 use serde::{Deserialize, Serialize};
 
 use crate::actions::Handled;
@@ -119,7 +119,7 @@ pub struct Run {
     /// Hash of the payload.
     pub revision: Revision,
     /// The payload.
-    pub payload: WorkloadPayload,
+    pub payload: crds::Payload,
     /// When it started.
     pub started_at: Millis,
     /// When it ended.
@@ -263,9 +263,26 @@ pub struct Plan {
     pub members: Vec<String>,
     /// So many of them belong to the waves that have begun. Those beyond get nothing.
     pub wave_end: usize,
+    /// Members that get what was accepted before this run, which was given up; none while nobody needs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late: Option<Box<Late>>,
+}
+
+/// A catch-up with the run that was accepted, after a later one was given up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Late {
+    /// The run that was accepted, with limits and failures of the catch-up.
+    pub run: Run,
+    /// Names, in the order in which they are updated.
+    pub members: Vec<String>,
+    /// So many of them belong to the waves that have begun.
+    pub wave_end: usize,
 }
 
 /// What is durable about one member of a rollout.
+// Each is a fact of its own, as it was last seen.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MemberRecord {
@@ -305,6 +322,13 @@ pub struct MemberRecord {
     /// Whether its agent said last that somebody else has changed what it had set, and leaves that as it is.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub drifted: bool,
+    /// Whether its workload was last seen healthy with pods of an older template, which a partition keeps (SEMANTICS 18).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
+    /// Whether its workload's owner was last seen to have to delete old pods: until then no time counts against it, and then
+    /// all of it does again (SEMANTICS 18).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub awaits_owner: bool,
 }
 
 /// What stands in the order of a member beside the payload, and follows the specification while the order is out.
@@ -427,6 +451,30 @@ impl RolloutState {
         Self { header, plan: Plan::default(), members: BTreeMap::new(), history: History::default() }
     }
 
+    /// Makes the catch-up with the accepted run the run that is decided on, and answers the latest and its plan.
+    pub(crate) fn enter_late(&mut self, late: Late) -> (Option<Run>, Plan) {
+        let Late { run, members, wave_end } = late;
+        self.header.runs_started = run.number;
+        let plan = std::mem::replace(&mut self.plan, Plan { members, wave_end, ..Plan::default() });
+        (self.header.run.replace(run), plan)
+    }
+
+    /// Takes that back, and keeps what became of the catch-up.
+    pub(crate) fn leave_late(&mut self, (latest, plan): (Option<Run>, Plan)) {
+        let Plan { members, wave_end, late: _ } = std::mem::replace(&mut self.plan, plan);
+        self.header.runs_started = latest.as_ref().map_or(0, |run| run.number);
+        let run = std::mem::replace(&mut self.header.run, latest);
+        self.plan.late = run.map(|run| Box::new(Late { run, members, wave_end }));
+    }
+
+    /// The state as the catch-up with the accepted run sees it, if there is one.
+    pub(crate) fn as_late(&self) -> Option<Self> {
+        let late = self.plan.late.as_deref()?.clone();
+        let mut state = self.clone();
+        state.enter_late(late);
+        Some(state)
+    }
+
     /// Where a member stands in the current run.
     pub fn stage_of(&self, member: &str) -> MemberStage {
         match (&self.header.run, self.members.get(member)) {
@@ -488,6 +536,13 @@ impl RolloutState {
         self.members.keys().map(String::as_str).filter(skipped).collect()
     }
 
+    /// Planned members that are healthy at the revision, and also run pods of an older template.
+    pub(crate) fn partial(&self) -> Vec<&str> {
+        let healthy = |name: &&str| matches!(self.stage_of(name), MemberStage::Healthy { .. });
+        let partial = |name: &&str| self.members.get(*name).is_some_and(|record| record.partial);
+        self.plan.members.iter().map(String::as_str).filter(healthy).filter(partial).collect()
+    }
+
     /// Members whose waves have begun.
     pub fn begun(&self) -> &[String] {
         self.plan.members.get(..self.plan.wave_end).unwrap_or(&self.plan.members)
@@ -510,6 +565,8 @@ impl MemberRecord {
             told_at: 0,
             idle: false,
             drifted: false,
+            partial: false,
+            awaits_owner: false,
         }
     }
 
@@ -530,6 +587,15 @@ impl MemberStage {
         matches!(self, Self::Applying { .. } | Self::Unhealthy { .. })
     }
 
+    /// The same, with the time of one in flux counting from `since`.
+    pub(crate) fn counted_from(self, since: Millis) -> Self {
+        match self {
+            Self::Applying { .. } => Self::Applying { since },
+            Self::Unhealthy { .. } => Self::Unhealthy { since },
+            other => other,
+        }
+    }
+
     /// Told to return, and not back yet.
     pub fn owes_return(self) -> bool {
         matches!(self, Self::Returning { .. } | Self::Owed)
@@ -544,11 +610,11 @@ impl MemberStage {
 impl Run {
     /// One at its very beginning, of a specification that says nothing.
     pub(crate) fn new(number: i64, payload: Payload, started_at: Millis) -> Self {
-        let Payload { revision, workload } = payload;
+        let Payload { revision, content } = payload;
         Self {
             number,
             revision,
-            payload: workload,
+            payload: content,
             started_at,
             finished_at: None,
             step: 0,
@@ -643,7 +709,13 @@ impl Run {
 
     /// Whether it has succeeded and takes those along who came later or were silent.
     pub(crate) fn catches_up(&self) -> bool {
-        self.stage == Stage::Succeeded && self.failures <= self.failure_limit
+        self.stage == Stage::Succeeded && self.failures <= self.failure_limit && self.knows_payload()
+    }
+
+    /// Whether its payload is the whole of it. Of one that was adopted perhaps nobody knows the images, or only what one
+    /// member got of them.
+    pub(crate) fn knows_payload(&self) -> bool {
+        Revision::of(&self.payload) == self.revision
     }
 
     /// Whether it was rolled back, completely or not, or is being.

@@ -49,6 +49,8 @@ pub(crate) struct Tally {
     pub going_back: Vec<MemberTrouble>,
     /// Becoming healthy, within their deadline.
     pub applying: Vec<MemberTrouble>,
+    /// Told to run the revision, and its owner has to delete old pods before they run it: no deadline counts.
+    pub awaiting_owner: Vec<MemberTrouble>,
     /// Told to run the revision and silent.
     pub silent_assigned: Vec<String>,
     /// Not told to run the revision and silent.
@@ -104,7 +106,8 @@ impl Tally {
 
     /// Whether nobody of the waves begun is on the way any more, there or back, as far as they are heard.
     pub fn is_settled(&self) -> bool {
-        let under_way = [&self.applying, &self.overdue, &self.refused, &self.returning, &self.going_back];
+        let under_way =
+            [&self.applying, &self.awaiting_owner, &self.overdue, &self.refused, &self.returning, &self.going_back];
         let untold = [&self.ready, &self.unobserved, &self.unheard];
         under_way.iter().all(|members| members.is_empty()) && untold.iter().all(|members| members.is_empty())
     }
@@ -155,6 +158,9 @@ impl Tally {
             (MemberStage::Applying { .. }, _) if failed => self.overdue.push(trouble()),
             (MemberStage::Unhealthy { .. }, _) if failed => self.sick.push(trouble()),
             (_, Some(Outcome::Refused)) => self.refused.push(trouble()),
+            (MemberStage::Applying { .. } | MemberStage::Unhealthy { .. }, Some(Outcome::PodDeletionByOwner)) => {
+                self.awaiting_owner.push(trouble());
+            }
             (MemberStage::Unhealthy { .. }, _) if record.ready_since.is_none() => self.unhealthy.push(trouble()),
             (MemberStage::Applying { .. } | MemberStage::Unhealthy { .. }, _) => self.applying.push(trouble()),
             (MemberStage::Observing, Some(Outcome::Observed)) => self.ready.push(name.to_owned()),
@@ -216,7 +222,8 @@ pub(crate) fn return_comes_first(
 
 /// When a member fails, unless it becomes healthy before. One that was silent, or that an earlier leader may not have
 /// been able to hear, gets the time for its report to arrive; one that has not answered at all its whole deadline. One
-/// that has returned by itself, or is contended, has failed, whatever the time is here.
+/// that has returned by itself, or is contended, has failed, whatever the time is here; one whose owner has to delete pods
+/// doesn't fail by time.
 fn fails_at(
     run: &Run,
     stage: MemberStage,
@@ -228,6 +235,9 @@ fn fails_at(
         MemberStage::Unhealthy { .. } if run.is_over() || record.ready_since.is_some() => return None,
         MemberStage::Applying { .. } if run.is_over() && run.stage != Stage::Succeeded => return None,
         MemberStage::Applying { since } if outcome.is_some_and(fails_at_once) => return Some(since),
+        _ if outcome == Some(Outcome::PodDeletionByOwner) => return None,
+        // The answer that ends the owner's turn is not noted yet.
+        _ if record.awaits_owner && outcome.is_some() => return None,
         MemberStage::Applying { since } => {
             let began = if outcome.is_some() { since } else { since.max(judging_since) };
             began + run.failure_rules.deadline_millis()

@@ -4,6 +4,7 @@
 //! schema change.
 
 mod analysis;
+mod overrides;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -83,16 +84,14 @@ pub fn validate(object: &ClusterScopeRollout) -> Result<Rollout, Vec<Problem>> {
     if let Some(workload) = &spec.workload {
         check_workload(workload, &mut problems);
     }
+    overrides::check(spec, &mut problems);
     let analysis = spec.analysis.as_ref().map(|analysis| analysis::check(analysis, &mut problems));
     problems.into_result(Rollout {
         name,
         uid,
         generation: object.metadata.generation.unwrap_or_default(),
         created_at: object.metadata.creation_timestamp.as_ref().map_or(0, millis_from_time),
-        payload: spec
-            .workload
-            .as_ref()
-            .map(|workload| Payload { revision: crds::Revision::of(workload), workload: workload.clone() }),
+        payload: crds::Payload::of(spec).map(Payload::new),
         targets: spec.target_clusters.clone(),
         selector: spec.cluster_selector.clone(),
         order: strategy.order.clone(),
@@ -137,12 +136,11 @@ fn check_targets(targets: &[String], selector: Option<&ClusterSelector>, problem
         problems.require(seen.insert(target), &field, target, "a member may be named only once");
     }
     if let Some(selector) = selector {
-        check_selector(selector, problems);
+        check_selector("spec.clusterSelector", selector, problems);
     }
 }
 
-fn check_selector(selector: &ClusterSelector, problems: &mut Problems) {
-    let field = "spec.clusterSelector";
+fn check_selector(field: &str, selector: &ClusterSelector, problems: &mut Problems) {
     let ClusterSelector { match_labels, match_expressions } = selector;
     problems.require(
         !match_labels.is_empty() || !match_expressions.is_empty(),
@@ -252,11 +250,10 @@ fn check_workload(workload: &WorkloadPayload, problems: &mut Problems) {
     problems.dns_label("spec.workload.namespace", namespace);
     let sound = name.len() <= MAX_WORKLOAD_NAME_BYTES && name.split('.').all(is_dns_part);
     problems.require(sound, "spec.workload.name", name, "must be a DNS subdomain of at most 253 characters");
-    check_images(images, problems);
+    check_images("spec.workload.images", images, problems);
 }
 
-fn check_images(images: &BTreeMap<String, String>, problems: &mut Problems) {
-    let field = "spec.workload.images";
+fn check_images(field: &str, images: &BTreeMap<String, String>, problems: &mut Problems) {
     problems.require(
         (1..=MAX_IMAGES).contains(&images.len()),
         field,

@@ -195,6 +195,11 @@ pub enum WaitingOn {
         /// Their names.
         members: Vec<String>,
     },
+    /// Owners of workloads have to delete old pods, as the update strategy there is `OnDelete`.
+    PodDeletionByOwner {
+        /// The members, and what their agents say.
+        members: Vec<MemberTrouble>,
+    },
     /// Members are becoming healthy.
     MemberHealth {
         /// They, and what their agents say.
@@ -302,6 +307,7 @@ impl WaitingOn {
             Self::Owed { .. } => "Owed",
             Self::Heartbeat { .. } => "Heartbeat",
             Self::Observation { .. } => "Observation",
+            Self::PodDeletionByOwner { .. } => "PodDeletionByOwner",
             Self::MemberHealth { .. } => "MemberHealth",
             Self::Pause { .. } => "Pause",
             Self::Approval { .. } => "Approval",
@@ -354,6 +360,7 @@ impl WaitingOn {
             | Self::WorkloadMissing { .. }
             | Self::NobodyHasIt { .. }
             | Self::Refused { .. }
+            | Self::PodDeletionByOwner { .. }
             | Self::MemberUnreachable { .. }
             | Self::StrictTolerance { .. }
             | Self::Cordoned { .. }
@@ -448,6 +455,11 @@ impl WaitingOn {
             Self::MemberUnhealthy { members } => {
                 format!("{} no longer healthy: {}", words::members(members.len()), troubles(members))
             }
+            Self::PodDeletionByOwner { members } => format!(
+                "{} waiting for the owner of the workload to delete old pods, as its update strategy is OnDelete: {}; no deadline runs meanwhile",
+                words::members(members.len()),
+                troubles(members)
+            ),
             Self::MemberHealth { members } => {
                 format!("{} becoming healthy: {}", words::members(members.len()), troubles(members))
             }

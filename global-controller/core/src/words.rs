@@ -1,6 +1,6 @@
 //! Wording that the status, events and messages share: bounded lists of names, durations, times.
 
-use crds::{WorkloadPayload, time_from_millis};
+use crds::{Counts, Payload, time_from_millis};
 
 use crate::Millis;
 
@@ -59,8 +59,23 @@ pub(crate) fn skipped(members: &[&str]) -> String {
     }
 }
 
+/// "5/10" or "5/10 (2 partial)".
+pub(crate) fn healthy(Counts { healthy, total, partial, .. }: Counts) -> String {
+    let partial = if partial == 0 { String::new() } else { format!(" ({partial} partial)") };
+    format!("{healthy}/{total}{partial}")
+}
+
+/// "; 2 partial, as a partition keeps pods of an older template there: a, b", or nothing.
+pub(crate) fn partial(members: &[&str]) -> String {
+    match members.len() {
+        0 => String::new(),
+        count => format!("; {count} partial, as a partition keeps pods of an older template there: {}", list(members)),
+    }
+}
+
 /// "Deployment shop/checkout".
-pub(crate) fn workload(payload: &WorkloadPayload) -> String {
+pub(crate) fn workload(payload: &Payload) -> String {
+    let payload = &payload.workload;
     format!("{} {}/{}", payload.kind, payload.namespace, payload.name)
 }
 

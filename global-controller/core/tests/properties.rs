@@ -203,6 +203,7 @@ fn happening(count: usize) -> impl Strategy<Value = Happening> {
         Outcome::Accepted,
         Outcome::Observed,
         Outcome::Progressing,
+        Outcome::PodDeletionByOwner,
         Outcome::Healthy,
         Outcome::PreviousChanged,
         Outcome::WorkloadMissing,
@@ -401,7 +402,10 @@ impl Story {
         }
         self.older.extend(report.map(|report| (member.to_owned(), report)));
         let applied = world.assignments[member].spec.intent == Intent::Apply
-            && matches!(world.reports[member].outcome, Outcome::Healthy | Outcome::Progressing);
+            && matches!(
+                world.reports[member].outcome,
+                Outcome::Healthy | Outcome::Progressing | Outcome::PodDeletionByOwner
+            );
         if let (true, Some(before)) = (applied, before) {
             self.first.entry(member.to_owned()).or_insert(before);
         }
@@ -474,7 +478,8 @@ impl Story {
         for (member, first) in self.first.iter().filter(|(member, _)| !self.exempt.contains(*member)) {
             let Some(assignment) = self.world.assignments.get(member) else { continue };
             let spec = &assignment.spec;
-            assert!(!rolled_back || spec.intent == Intent::Return, "{member} was touched and left as it is");
+            let late = self.world.state.plan.late.as_ref().is_some_and(|late| late.run.revision == spec.revision);
+            assert!(!rolled_back || late || spec.intent == Intent::Return, "{member} was touched and left as it is");
             if spec.intent == Intent::Return {
                 let previous = spec.previous.as_ref().map(|previous| &previous.images);
                 assert_eq!(previous, Some(first), "{member} is sent elsewhere than where it was");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use crds::{
-    ActedRollout, ActionKind, ActionOutcome, ClusterScopeRollout, Revision, RolloutAction, RolloutActionSpec,
+    ActedRollout, ActionKind, ActionOutcome, ClusterScopeRollout, Payload, Revision, RolloutAction, RolloutActionSpec,
     RolloutActionStatus,
 };
 use kube::ResourceExt as _;
@@ -44,8 +44,8 @@ pub(crate) async fn resume(hub: &Hub, name: &str, act: &Reasoned) -> Result<Exit
 pub(crate) async fn retry(hub: &Hub, name: &str, act: &Reasoned) -> Result<ExitCode> {
     let rollout = hub.rollout(name).await?;
     // It is for what the spec wants, which need not be what ran last.
-    let workload = rollout.spec.workload.as_ref().context("there is nothing to roll out: set spec.workload")?;
-    let revision = Revision::of(workload);
+    let payload = Payload::of(&rollout.spec).context("there is nothing to roll out: set spec.workload")?;
+    let revision = Revision::of(&payload);
     create(hub, &rollout, ActionKind::Retry, revision, &act.why, act.waiting).await
 }
 
@@ -53,7 +53,7 @@ pub(crate) async fn accept_hub(hub: &Hub, name: &str, act: &Reasoned) -> Result<
     let rollout = hub.rollout(name).await?;
     let status = rollout.status.clone().unwrap_or_default();
     // It is about no run: a rollout that was just created again has none.
-    let wanted = rollout.spec.workload.as_ref().map(Revision::of);
+    let wanted = Payload::of(&rollout.spec).as_ref().map(Revision::of);
     let revision = status.revision.or(wanted).unwrap_or_else(|| Revision("none".to_owned()));
     let at = (status.run.max(1), status.step.max(1));
     create_at(hub, &rollout, ActionKind::AcceptHub, (at, revision), &act.why, act.waiting).await

@@ -58,8 +58,9 @@ fn standing(status: &ClusterScopeRolloutStatus) -> String {
         return format!("{phase}, no run has started");
     }
     let counts = &status.counts;
+    let partial = if counts.partial == 0 { String::new() } else { format!(", {} of them partial", counts.partial) };
     format!(
-        "{phase}, run {}, step {} ({}%), {} of {} members healthy",
+        "{phase}, run {}, step {} ({}%), {} of {} members healthy{partial}",
         status.run, status.step_summary, status.weight, counts.healthy, counts.total
     )
 }
@@ -131,6 +132,18 @@ mod tests {
              to         stop for a while: kubectl clusterrollout pause checkout\n\
              to         take the whole fleet back: kubectl clusterrollout abort checkout --why REASON\n"
         );
+    }
+
+    #[test]
+    fn semantics_18_members_that_are_partial_are_counted() {
+        let counts = crds::Counts { healthy: 3, partial: 2, total: 4, ..crds::Counts::default() };
+        let status = ClusterScopeRolloutStatus {
+            phase: Some(Phase::Succeeded),
+            run: 2,
+            counts,
+            ..ClusterScopeRolloutStatus::default()
+        };
+        assert!(standing(&status).ends_with("3 of 4 members healthy, 2 of them partial"), "{}", standing(&status));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use crds::{ClusterScopeRollout, PastRun, Revision, RolloutHistory, RunOutcome, WorkloadPayload};
+use crds::{ClusterScopeRollout, PastRun, Payload, Revision, RolloutHistory, RunOutcome};
 use kube::ResourceExt as _;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
@@ -39,7 +39,7 @@ pub(crate) async fn undo(hub: &Hub, controller: &str, name: &str, undo: &UndoTo)
     let history = controller::history(controller, name).await?;
     let (revision, payload) = target(&rollout, &history, undo)?;
     write(hub, rollout.clone(), payload).await?;
-    println!("{name}: spec.workload has the images of revision {revision} again");
+    println!("{name}: its specification has the payload of revision {revision} again");
     if history.quarantined_revisions.contains(revision) {
         println!("it is in quarantine: kubectl clusterrollout retry {name} --why REASON");
     }
@@ -47,7 +47,7 @@ pub(crate) async fn undo(hub: &Hub, controller: &str, name: &str, undo: &UndoTo)
 }
 
 /// The controller writes the status all the time, which is no reason to give up; another specification is.
-async fn write(hub: &Hub, mut rollout: ClusterScopeRollout, payload: &WorkloadPayload) -> Result<()> {
+async fn write(hub: &Hub, mut rollout: ClusterScopeRollout, payload: &Payload) -> Result<()> {
     let (name, seen) = (rollout.name_any(), rollout.metadata.generation);
     let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
     for _ in 0..ATTEMPTS {
@@ -68,15 +68,15 @@ fn target<'a>(
     rollout: &ClusterScopeRollout,
     history: &'a RolloutHistory,
     undo: &UndoTo,
-) -> Result<(&'a Revision, &'a WorkloadPayload)> {
+) -> Result<(&'a Revision, &'a Payload)> {
     let name = rollout.name_any();
-    let wanted = rollout.spec.workload.as_ref().map(Revision::of);
+    let wanted = Payload::of(&rollout.spec).as_ref().map(Revision::of);
     let revision = match &undo.to_revision {
         Some(prefix) => named(&name, history, prefix)?,
         None => last_accepted(&name, history, wanted.as_ref())?,
     };
     if wanted.as_ref() == Some(revision) {
-        bail!("spec.workload of {name} has the images of revision {revision} already: there is nothing to undo");
+        bail!("the specification of {name} has the payload of revision {revision} already: there is nothing to undo");
     }
     if history.quarantined_revisions.contains(revision) && !undo.quarantined {
         bail!(
@@ -84,7 +84,7 @@ fn target<'a>(
         );
     }
     let payload = history.payloads.get(revision);
-    let payload = payload.with_context(|| format!("nobody knows the images of revision {revision} any more"))?;
+    let payload = payload.with_context(|| format!("nobody knows the payload of revision {revision} any more"))?;
     Ok((revision, payload))
 }
 
@@ -122,16 +122,19 @@ fn last_accepted<'a>(name: &str, history: &'a RolloutHistory, wanted: Option<&Re
     })
 }
 
-/// Only the images: all else of the workload is immutable or no part of a payload. What somebody else wrote meanwhile, and
-/// a recreated rollout of the same name, are a conflict.
-fn patch(rollout: &ClusterScopeRollout, payload: &WorkloadPayload) -> Value {
+/// Only images and overrides: all else of the workload is immutable or no part of a payload. What somebody else wrote
+/// meanwhile, and a recreated rollout of the same name, are a conflict.
+fn patch(rollout: &ClusterScopeRollout, payload: &Payload) -> Value {
+    let Payload { workload, overrides } = payload;
     let now = rollout.spec.workload.iter().flat_map(|workload| workload.images.keys());
     let gone: BTreeMap<&String, Option<&String>> =
-        now.filter(|container| !payload.images.contains_key(*container)).map(|container| (container, None)).collect();
+        now.filter(|container| !workload.images.contains_key(*container)).map(|container| (container, None)).collect();
     let images: BTreeMap<&String, Option<&String>> =
-        payload.images.iter().map(|(container, image)| (container, Some(image))).chain(gone).collect();
+        workload.images.iter().map(|(container, image)| (container, Some(image))).chain(gone).collect();
+    // An empty list is none.
+    let overrides = (!overrides.is_empty()).then_some(overrides);
     let metadata = json!({"uid": rollout.uid(), "resourceVersion": rollout.resource_version()});
-    json!({"metadata": metadata, "spec": {"workload": {"images": images}}})
+    json!({"metadata": metadata, "spec": {"workload": {"images": images}, "overrides": overrides}})
 }
 
 fn table(history: &RolloutHistory) -> String {
@@ -149,8 +152,12 @@ fn row(history: &RolloutHistory, past: &PastRun) -> [String; 7] {
         _ => "",
     };
     let images = history.payloads.get(&past.revision).map(|payload| {
-        let images: Vec<String> = payload.images.iter().map(|(name, image)| format!("{name}={image}")).collect();
-        images.join(",")
+        let overrides = match payload.overrides.len() {
+            0 => String::new(),
+            1 => " and 1 override".to_owned(),
+            count => format!(" and {count} overrides"),
+        };
+        format!("{}{overrides}", output::images(&payload.workload.images))
     });
     [
         past.run.to_string(),
@@ -186,7 +193,7 @@ mod tests {
         .unwrap()
     }
 
-    fn payload(number: i64) -> WorkloadPayload {
+    fn payload(number: i64) -> Payload {
         let payload = json!({"kind": "Deployment", "namespace": "shop", "name": "checkout", "images": {"app": format!("shop:v{number}")}});
         serde_json::from_value(payload).unwrap()
     }
@@ -254,7 +261,7 @@ mod tests {
         assert!(error.ends_with("already: there is nothing to undo"), "{error}");
         history.payloads.clear();
         let error = target(&rollout(4), &history, &undo).unwrap_err().to_string();
-        assert!(error.starts_with("nobody knows the images of revision"), "{error}");
+        assert!(error.starts_with("nobody knows the payload of revision"), "{error}");
     }
 
     #[test]
@@ -264,8 +271,18 @@ mod tests {
         assert_eq!(
             patch(&rollout, &payload(1)),
             json!({"metadata": {"uid": "u", "resourceVersion": "7"},
-                   "spec": {"workload": {"images": {"app": "shop:v1", "proxy": null}}}})
+                   "spec": {"workload": {"images": {"app": "shop:v1", "proxy": null}}, "overrides": null}})
         );
+    }
+
+    #[test]
+    fn a_patch_brings_the_overrides_back_and_the_table_counts_them() {
+        let other = json!({"clusterSelector": {"matchLabels": {"region": "east"}}, "images": {"app": "east/shop:v1"}});
+        let with = Payload { overrides: serde_json::from_value(json!([other])).unwrap(), ..payload(1) };
+        assert_eq!(patch(&rollout(4), &with)["spec"]["overrides"], json!([other]));
+        let mut history = history();
+        history.payloads.insert(hash(1), with);
+        assert!(table(&history).contains("app=shop:v1 and 1 override  "), "{}", table(&history));
     }
 
     #[test]

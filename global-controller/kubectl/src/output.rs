@@ -1,5 +1,7 @@
 //! Objects as tables for people, and as JSON or YAML for programs.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, Result};
 use crds::{ClusterScopeRollout, ClusterScopeRolloutStatus, Phase};
 use jiff::Timestamp;
@@ -76,6 +78,11 @@ pub(crate) fn row(rollout: &ClusterScopeRollout, now: Timestamp) -> [String; 8] 
         status.waiting_on.as_ref().map_or("-", |waiting| &waiting.reason).to_owned(),
         created.map_or_else(|| "-".to_owned(), |created| age(now.as_second() - created.as_second())),
     ]
+}
+
+/// "app=shop:v2,proxy=envoy:1".
+pub(crate) fn images(images: &BTreeMap<String, String>) -> String {
+    images.iter().map(|(container, image)| format!("{container}={image}")).collect::<Vec<_>>().join(",")
 }
 
 /// Columns are as wide as their widest text.

@@ -85,6 +85,10 @@ fn text(plan: &PlanAnswer) -> String {
         text.push('\n');
         text.push_str(&steps(plan));
     }
+    if plan.delivers.len() > 1 {
+        text.push('\n');
+        text.push_str(&delivers(plan));
+    }
     // Most often all gates are the same but for their members.
     let mut shown: Vec<&PlannedGate> = Vec::new();
     for (step, gate) in plan.steps.iter().filter_map(|step| Some((step, step.gate.as_ref()?))) {
@@ -118,6 +122,14 @@ fn steps(plan: &PlanAnswer) -> String {
             step.gate.as_ref().map_or("-".to_owned(), |gate| gate.series.to_string()),
             names(&step.adds),
         ]);
+    }
+    aligned(&lines)
+}
+
+fn delivers(plan: &PlanAnswer) -> String {
+    let mut lines = vec![["IMAGES", "MEMBERS", "THESE"].map(str::to_owned)];
+    for one in &plan.delivers {
+        lines.push([output::images(&one.images), one.members.len().to_string(), names(&one.members)]);
     }
     aligned(&lines)
 }

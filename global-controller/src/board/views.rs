@@ -94,6 +94,8 @@ pub(crate) struct WorkloadView {
     pub images: Option<BTreeMap<String, String>>,
     /// The agent's answer to the present assignment; null: none yet.
     pub outcome: Option<Outcome>,
+    /// Whether it is healthy although a partition keeps pods of an older template.
+    pub partial: bool,
     pub message: String,
 }
 
@@ -110,6 +112,7 @@ impl ClusterView {
                 name: workload.name.clone(),
                 images: reported.and_then(|one| Some(one.status.workload.as_ref()?.images.clone())),
                 outcome: answer.map(|one| one.status.outcome),
+                partial: answer.and_then(|one| one.status.workload.as_ref()).is_some_and(|one| one.partial),
                 message: answer.map(|one| one.status.message.clone()).unwrap_or_default(),
             }
         });

@@ -23,12 +23,15 @@ const OUTCOMES = {
   Accepted: { tone: "busy", sign: "◔", text: "told, no answer yet" },
   Observed: { tone: "calm", sign: "○", text: "not updated yet" },
   Progressing: { tone: "busy", sign: "◐", text: "updating" },
+  PodDeletionByOwner: { tone: "busy", sign: "◔", text: "waits for its owner to delete old pods" },
   Healthy: { tone: "good", sign: "●", text: "healthy" },
   PreviousChanged: { tone: "bad", sign: "▲", text: "changed by someone else" },
   WorkloadMissing: { tone: "bad", sign: "▲", text: "workload missing" },
   Refused: { tone: "bad", sign: "▲", text: "refused by its API server" },
   Withdrawn: { tone: "calm", sign: "○", text: "released" },
 };
+// Healthy, although a StatefulSet's partition keeps pods of an older template.
+const PARTIAL = { tone: "good", sign: "◕", text: "healthy, partial" };
 // From the worst: a member with several workloads shows the first of these that one of them has.
 const SEVERITY = ["bad", "busy", "calm", "good"];
 
@@ -74,6 +77,7 @@ const REASONS = {
   Owed: "Silent members still get the revision",
   Heartbeat: "Waiting to hear from members",
   Observation: "Waiting for members to say what they run",
+  PodDeletionByOwner: "Waiting for owners to delete old pods",
   MemberHealth: "Waiting for members to become healthy",
   Pause: "Pause between steps",
   Soak: "Soak after the last step",
@@ -192,7 +196,7 @@ function searchText(cluster) {
   for (const [key, value] of Object.entries(cluster.labels ?? {})) words.push(`${key}=${value}`);
   for (const workload of cluster.workloads ?? []) {
     words.push(workload.rollout, workload.kind, `${workload.namespace}/${workload.name}`, workload.outcome, workload.message);
-    words.push(OUTCOMES[workload.outcome]?.text, ...Object.values(workload.images ?? {}));
+    words.push(outcomeOf(workload).text, ...Object.values(workload.images ?? {}));
   }
   return words.filter(Boolean).join("\n").toLowerCase();
 }
@@ -226,12 +230,13 @@ function judge(entry, now) {
 }
 
 function worstOutcome(workloads) {
-  const found = workloads.map((workload) => outcomeOf(workload.outcome));
+  const found = workloads.map(outcomeOf);
   found.sort((left, right) => SEVERITY.indexOf(left.tone) - SEVERITY.indexOf(right.tone));
   return found[0] ?? { tone: "calm", sign: "○", text: "no rollout yet" };
 }
 
-function outcomeOf(outcome) {
+function outcomeOf({ outcome, partial }) {
+  if (outcome === "Healthy" && partial) return PARTIAL;
   if (!outcome) return { tone: "calm", sign: "○", text: "not told yet" };
   return OUTCOMES[outcome] ?? { tone: "calm", sign: "○", text: outcome };
 }
@@ -458,12 +463,13 @@ function payloadLines(data) {
 
 function fillBar(card, counts) {
   const { total = 0, assigned = 0, healthy = 0, inFlux = 0, notStarted = 0, unreachable = 0 } = counts;
-  const { returning = 0, returned = 0, failed = 0, owed = 0, skipped = 0 } = counts;
+  const { returning = 0, returned = 0, failed = 0, owed = 0, skipped = 0, partial = 0 } = counts;
   [healthy, inFlux + returning, notStarted + returned + owed].forEach((count, index) => (card.segments[index].style.flexGrow = String(count)));
   card.bar.setAttribute("aria-valuenow", String(healthy));
   card.bar.setAttribute("aria-valuemax", String(Math.max(total, 1)));
   card.bar.setAttribute("aria-valuetext", `${healthy} of ${plural(total, "member")} healthy, ${inFlux} updating`);
   const items = [count(`${healthy} of ${total}`, "healthy"), count(assigned, "assigned")];
+  if (partial > 0) items.push(count(partial, "of them partial"));
   if (inFlux > 0) items.push(count(inFlux, "updating", "tone-busy"));
   if (owed > 0) items.push(count(owed, "owed", "tone-bad"));
   if (notStarted > 0) items.push(count(notStarted, "to come"));
@@ -603,7 +609,7 @@ function messageLine(workload, total) {
 
 function workloadLine(workload, total) {
   const line = element("div", "workload");
-  const outcome = outcomeOf(workload.outcome);
+  const outcome = outcomeOf(workload);
   for (const image of imageList(workload.images)) line.append(element("span", "image", image));
   line.append(element("span", "muted", `${workloadName(workload)}${total > 1 ? `, ${outcome.text}` : ""}`));
   if (workload.rollout && total > 1) line.append(element("span", "muted", `by ${workload.rollout}`));

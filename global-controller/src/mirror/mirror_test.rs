@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use crds::{
-    AssignedRollout, AssignedWorkload, Fence, IfMissing, Intent, OnDeadline, OnDrift, Outcome, Revision, WorkloadKind,
-    WorkloadPayload,
+    AssignedRollout, AssignedWorkload, Fence, IfMissing, Intent, OnDeadline, OnDrift, Outcome, Payload, Revision,
+    WorkloadKind, WorkloadPayload,
 };
 use rollout_core::{MemberRecord, MemberStage, PastRun};
 
@@ -72,13 +72,14 @@ fn what_is_deleted_leaves_no_trace() {
     mirror.apply(&put(keys::header("u"), &state.header), 1);
     mirror.apply(&put(keys::plan("u"), &state.plan), 1);
     let revision = Revision("7a".to_owned());
-    let payload = WorkloadPayload {
+    let workload = WorkloadPayload {
         kind: WorkloadKind::Deployment,
         namespace: "shop".to_owned(),
         name: "checkout".to_owned(),
         images: BTreeMap::new(),
         if_missing: IfMissing::Hold,
     };
+    let payload = Payload::from(workload);
     let past = PastRun {
         number: 1,
         revision: revision.clone(),

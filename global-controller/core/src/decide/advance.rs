@@ -167,15 +167,22 @@ fn succeed(change: &mut Change<'_>, healthy: usize) {
     let (silent, cordoned) = change.state.owed(change.observations);
     let owed = words::owed((&silent, &cordoned));
     let skipped = words::skipped(&change.state.skipped());
+    let partial = words::partial(&change.state.partial());
     let Some(run) = change.active_run() else { return };
     run.stage = Stage::Succeeded;
     run.finished_at = Some(now);
     let (number, revision, changed) = (run.number, run.revision.clone(), run.changed_members || run.failures > 0);
     change.state.header.settled_run = number;
     let (reason, message) = if changed {
-        ("Succeeded", format!("run {number}: {total} healthy at revision {revision}{tolerated}{owed}{skipped}"))
+        (
+            "Succeeded",
+            format!("run {number}: {total} healthy at revision {revision}{partial}{tolerated}{owed}{skipped}"),
+        )
     } else {
-        ("NothingToDo", format!("run {number}: {total} ran the images of revision {revision} already{owed}{skipped}"))
+        (
+            "NothingToDo",
+            format!("run {number}: {total} ran the images of revision {revision} already{partial}{owed}{skipped}"),
+        )
     };
     change.state.header.accepted_revision = Some(revision);
     change.announce(EventKind::Normal, reason, &message);

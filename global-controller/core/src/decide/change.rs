@@ -173,6 +173,8 @@ fn enter_run(record: &mut MemberRecord, number: i64, settled: i64) {
     record.stage = MemberStage::Planned;
     record.ready_since = None;
     record.idle = false;
+    record.partial = false;
+    record.awaits_owner = false;
 }
 
 fn wake_at(state: &RolloutState, desired: Desired<'_>, observations: &Observations<'_>, now: Millis) -> Option<Millis> {
@@ -193,5 +195,7 @@ fn wake_at(state: &RolloutState, desired: Desired<'_>, observations: &Observatio
     };
     let gate = OpenGate::of(run).map(|gate| gate.patience_ends_at());
     let silence = OpenGate::of(run).and_then(|gate| gate.watchdog_falls_silent(observations, now));
-    clock.into_iter().chain(deadline).chain(gate).chain(silence).filter(|at| *at > now).min()
+    let late = state.as_late().filter(|_| !deleted);
+    let late = late.and_then(|late| Tally::of(&late, observations, now).next_deadline);
+    clock.into_iter().chain(deadline).chain(late).chain(gate).chain(silence).filter(|at| *at > now).min()
 }

@@ -95,7 +95,8 @@ fn apply(change: &mut Change<'_>, rollout: &Rollout, run: &Run, tally: &Tally) {
         if let Some(domains) = &mut domains {
             domains.take(change, name);
         }
-        if !contains(&observed.images, &run.payload.images)
+        let images = change.observations.images_for(run, name);
+        if !contains(&observed.images, &images)
             && let Some(run) = change.state.header.run.as_mut()
         {
             run.changed_members = true;

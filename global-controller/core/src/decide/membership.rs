@@ -11,7 +11,9 @@ use crate::plan::Order;
 /// Withdraws from every member with a record that the plan doesn't name. One that is left out because it lacks the workload
 /// goes on being observed: it joins when it has it.
 pub(super) fn withdraw_leavers(change: &mut Change<'_>, order: &Order) {
-    let planned: BTreeSet<&str> = change.state.plan.members.iter().map(String::as_str).collect();
+    let plan = &change.state.plan;
+    let late = plan.late.iter().flat_map(|late| &late.members);
+    let planned: BTreeSet<&str> = plan.members.iter().chain(late).map(String::as_str).collect();
     let meant: BTreeSet<&str> = order.members.iter().map(String::as_str).collect();
     let leavers = change.state.members.keys().filter(|name| !planned.contains(name.as_str())).cloned();
     for name in leavers.collect::<Vec<_>>() {

@@ -32,10 +32,11 @@ pub(super) fn apply(change: &mut Change<'_>, run: &Run, name: &str, observed: &W
     record.standing = standing;
     record.silence = Silence::None;
     record.ready_since = None;
+    record.awaits_owner = false;
     if record.touched == Touched::No {
         record.touched = Touched::Perhaps;
     }
-    record.containers.extend(run.payload.images.keys().cloned());
+    record.containers.extend(run.payload.workload.images.keys().cloned());
     let previous = record.previous.clone();
     let mut spec = assignment(change, run, name, Intent::Apply, previous);
     spec.expected_hash = Some(images_hash(&observed.images));
@@ -51,6 +52,7 @@ pub(super) fn give_back(change: &mut Change<'_>, run: &Run, name: &str, stage: M
     record.stage = stage;
     record.standing = Standing::default();
     record.ready_since = None;
+    record.awaits_owner = false;
     record.silence = if unheard { Silence::Lasting } else { Silence::None };
     let Some(previous) = record.previous.clone() else { return };
     let images = images_before(record, &previous);
@@ -68,6 +70,10 @@ pub(super) fn repeat(change: &mut Change<'_>, name: &str, standing: Standing) {
     record.standing = standing;
     spec.fence = Fence::default();
     standing.write_to(&mut spec);
+    if record.awaits_owner {
+        // Until it answers this one nobody knows whether it is still its owner's turn.
+        record.stage = record.stage.counted_from(change.now);
+    }
     send(change, spec);
 }
 
@@ -82,7 +88,7 @@ fn assignment(
     intent: Intent,
     previous: Option<Previous>,
 ) -> RolloutAssignmentSpec {
-    let header = &change.state.header;
+    let (header, workload) = (&change.state.header, &run.payload.workload);
     RolloutAssignmentSpec {
         member: member.to_owned(),
         rollout: AssignedRollout { name: header.name.clone(), uid: header.uid.clone(), run: run.number },
@@ -90,10 +96,10 @@ fn assignment(
         intent,
         fence: Fence::default(),
         workload: AssignedWorkload {
-            kind: run.payload.kind,
-            namespace: run.payload.namespace.clone(),
-            name: run.payload.name.clone(),
-            images: run.payload.images.clone(),
+            kind: workload.kind,
+            namespace: workload.namespace.clone(),
+            name: workload.name.clone(),
+            images: change.observations.images_for(run, member),
         },
         expected_hash: None,
         previous,

@@ -60,6 +60,11 @@ fn next_record(
     // What says nothing of the workload is no news about its pods.
     if let Some(workload) = report.workload.as_ref().filter(|_| record.stage.is_assigned()) {
         next.idle = healthy && workload.desired == 0;
+        next.partial = healthy && workload.partial;
+    }
+    next.awaits_owner = report.outcome == Outcome::PodDeletionByOwner && record.stage.is_assigned();
+    if record.awaits_owner && !next.awaits_owner {
+        next.stage = record.stage.counted_from(now);
     }
     // `Accepted` says only that an agent has started; it is no news about health.
     if record.ready_since.is_some() && !healthy && report.outcome != Outcome::Accepted {
@@ -89,9 +94,10 @@ fn next_record(
             next.touched = Touched::Yes;
             ripen(&mut next, ready_millis, now);
         }
-        (MemberStage::Applying { .. }, Outcome::Progressing | Outcome::Healthy | Outcome::Reverted) => {
-            next.touched = Touched::Yes;
-        }
+        (
+            MemberStage::Applying { .. },
+            Outcome::Progressing | Outcome::PodDeletionByOwner | Outcome::Healthy | Outcome::Reverted,
+        ) => next.touched = Touched::Yes,
         (MemberStage::Applying { .. }, outcome) if outcome.is_drift() => next.touched = Touched::Yes,
         (MemberStage::Healthy { .. }, outcome) if !healthy && outcome != Outcome::Accepted => {
             next.stage = MemberStage::Unhealthy { since: now };

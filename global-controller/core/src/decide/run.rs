@@ -16,15 +16,16 @@ use crate::waves::{budget, current_weight, flux_limit};
 use crate::{Clock, Gate, GateSettings, MemberStage, Millis, Payload, Plan, Rollout, Run, Stage, Step, words};
 
 /// Starts a run if the payload is new and nothing is in the way; else fits the run to the specification. A rollback comes
-/// first, and a payload that was rolled back never again.
-pub(super) fn follow(change: &mut Change<'_>, rollout: &Rollout, order: &Order) {
+/// first, and a payload that was rolled back never again. Answers the members that the rollout means and has claimed.
+pub(super) fn follow(change: &mut Change<'_>, rollout: &Rollout, order: &Order) -> Vec<String> {
     let members = claims::take(change, rollout, order);
     if let Some(payload) = rollout.payload.as_ref().filter(|payload| is_new(change, payload)) {
         // With more claims to take, those that are missing would be left out.
         let claimed = !members.is_empty() && !change.more;
         let measurable = missing_source(rollout, change.observations.gates).is_none();
         if order.missing.is_empty() && claimed && measurable && change.observations.hub_fresh {
-            return start(change, rollout, payload, members);
+            start(change, rollout, payload, members.clone());
+            return members;
         }
     }
     follow_membership(change, rollout, &members);
@@ -33,6 +34,7 @@ pub(super) fn follow(change: &mut Change<'_>, rollout: &Rollout, order: &Order) 
     follow_pause(change, rollout.paused);
     hold_clock(change, rollout.paused);
     follow_steps(change, rollout);
+    members
 }
 
 fn is_new(change: &Change<'_>, payload: &Payload) -> bool {
@@ -54,7 +56,7 @@ fn start(change: &mut Change<'_>, rollout: &Rollout, payload: &Payload, members:
         change.announce(EventKind::Normal, "Superseded", &message);
     }
     let total = words::members(members.len());
-    change.state.plan = Plan { members, wave_end: 0 };
+    change.state.plan = Plan { members, wave_end: 0, ..Plan::default() };
     change.state.header.runs_started = number;
     change.state.header.epoch = change.observations.recovery.map_or(0, |recovery| recovery.epoch);
     let mut run = new_run(number, rollout, payload, change.observations.gates, change.now);
@@ -154,7 +156,7 @@ pub(super) fn hold_clock(change: &mut Change<'_>, hold: bool) {
 
 /// A limit, what counts as failure, or what is done about it or about drift, changed. It applies at once, also to a rollback
 /// and to a catch-up.
-fn follow_limits(change: &mut Change<'_>, rollout: &Rollout) {
+pub(super) fn follow_limits(change: &mut Change<'_>, rollout: &Rollout) {
     let wave_end = change.state.plan.wave_end;
     let follows = |run: &&mut Run| !run.is_over() || run.stage == Stage::Succeeded;
     let Some(run) = change.state.header.run.as_mut().filter(follows) else { return };

@@ -1,6 +1,6 @@
 //! What is to be measured when.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crds::Revision;
 
@@ -142,14 +142,12 @@ fn ask(
     let Series { metric, key, since, first_at: _, sample: _ } = series;
     let seconds = |since: Millis| now.saturating_sub(since).max(0) / 1000;
     let fill = |template: &Template, member: Option<&str>, window_seconds: i64| {
-        let none = BTreeMap::new();
-        let labels = member.and_then(|name| observations.members.get(name)).map_or(&none, |facts| &facts.labels);
         template.fill(Values {
             cluster: member.unwrap_or_default(),
-            namespace: &open.run.payload.namespace,
-            workload: &open.run.payload.name,
+            namespace: &open.run.payload.workload.namespace,
+            workload: &open.run.payload.workload.name,
             revision: open.run.revision.as_str(),
-            labels,
+            labels: observations.labels_of(member.unwrap_or_default()),
             window_seconds,
         })
     };

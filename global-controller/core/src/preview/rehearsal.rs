@@ -68,7 +68,7 @@ impl Rehearsal {
         };
         let known = |name: &String| Some((name.clone(), well(facts.get(name)?)));
         let facts = members.iter().filter_map(known).collect();
-        let plan = Plan { members, wave_end };
+        let plan = Plan { members, wave_end, ..Plan::default() };
         let (gates, updated) = (gates.clone(), end);
         let rehearsal = Self { run, plan, members: facts, gates, updated, interval_seconds, has_alerts };
         (rehearsal.run.pause_seconds() > 0).then_some(rehearsal)

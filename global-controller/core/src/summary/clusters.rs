@@ -8,7 +8,7 @@ use super::{MAX_CLUSTERS_IN_STATUS, View};
 use crate::claims::Footing;
 use crate::plan::{Order, order};
 use crate::returns::Returns;
-use crate::tally::trouble;
+use crate::tally::{Tally, trouble};
 use crate::{Desired, MemberTrouble, Reachability, Stage, words};
 
 /// Characters that the schema allows the message of one member.
@@ -24,6 +24,7 @@ pub(super) fn needing_attention(view: &View<'_>) -> Vec<ClusterStatus> {
     };
     let tally = &view.tally;
     let drifted = drifted(view);
+    let late = view.state.as_late().map(|late| Tally::of(&late, view.observations, view.now)).unwrap_or_default();
     let Returns { overdue, returning, owed, unheard, .. } = &view.returns;
     let troubled = [
         ("Failed", overdue),
@@ -31,6 +32,9 @@ pub(super) fn needing_attention(view: &View<'_>) -> Vec<ClusterStatus> {
         ("MemberFailed", &tally.sick),
         ("WorkloadMissing", &tally.missing),
         ("Refused", &tally.refused),
+        ("DeadlinePassed", &late.overdue),
+        ("WorkloadMissing", &late.missing),
+        ("Refused", &late.refused),
         ("Unhealthy", &tally.unhealthy),
         ("Returning", returning),
         ("Returning", &tally.going_back),
@@ -45,7 +49,9 @@ pub(super) fn needing_attention(view: &View<'_>) -> Vec<ClusterStatus> {
         .is_some_and(|run| run.stage == Stage::Succeeded || tally.silent() <= run.unreachable_limit);
     let silent_owed = tally.silent_assigned.iter().chain(&tally.silent_unassigned).filter(pending).filter(|_| borne);
     let silent = tally.silent_assigned.iter().chain(&tally.silent_unassigned);
-    let applying = tally.applying.iter().map(|member| troubled_member("Progressing", member));
+    let applying = tally.applying.iter().chain(&late.applying).map(|member| troubled_member("Progressing", member));
+    let awaiting = tally.awaiting_owner.iter().chain(&late.awaiting_owner);
+    let awaiting = awaiting.map(|member| troubled_member("PodDeletionByOwner", member));
     let named = |state: &'static str, message: &'static str| move |name: &String| member(name, state, message);
     // The list is a map by name for the API server, which refuses a status with a name twice. One whose
     // `MemberCluster` was deleted is that, as long as the state has not followed: missing, and silent.
@@ -71,11 +77,13 @@ pub(super) fn needing_attention(view: &View<'_>) -> Vec<ClusterStatus> {
         )
         .chain(silent.map(named("Unreachable", "its agent is silent")))
         .chain(tally.cordoned.iter().map(named("Cordoned", "kept out of new waves; owed the revision")))
+        .chain(awaiting)
         .chain(applying)
         .chain(view.state.skipped().into_iter().map(|name| skipped(view, name)))
         .chain(view.state.given_back().into_iter().map(|name| returned(view, name)))
         .chain(tally.unheard.iter().chain(unheard).map(named("Unknown", "not heard by this leader yet")))
         .chain(tally.unobserved.iter().map(named("Observing", "has not reported what is running yet")))
+        .chain(view.state.partial().into_iter().map(|name| partial(view, name)))
         .filter(|cluster| seen.insert(cluster.name.clone()))
         .take(MAX_CLUSTERS_IN_STATUS)
         .collect()
@@ -108,6 +116,13 @@ fn skipped(view: &View<'_>, name: &str) -> ClusterStatus {
         None => "had no such workload when last asked; left out, since ifMissing is Skip".to_owned(),
     };
     member(name, "Skipped", &text)
+}
+
+/// Healthy, and a person set the partition: it comes last.
+fn partial(view: &View<'_>, name: &str) -> ClusterStatus {
+    let said = view.observations.answer(name).map(|(_, report)| report.message.as_str());
+    let text = said.unwrap_or("healthy, and the partition keeps pods of an older template");
+    member(name, "Partial", text)
 }
 
 /// Back, or still on its way and listed as such already.

@@ -42,7 +42,12 @@ fn ready(view: &View<'_>) -> ConditionFact {
         let text = format!("{} not heard, so nothing is known: {}", words::members(silent.len()), words::list(&silent));
         return fact("Ready", None, "MemberUnreachable", &text);
     }
-    let text = format!("{} healthy at the revision{}", words::members(healthy), words::tolerated(&failed));
+    if !tally.awaiting_owner.is_empty() {
+        let waiting = WaitingOn::PodDeletionByOwner { members: tally.awaiting_owner.clone() };
+        return fact("Ready", Some(false), waiting.reason(), &waiting.message());
+    }
+    let partial = words::partial(&view.state.partial());
+    let text = format!("{} healthy at the revision{partial}{}", words::members(healthy), words::tolerated(&failed));
     fact("Ready", Some(true), "Succeeded", &text)
 }
 
@@ -134,10 +139,11 @@ fn complete(view: &View<'_>) -> ConditionFact {
     }
     let failed = view.state.given_back();
     let pending = view.state.pending();
+    let partial = words::partial(&view.state.partial());
     let total = words::members(view.state.plan.members.len() - failed.len() - pending.len());
     if !pending.is_empty() {
         let text = format!(
-            "run {} brought {total} to revision {}; {} to get it yet: {}{}",
+            "run {} brought {total} to revision {}{partial}; {} to get it yet: {}{}",
             run.number,
             run.revision,
             words::members(pending.len()),
@@ -148,16 +154,16 @@ fn complete(view: &View<'_>) -> ConditionFact {
     }
     if !failed.is_empty() {
         let tolerated = words::tolerated(&failed);
-        let text = format!("run {} brought {total} to revision {}{tolerated}", run.number, run.revision);
+        let text = format!("run {} brought {total} to revision {}{partial}{tolerated}", run.number, run.revision);
         return fact("Complete", Some(false), "MembersFailed", &text);
     }
     let skipped = words::skipped(&view.state.skipped());
     if run.changed_members {
-        let text = format!("run {} brought {total} to revision {}{skipped}", run.number, run.revision);
+        let text = format!("run {} brought {total} to revision {}{partial}{skipped}", run.number, run.revision);
         return fact("Complete", Some(true), "Succeeded", &text);
     }
     let text = format!(
-        "run {} changed nothing: {total} ran the images of revision {} already{skipped}",
+        "run {} changed nothing: {total} ran the images of revision {} already{partial}{skipped}",
         run.number, run.revision
     );
     fact("Complete", Some(true), "NothingToDo", &text)

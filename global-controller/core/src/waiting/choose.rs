@@ -145,8 +145,9 @@ fn catch_up(
 
 /// What a run waits for in which too many have failed and only those that fail return.
 fn finishing(run: &Run, tally: Tally) -> WaitingOn {
-    let Tally { applying, unhealthy, refused, missing, overdue, sick, returning, .. } = tally;
-    let members = [overdue, sick, refused, missing, unhealthy, applying, returning].into_iter().flatten().collect();
+    let Tally { applying, awaiting_owner, unhealthy, refused, missing, overdue, sick, returning, .. } = tally;
+    let members = [overdue, sick, refused, missing, unhealthy, awaiting_owner, applying, returning];
+    let members = members.into_iter().flatten().collect();
     WaitingOn::Finishing { members, because: run.refusal() }
 }
 
@@ -249,7 +250,8 @@ fn on_the_way(
         Stage::Pausing(Clock::Running { ends_at }) | Stage::Soaking(Clock::Running { ends_at }) => Some(ends_at),
         _ => None,
     };
-    if let Some(until) = clock.filter(|until| *until > now) {
+    // Of those that its owner keeps from the revision it is said at once, not only when the pause is over.
+    if let Some(until) = clock.filter(|until| *until > now && tally.awaiting_owner.is_empty()) {
         let soaking = matches!(run.stage, Stage::Soaking(_));
         return Some(if soaking { WaitingOn::Soak { until, members } } else { WaitingOn::Pause { until, members } });
     }
@@ -289,6 +291,9 @@ fn under_way(run: &Run, tally: Tally, observations: &Observations<'_>) -> Option
     }
     if !tally.going_back.is_empty() {
         return Some(WaitingOn::ReturnFirst { members: tally.going_back });
+    }
+    if !tally.awaiting_owner.is_empty() {
+        return Some(WaitingOn::PodDeletionByOwner { members: tally.awaiting_owner });
     }
     if !tally.ready.is_empty() && tally.room(run) == 0 {
         if !tally.unhealthy.is_empty() {

@@ -198,6 +198,7 @@ impl Report {
             ready: if self.ready { 2 } else { 0 },
             available: if self.ready { 2 } else { 0 },
             healthy: self.ready,
+            partial: false,
         };
         crds::RolloutAssignmentStatus {
             fence: crds::Fence { epoch, generation: i64::from(self.fence) },

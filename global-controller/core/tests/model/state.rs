@@ -3,7 +3,7 @@
 //! - The present is always the same instant. When time goes on everything else moves back, and what lies further back
 //!   than the longest duration stays there.
 //! - Fences of a member are numbered afresh, as only their order counts, and so are its reports.
-//! - The number of decisions, when runs began, those before the latest, and what people are alerted of decide
+//! - The number of decisions, when runs began, those that are over but the accepted one, and what people are alerted of decide
 //!   nothing; nor, without alerts that are heard, when a member was told.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -11,8 +11,8 @@ use std::fmt::Debug;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use crds::{Intent, Outcome, RolloutAssignment};
-use rollout_core::{Claims, Clock, Decision, MemberStage, Millis, Reachability, RolloutState, Silence, Stage};
+use crds::{Intent, Outcome, RolloutAssignment, RunOutcome};
+use rollout_core::{Claims, Clock, Decision, MemberStage, Millis, PastRun, Reachability, RolloutState, Silence, Stage};
 use serde::Serialize;
 
 use super::setup::{DEADLINE_UNITS, Faults, NOW, UNIT};
@@ -269,8 +269,16 @@ fn settle(state: &mut RolloutState) {
     for record in state.members.values_mut() {
         record.told_at = 0;
     }
-    let RolloutState { history, header, .. } = state;
-    history.runs.drain(..history.runs.len().saturating_sub(1));
+    let RolloutState { history, header, plan, .. } = state;
+    let latest = history.runs.last().map(|past| past.number);
+    let accepted = |past: &PastRun| {
+        past.outcome == Some(RunOutcome::Succeeded) && Some(&past.revision) == header.accepted_revision.as_ref()
+    };
+    history.runs.retain(|past| Some(past.number) == latest || accepted(past));
+    if let Some(late) = &mut plan.late {
+        late.run.started_at = NOW;
+        late.run.finished_at = late.run.finished_at.map(|_| NOW);
+    }
     for past in &mut history.runs {
         past.started_at = NOW;
         past.finished_at = past.finished_at.map(|_| NOW);

@@ -134,3 +134,113 @@ fn semantics_35_a_quarantined_revision_that_is_wanted_again_keeps_nobody_from_th
     assert_eq!(world.reason(), "Quarantined");
     assert_eq!(world.agents["m05"].runs, Some(images("v3")));
 }
+
+/// m01 to m04 run v2, which is accepted; m03 was silent since before. Then a bad revision was rolled back.
+fn rolled_back_after_a_success() -> World {
+    let spec = Spec::selecting("[{setWeight: 100}]").with(|spec| {
+        spec.deadline_seconds = Some(30);
+        spec.max_concurrency = Some("2".to_owned());
+        spec.max_unreachable = Some("1".to_owned());
+    });
+    let mut world = World::fleet(4, spec);
+    world.silence("m03");
+    world.finish();
+    assert_eq!(world.reason(), "Owed");
+    world.edit(|spec| spec.image = Some("bad".to_owned()));
+    world.finish();
+    assert_eq!((world.phase(), world.reason()), (Phase::RolledBack, "Quarantined"));
+    world
+}
+
+#[test]
+fn semantics_35_after_a_rollback_joiners_and_owed_members_get_what_was_accepted_before() {
+    let mut world = rolled_back_after_a_success();
+    world.join("m05", "prod");
+    world.join("m06", "prod");
+    world.set_reachability("m03", Reachability::Reachable);
+    let lines = world.finish();
+    assert_eq!(
+        lines,
+        [
+            "Apply m03: run 1 v2 over v1, previous v1",
+            "Normal CatchUpStarted: run 1: 2 members left to get the accepted revision v2: m05, m06",
+            "Apply m03: run 1 v2 over v1, previous v1, drift reported",
+            "Observe m05: run 1 v2",
+            "Observe m06: run 1 v2",
+            "Apply m05: run 1 v2 over v1, previous v1",
+            "Apply m06: run 1 v2 over v1, previous v1",
+            "Apply m05: run 1 v2 over v1, previous v1, drift reported",
+            "Apply m06: run 1 v2 over v1, previous v1, drift reported",
+        ],
+        "one wave at a time, and after a rollback nobody's drift is repaired"
+    );
+    assert_eq!((world.phase(), world.reason()), (Phase::RolledBack, "Quarantined"), "of the run it says what it did");
+    for member in ["m01", "m02", "m03", "m04", "m05", "m06"] {
+        assert_eq!(world.agents[member].runs, Some(images("v2")), "{member}");
+    }
+    world.edit(|spec| spec.image = Some("v3".to_owned()));
+    world.finish();
+    assert_eq!((world.reason(), world.applied().len()), ("done", 6));
+}
+
+#[test]
+fn semantics_35_who_fails_at_it_returns_alone_and_over_budget_it_holds() {
+    let mut world = rolled_back_after_a_success();
+    for member in ["m05", "m06", "m07"] {
+        world.join(member, "prod");
+        world.agents.get_mut(member).unwrap().cursed = true;
+    }
+    world.finish();
+    let late = world.state.plan.late.clone().unwrap();
+    assert!(late.run.failures > late.run.failure_limit, "{late:?}");
+    for member in ["m05", "m06", "m07"] {
+        assert_eq!(world.agents[member].runs, Some(images("v1")), "{member}");
+    }
+    assert_eq!(world.agents["m01"].runs, Some(images("v2")));
+    assert_eq!(world.state.header.quarantine.len(), 1, "what was accepted stays so");
+}
+
+#[test]
+fn semantics_35_a_pause_holds_it_and_a_member_that_leaves_it_is_withdrawn() {
+    let mut world = rolled_back_after_a_success();
+    world.edit(|spec| spec.paused = true);
+    world.join("m05", "prod");
+    assert_eq!(world.orders(), [""; 0]);
+    world.edit(|spec| spec.paused = false);
+    world.finish();
+    assert_eq!(world.agents["m05"].runs, Some(images("v2")));
+    world.join("m05", "test");
+    assert_eq!(world.orders(), ["Withdraw m05: run 1 v2 over v1, previous v1"]);
+    world.rest();
+    assert!(!world.state.members.contains_key("m05"));
+}
+
+#[test]
+fn semantics_13_one_that_has_got_it_returns_there_when_the_next_run_fails() {
+    let mut world = rolled_back_after_a_success();
+    world.join("m05", "prod");
+    world.finish();
+    world.edit(|spec| {
+        spec.image = Some("bad2".to_owned());
+        spec.max_concurrency = Some("'100%'".to_owned());
+    });
+    world.finish();
+    assert_eq!(world.agents["m05"].runs, Some(images("v2")));
+}
+
+#[test]
+fn semantics_35_with_scope_member_those_that_kept_the_refused_revision_keep_it() {
+    let mut world = succeeded();
+    world.edit(|spec| {
+        spec.rollback = Some("{scope: Member}".to_owned());
+        spec.image = Some("v3".to_owned());
+    });
+    world.agents.get_mut("m02").unwrap().cursed = true;
+    world.finish();
+    assert_eq!(world.reason(), "TooManyFailed");
+    world.join("m05", "prod");
+    world.finish();
+    let runs = |member: &str| world.agents[member].runs.clone();
+    assert_eq!((runs("m01"), runs("m05")), (Some(images("v3")), Some(images("v2"))));
+    assert_eq!(runs("m02"), Some(images("v2")), "it went back to it");
+}

@@ -25,8 +25,13 @@ fn told(world: &World) -> Vec<String> {
 
 /// Tags of the payloads that are known.
 fn payloads(world: &World) -> Vec<String> {
-    let mut tags: Vec<String> =
-        world.state.history.payloads.values().map(|payload| payload.images["app"].replace("shop:", "")).collect();
+    let mut tags: Vec<String> = world
+        .state
+        .history
+        .payloads
+        .values()
+        .map(|payload| payload.workload.images["app"].replace("shop:", ""))
+        .collect();
     tags.sort();
     tags
 }

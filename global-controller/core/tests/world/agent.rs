@@ -22,6 +22,8 @@ pub struct Agent {
     pub healthy: bool,
     /// Pods that the workload wants.
     pub desired: i32,
+    /// Whether a partition keeps old pods of it.
+    pub partial: bool,
     /// Whether nothing that is applied here ever becomes healthy.
     pub cursed: bool,
     /// Its local object: the order that it has, and what it said of it.
@@ -42,6 +44,7 @@ impl Default for Agent {
             uid: "w1".to_owned(),
             healthy: true,
             desired: 2,
+            partial: false,
             cursed: false,
             order: None,
             reverted: None,
@@ -72,7 +75,7 @@ fn wanted(spec: &RolloutAssignmentSpec) -> Images {
 /// The images that it has set when it answers this.
 fn set(spec: &RolloutAssignmentSpec, outcome: Outcome) -> Option<Images> {
     match outcome {
-        Outcome::Progressing | Outcome::Healthy => Some(wanted(spec)),
+        Outcome::Progressing | Outcome::PodDeletionByOwner | Outcome::Healthy => Some(wanted(spec)),
         Outcome::Reverted => Some(wanted(&RolloutAssignmentSpec { intent: Intent::Return, ..spec.clone() })),
         _ => None,
     }
@@ -84,8 +87,8 @@ fn is_bad(images: &Images) -> bool {
 }
 
 impl World {
-    /// The agent gives this answer to its committed assignment, whatever it was told. Progressing and Healthy set
-    /// the assigned images.
+    /// The agent gives this answer to its committed assignment, whatever it was told. Progressing, `PodDeletionByOwner` and
+    /// Healthy set the assigned images.
     pub fn answer(&mut self, member: &str, outcome: Outcome) {
         self.answer_saying(member, outcome, "");
     }
@@ -96,7 +99,7 @@ impl World {
         agent.since = agent.since(&spec);
         if let Some(images) = set(&spec, outcome) {
             agent.apply(spec.fence, images);
-            agent.healthy = outcome != Outcome::Progressing;
+            agent.healthy = !matches!(outcome, Outcome::Progressing | Outcome::PodDeletionByOwner);
         }
         let report = agent.report(&spec, outcome, message);
         let mut local = RolloutAssignment::new("checkout", spec);
@@ -228,6 +231,7 @@ impl Agent {
             ready: self.desired,
             available: self.desired,
             healthy: self.healthy,
+            partial: self.healthy && self.partial,
         };
         RolloutAssignmentStatus {
             fence: spec.fence,

@@ -235,7 +235,7 @@ fn check_summary(state: &RolloutState, desired: Desired<'_>, summary: &Summary) 
     assert!((0..=100).contains(&status.weight), "weight {}", status.weight);
     let step_limit = state.header.run.as_ref().map_or(0, |run| run.steps.len() + 1);
     assert!(usize::try_from(status.step).is_ok_and(|step| step <= step_limit), "step {} of {step_limit}", status.step);
-    assert!(status.step_summary.len() <= 16 && status.healthy_summary.len() <= 24, "{status:?}");
+    assert!(status.step_summary.len() <= 16 && status.healthy_summary.len() <= 40, "{status:?}");
     if let Some(waiting) = &status.waiting_on {
         assert!((1..=64).contains(&waiting.reason.len()), "{waiting:?}");
         assert!((1..=MAX_MESSAGE_CHARS).contains(&waiting.message.chars().count()), "{waiting:?}");

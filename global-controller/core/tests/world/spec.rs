@@ -17,6 +17,8 @@ pub struct Spec {
     pub if_missing: Option<String>,
     /// As YAML, for example `[{setWeight: 10, pause: 300}]`.
     pub steps: String,
+    /// As YAML, for example `[{clusterSelector: {matchLabels: {region: east}}, images: {app: 'east/shop:v2'}}]`.
+    pub overrides: Option<String>,
     pub soak_seconds: Option<i64>,
     /// As YAML, for example `"20%"` with its quotes, or `3`.
     pub max_concurrency: Option<String>,
@@ -51,6 +53,7 @@ impl Spec {
             image: Some("v2".to_owned()),
             if_missing: None,
             steps: steps.to_owned(),
+            overrides: None,
             soak_seconds: None,
             max_concurrency: None,
             order: None,
@@ -112,6 +115,7 @@ spec:
         };
         line("  workload", self.image.as_ref().map(workload));
         line("  enforce", (!self.enforce).then(|| "false".to_owned()));
+        line("  overrides", self.overrides.clone());
         line("  revisionHistoryLimit", self.history_limit.map(|limit| limit.to_string()));
         line("  rollback", self.rollback.clone());
         line("  analysis", self.analysis.clone());

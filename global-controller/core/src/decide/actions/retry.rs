@@ -151,11 +151,7 @@ fn start_again(change: &mut Change<'_>, run: &Run) {
             return;
         }
         let record = change.record(&name);
-        record.stage = match record.stage {
-            MemberStage::Applying { .. } => MemberStage::Applying { since },
-            MemberStage::Unhealthy { .. } => MemberStage::Unhealthy { since },
-            other => other,
-        };
+        record.stage = record.stage.counted_from(since);
         record.silence = Silence::None;
         let standing = record.standing;
         order::repeat(change, &name, standing);
