@@ -185,6 +185,7 @@ pub fn decide(state: &RolloutState, desired: Desired<'_>, observations: &Observa
             catch_up::proceed(&mut change, rollout);
             late::proceed(&mut change, rollout, &ours);
             membership::withdraw_leavers(&mut change, &order);
+            late::see_newcomers(&mut change, &ours);
             claims::release_leavers(&mut change, &order);
             standing::follow(&mut change);
             forward::assign(&mut change, rollout);

@@ -12,9 +12,8 @@ use crate::{Late, MemberRecord, MemberStage, Payload, Plan, Rollout, RolloutStat
 /// Goes on with the catch-up, or begins it when somebody needs it. `ours` are the members that the rollout means and has
 /// the claim on.
 pub(super) fn proceed(change: &mut Change<'_>, rollout: &Rollout, ours: &[String]) {
-    let Some(accepted) = accepted_run(&change.state) else { return };
-    let known = change.state.plan.late.take().filter(|late| late.run.revision == accepted.revision);
-    let mut late = known.map_or_else(|| Late { run: accepted, members: Vec::new(), wave_end: 0 }, |late| *late);
+    let Some(mut late) = catch_up_of(&change.state) else { return };
+    change.state.plan.late = None;
     let wanted: Vec<String> = ours.iter().filter(|name| needs(change, &late, name)).cloned().collect();
     let plan = Plan { members: late.members, wave_end: late.wave_end, ..Plan::default() };
     Plan { members: late.members, wave_end: late.wave_end, late: _ } = replan(&plan, &wanted, Joiners::Welcome);
@@ -31,6 +30,20 @@ pub(super) fn proceed(change: &mut Change<'_>, rollout: &Rollout, ours: &[String
     standing::follow(change);
     forward::assign(change, rollout);
     change.state.leave_late(given_up);
+}
+
+/// One that was withdrawn and has been forgotten since may be needed again: the next decision takes it up.
+pub(super) fn see_newcomers(change: &mut Change<'_>, ours: &[String]) {
+    let Some(late) = catch_up_of(&change.state) else { return };
+    let is_new = |name: &String| !late.members.contains(name) && needs(change, &late, name);
+    change.more |= ours.iter().any(is_new);
+}
+
+/// The catch-up that goes on, or one that might begin.
+fn catch_up_of(state: &RolloutState) -> Option<Late> {
+    let accepted = accepted_run(state)?;
+    let known = state.plan.late.as_deref().filter(|late| late.run.revision == accepted.revision);
+    Some(known.cloned().unwrap_or(Late { run: accepted, members: Vec::new(), wave_end: 0 }))
 }
 
 /// The rollout stands as its latest run has left it: drift is only reported, once a member has arrived (SEMANTICS 22).

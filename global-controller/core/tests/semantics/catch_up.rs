@@ -216,6 +216,17 @@ fn semantics_35_a_pause_holds_it_and_a_member_that_leaves_it_is_withdrawn() {
 }
 
 #[test]
+fn semantics_35_one_that_left_and_came_back_gets_it_once_its_withdrawal_is_over() {
+    let mut world = rolled_back_after_a_success();
+    world.join("m04", "test");
+    assert_eq!(world.orders(), ["Withdraw m04: run 2 bad"]);
+    world.join("m04", "prod");
+    world.finish();
+    assert_eq!(world.assignments["m04"].spec.rollout.run, 1);
+    assert_eq!((world.agents["m04"].runs.clone(), world.reason()), (Some(images("v2")), "Quarantined"));
+}
+
+#[test]
 fn semantics_13_one_that_has_got_it_returns_there_when_the_next_run_fails() {
     let mut world = rolled_back_after_a_success();
     world.join("m05", "prod");
