@@ -5,7 +5,7 @@ use crate::common::{
     PATIENCE, V2, V3, apply, checkouts, down, meddle, members_with, rollout, until, until_described, until_image,
     until_phase, up,
 };
-use crds::{Intent, OnDrift, Phase, RolloutAssignment};
+use crds::{Intent, OnDrift, Phase, RolloutAssignment, images_hash};
 use e2e::harness::{TestFolder, wait_for};
 use e2e::playground::{Options, Playground};
 use kube::Api;
@@ -86,6 +86,7 @@ async fn who_insists_makes_the_member_fail(playground: &Playground) {
     apply(playground, &checkout(WANTED, 600)).await;
     for _ in 0..3 {
         until_image(playground, CANARY, WANTED).await;
+        until_noted(playground, CANARY, WANTED).await;
         meddle(playground, CANARY, V3).await;
     }
     let status = until(playground, "checkout", "to be rolled back the second time", |status| {
@@ -96,6 +97,21 @@ async fn who_insists_makes_the_member_fail(playground: &Playground) {
     let who = "kubectl-set has set other images 3 times within 10 minutes";
     until_described(playground, "checkout", &["MemberContended", "was contended before it was healthy", who]).await;
     assert_eq!(members_with(playground, V3).await, [CANARY, WEST]);
+    let said = playground.kubectl().ok(&["describe", "csro", "checkout"]).await.unwrap();
+    assert!(!said.contains("CatchUpStarted"), "what a person has set is not caught up with: {said}");
+}
+
+/// Waits until the agent has written down that it has set this image: before that another one is no drift.
+async fn until_noted(playground: &Playground, member: &str, image: &str) {
+    let hash = images_hash(&[("app".to_owned(), image.to_owned())].into());
+    wait_for(&format!("{member} to note {image}"), PATIENCE, || async {
+        let RolloutAssignment { spec, status, .. } = order(playground, member).await?;
+        let status = status.unwrap_or_default();
+        let noted = status.fence == spec.fence && status.applied_hash.as_ref() == Some(&hash);
+        Ok(if noted { Ok(()) } else { Err(format!("{status:?}")) })
+    })
+    .await
+    .unwrap();
 }
 
 async fn enforce(playground: &Playground, enforce: bool) {

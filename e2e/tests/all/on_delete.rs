@@ -16,8 +16,8 @@ const V1: &str = "registry.example.com/ledger:v1";
 const V2: &str = "registry.example.com/ledger:v2";
 const V3: &str = "registry.example.com/ledger:v3";
 const BAD: &str = "registry.example.com/ledger:never-ready";
-/// progressDeadlineSeconds. A pod that was deleted is there again within two or three seconds here.
-const DEADLINE: Duration = Duration::from_secs(10);
+/// progressDeadlineSeconds. A pod that was deleted is there again within two or three seconds on a machine that is not busy.
+const DEADLINE: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn semantics_18_with_on_delete_a_member_waits_for_its_owner_and_with_a_partition_it_is_partial() {
@@ -30,6 +30,15 @@ async fn semantics_18_with_on_delete_a_member_waits_for_its_owner_and_with_a_par
     a_pod_that_never_becomes_ready_fails_and_is_the_only_one_that_the_agent_deletes(&playground).await;
     with_a_partition_the_run_succeeds_and_says_that_the_member_is_partial(&playground).await;
     down(playground).await;
+}
+
+async fn until_answer(playground: &Playground, wanted: &str) {
+    let what = format!("the agent to say {wanted}");
+    let said = wait_for(&what, PATIENCE, || async {
+        let said = answer(playground).await;
+        Ok(if said == wanted { Ok(()) } else { Err(said) })
+    });
+    said.await.unwrap();
 }
 
 async fn it_waits_for_the_owner_longer_than_its_deadline_and_succeeds_when_all_pods_are_deleted(
@@ -59,6 +68,10 @@ async fn it_waits_for_the_owner_longer_than_its_deadline_and_succeeds_when_all_p
         let updated = i32::try_from(number).unwrap() + 1;
         let there = |view: &WorkloadView| (view.updated, view.ready) == (updated, 3);
         until_ledger(playground, &format!("{updated} new pods"), there).await;
+        if updated < 3 {
+            // Only what the agent has seen begins its deadline anew.
+            until_answer(playground, "PodDeletionByOwner Suspended").await;
+        }
     }
     let done = until_phase(playground, "ledger", Phase::Succeeded).await;
     assert_eq!((done.run, done.counts.healthy, done.counts.partial, done.counts.failed), (1, 1, 0, 0));

@@ -105,7 +105,7 @@ pub fn lint_orders(decision: &Decision, observations: &Observations<'_>) -> Vec<
     let mut broken = Vec::new();
     let state = &decision.state;
     let Some(run) = &state.header.run else { return broken };
-    let mut applies = false;
+    let mut applies = BTreeSet::new();
     for command in &decision.commands {
         let Command::Assign { member, spec } = command else { continue };
         let forward = matches!(spec.intent, Intent::Apply | Intent::Observe);
@@ -124,16 +124,20 @@ pub fn lint_orders(decision: &Decision, observations: &Observations<'_>) -> Vec<
         require(!forward || again || late || state.begun().contains(member), &mut broken, || {
             format!("{member} is told to {}, but its wave has not begun", spec.intent.as_str())
         });
-        applies |= spec.intent == Intent::Apply && !again;
+        if spec.intent == Intent::Apply && !again {
+            applies.insert(spec.rollout.run);
+        }
         require(!forward || again || is_claimed(decision, observations, member, spec), &mut broken, || {
             format!("{member} is told to {} without a claim on it", spec.intent.as_str())
         });
     }
-    if applies {
+    // Each run's limits bind its own orders: a catch-up goes on whatever became of members of the run that was given up.
+    if applies.contains(&run.number) {
         lint_limits(&Tally::of(state, observations, state.header.decided_at), run, &mut broken);
-        if let Some((late, run)) = state.as_late().and_then(|late| late.header.run.clone().map(|run| (late, run))) {
-            lint_limits(&Tally::of(&late, observations, state.header.decided_at), &run, &mut broken);
-        }
+    }
+    let late = state.as_late().and_then(|late| late.header.run.clone().map(|run| (late, run)));
+    if let Some((late, run)) = late.filter(|(_, run)| applies.contains(&run.number)) {
+        lint_limits(&Tally::of(&late, observations, state.header.decided_at), &run, &mut broken);
     }
     broken
 }

@@ -319,6 +319,12 @@ pub struct MemberRecord {
     /// Whether its workload was last seen healthy with no pods wanted: that is healthy, and no evidence (SEMANTICS 19).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub idle: bool,
+    /// The revision that it was healthy at last and has not returned from, whatever it runs by now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arrived_at: Option<Revision>,
+    /// The one before: that counts again once it has returned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arrived_before: Option<Revision>,
     /// Whether its agent said last that somebody else has changed what it had set, and leaves that as it is.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub drifted: bool,
@@ -564,6 +570,8 @@ impl MemberRecord {
             standing: Standing::default(),
             told_at: 0,
             idle: false,
+            arrived_at: None,
+            arrived_before: None,
             drifted: false,
             partial: false,
             awaits_owner: false,

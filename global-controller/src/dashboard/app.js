@@ -28,6 +28,9 @@ const OUTCOMES = {
   PreviousChanged: { tone: "bad", sign: "▲", text: "changed by someone else" },
   WorkloadMissing: { tone: "bad", sign: "▲", text: "workload missing" },
   Refused: { tone: "bad", sign: "▲", text: "refused by its API server" },
+  Reverted: { tone: "bad", sign: "▲", text: "went back by itself" },
+  Drifted: { tone: "bad", sign: "▲", text: "changed by someone else" },
+  Contended: { tone: "bad", sign: "▲", text: "someone else insists on other images" },
   Withdrawn: { tone: "calm", sign: "○", text: "released" },
 };
 // Healthy, although a StatefulSet's partition keeps pods of an older template.

@@ -59,6 +59,9 @@ fn record(order: &RolloutAssignment, header: &Header, now: Millis) -> MemberReco
         record.containers = spec.workload.images.keys().cloned().collect();
     }
     record.stage = stage(order, now);
+    if matches!(record.stage, MemberStage::Healthy { .. }) {
+        record.arrived_at = Some(spec.revision.clone());
+    }
     let run = header.run.as_ref();
     if spec.intent == Intent::Return && run.is_some_and(|run| is_of(order, run) && !run.is_rolled_back()) {
         record.failed_in = spec.rollout.run;

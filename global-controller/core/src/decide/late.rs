@@ -82,22 +82,26 @@ fn accepted_run(state: &RolloutState) -> Option<Run> {
     })
 }
 
-/// Whether a member has not got the accepted revision, as far as anybody knows. One that is still to go back does that
-/// first, one that has failed at it gets it by a retry only, and one that kept what was given up keeps it.
+/// Whether a member has not got the accepted revision, as far as anybody knows. One that had it once keeps what was made of
+/// it since: a return may have gone where somebody else had put it. One that is still to go back does that first, one that
+/// has failed at it gets it by a retry only, and one that kept what was given up keeps it.
 fn needs(change: &Change<'_>, late: &Late, name: &str) -> bool {
     let state = &change.state;
     let (Some(record), Some(latest)) = (state.members.get(name), &state.header.run) else { return true };
     if late.members.iter().any(|member| member == name) {
         return true;
     }
+    let had_it = record.arrived_at.as_ref() == Some(&late.run.revision);
+    if had_it && !matches!(record.stage, MemberStage::Applying { .. }) {
+        return false;
+    }
     if record.failed_in == late.run.number || record.stage.owes_return() {
         return false;
     }
     match record.stage {
-        MemberStage::Withdrawing
-        | MemberStage::Skipped
-        | MemberStage::Healthy { .. }
-        | MemberStage::Unhealthy { .. } => false,
+        MemberStage::Withdrawing | MemberStage::Skipped => false,
+        // Of a run before the accepted one: it was passed over since.
+        MemberStage::Healthy { .. } | MemberStage::Unhealthy { .. } => record.run < late.run.number,
         MemberStage::Applying { .. } => record.run < latest.number,
         _ => !runs(record, &change.observations.images_for(&late.run, name)),
     }

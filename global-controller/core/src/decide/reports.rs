@@ -1,6 +1,6 @@
 //! What the members' answers change in their records.
 
-use crds::{Outcome, Previous, RolloutAssignment, RolloutAssignmentStatus};
+use crds::{Outcome, Previous, Revision, RolloutAssignment, RolloutAssignmentStatus};
 
 use super::{EventKind, change::Change, drift};
 use crate::returns::{proves_return, return_answer};
@@ -33,16 +33,19 @@ pub(super) fn absorb(change: &mut Change<'_>) {
 /// Whoever it is, in the plan or not, and whichever run sent it back.
 pub(super) fn absorb_returns(change: &mut Change<'_>) {
     let observations = change.observations;
-    let back = change.state.members.iter().filter(|(name, record)| {
-        let answer = return_answer(name, observations).filter(|_| record.stage.owes_return());
-        answer.is_some_and(|(assignment, report)| proves_return(record, assignment, report))
+    let back = change.state.members.iter().filter_map(|(name, record)| {
+        let (assignment, report) = return_answer(name, observations).filter(|_| record.stage.owes_return())?;
+        proves_return(record, assignment, report).then(|| (name.clone(), &assignment.spec.revision))
     });
     let since = change.now;
-    for name in back.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+    for (name, left) in back.collect::<Vec<_>>() {
         if change.claim(&name)
             && let Some(record) = change.state.members.get_mut(&name)
         {
             record.stage = MemberStage::Returned { since };
+            if record.arrived_at.as_ref() == Some(left) {
+                record.arrived_at = record.arrived_before.take();
+            }
         }
     }
 }
@@ -92,7 +95,7 @@ fn next_record(
         }
         (MemberStage::Applying { .. } | MemberStage::Unhealthy { .. }, _) if healthy => {
             next.touched = Touched::Yes;
-            ripen(&mut next, ready_millis, now);
+            ripen(&mut next, &assignment.spec.revision, ready_millis, now);
         }
         (
             MemberStage::Applying { .. },
@@ -109,12 +112,15 @@ fn next_record(
 }
 
 /// It counts as healthy when it has been for long enough.
-fn ripen(next: &mut MemberRecord, ready_millis: Option<Millis>, now: Millis) {
+fn ripen(next: &mut MemberRecord, revision: &Revision, ready_millis: Option<Millis>, now: Millis) {
     let Some(ready_millis) = ready_millis else { return };
     let since = *next.ready_since.get_or_insert(now);
     if since + ready_millis <= now {
         next.ready_since = None;
         next.stage = MemberStage::Healthy { since: now };
+        if next.arrived_at.as_ref() != Some(revision) {
+            next.arrived_before = next.arrived_at.replace(revision.clone());
+        }
     }
 }
 

@@ -28,6 +28,7 @@ pub(super) fn follow(change: &mut Change<'_>, rollout: &Rollout, order: &Order) 
             return members;
         }
     }
+    learn_payload(change, rollout);
     follow_membership(change, rollout, &members);
     follow_limits(change, rollout);
     gate::follow(change, rollout);
@@ -35,6 +36,14 @@ pub(super) fn follow(change: &mut Change<'_>, rollout: &Rollout, order: &Order) 
     hold_clock(change, rollout.paused);
     follow_steps(change, rollout);
     members
+}
+
+/// Of a run that was adopted perhaps nobody knew more of its payload than what one member got of it.
+fn learn_payload(change: &mut Change<'_>, rollout: &Rollout) {
+    let (Some(run), Some(payload)) = (change.state.header.run.as_mut(), &rollout.payload) else { return };
+    if run.revision == payload.revision && !run.knows_payload() {
+        run.payload.clone_from(&payload.content);
+    }
 }
 
 fn is_new(change: &Change<'_>, payload: &Payload) -> bool {

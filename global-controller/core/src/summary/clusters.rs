@@ -25,6 +25,9 @@ pub(super) fn needing_attention(view: &View<'_>) -> Vec<ClusterStatus> {
     let tally = &view.tally;
     let drifted = drifted(view);
     let late = view.state.as_late().map(|late| Tally::of(&late, view.observations, view.now)).unwrap_or_default();
+    // Those who catch up with what was accepted before are no matter of the latest run any more.
+    let catches_up = |name: &&String| view.state.plan.late.as_ref().is_some_and(|late| late.members.contains(name));
+    let unobserved = tally.unobserved.iter().filter(|name| !catches_up(name)).chain(&late.unobserved);
     let Returns { overdue, returning, owed, unheard, .. } = &view.returns;
     let troubled = [
         ("Failed", overdue),
@@ -82,7 +85,7 @@ pub(super) fn needing_attention(view: &View<'_>) -> Vec<ClusterStatus> {
         .chain(view.state.skipped().into_iter().map(|name| skipped(view, name)))
         .chain(view.state.given_back().into_iter().map(|name| returned(view, name)))
         .chain(tally.unheard.iter().chain(unheard).map(named("Unknown", "not heard by this leader yet")))
-        .chain(tally.unobserved.iter().map(named("Observing", "has not reported what is running yet")))
+        .chain(unobserved.map(named("Observing", "has not reported what is running yet")))
         .chain(view.state.partial().into_iter().map(|name| partial(view, name)))
         .filter(|cluster| seen.insert(cluster.name.clone()))
         .take(MAX_CLUSTERS_IN_STATUS)

@@ -175,6 +175,8 @@ fn semantics_35_after_a_rollback_joiners_and_owed_members_get_what_was_accepted_
         "one wave at a time, and after a rollback nobody's drift is repaired"
     );
     assert_eq!((world.phase(), world.reason()), (Phase::RolledBack, "Quarantined"), "of the run it says what it did");
+    let named: Vec<_> = world.summary().status.clusters.into_iter().map(|cluster| cluster.state).collect();
+    assert!(!named.contains(&"Observing".to_owned()), "{named:?}");
     for member in ["m01", "m02", "m03", "m04", "m05", "m06"] {
         assert_eq!(world.agents[member].runs, Some(images("v2")), "{member}");
     }
@@ -224,6 +226,45 @@ fn semantics_35_one_that_left_and_came_back_gets_it_once_its_withdrawal_is_over(
     world.finish();
     assert_eq!(world.assignments["m04"].spec.rollout.run, 1);
     assert_eq!((world.agents["m04"].runs.clone(), world.reason()), (Some(images("v2")), "Quarantined"));
+}
+
+/// The second bad run finds what a person has set after the first, and its return goes there.
+#[test]
+fn semantics_22_and_35_what_a_person_has_set_after_a_rollback_is_not_caught_up_with() {
+    let mut world = rolled_back_after_a_success();
+    world.agents.get_mut("m01").unwrap().runs = Some(images("hotfix"));
+    world.edit(|spec| spec.image = Some("bad2".to_owned()));
+    world.finish();
+    assert_eq!((world.phase(), world.reason()), (Phase::RolledBack, "Quarantined"));
+    assert_eq!(world.agents["m01"].runs, Some(images("hotfix")));
+    assert_eq!(world.assignments["m01"].spec.intent, crds::Intent::Return);
+}
+
+#[test]
+fn semantics_35_and_37_one_that_was_passed_over_in_the_accepted_run_is_owed_it() {
+    let mut world = rolled_back_after_a_success();
+    world.edit(|spec| spec.image = Some("v3".to_owned()));
+    world.members.get_mut("m04").unwrap().cordoned = true;
+    world.finish();
+    assert_eq!(world.agents["m04"].runs, Some(images("v2")));
+    world.edit(|spec| spec.image = Some("bad3".to_owned()));
+    world.finish();
+    assert_eq!(world.phase(), Phase::RolledBack);
+    world.members.get_mut("m04").unwrap().cordoned = false;
+    world.finish();
+    assert_eq!(world.agents["m04"].runs, Some(images("v3")));
+}
+
+#[test]
+fn semantics_02_and_35_a_label_that_changed_since_is_no_need_to_catch_up() {
+    let mut world = rolled_back_after_a_success();
+    let other = "[{clusterSelector: {matchLabels: {region: east}}, images: {app: 'shop:v3-east'}}]";
+    world.edit(|spec| (spec.image, spec.overrides) = (Some("v3".to_owned()), Some(other.to_owned())));
+    world.finish();
+    world.members.get_mut("m01").unwrap().labels.insert("region".to_owned(), "east".to_owned());
+    world.edit(|spec| spec.image = Some("bad2".to_owned()));
+    world.finish();
+    assert_eq!((world.phase(), world.agents["m01"].runs.clone()), (Phase::RolledBack, Some(images("v3"))));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Rules 1 and 2 with `overrides`: what a member gets may be its own, and the revision is everybody's.
 
-use crds::{Phase, RunOutcome};
+use crds::{ActionKind, Phase, RunOutcome};
 use rollout_core::preview;
 
 use crate::world::{Spec, World, images};
@@ -120,6 +120,26 @@ fn semantics_42_nobody_gets_what_was_anothers_when_the_accepted_payload_is_no_lo
     world.join("m05", "prod");
     world.finish();
     assert_eq!(world.agents["m05"].runs, Some(images("v1")));
+}
+
+/// The specification says something else while the store is lost, and is what it was again before anybody resumes.
+#[test]
+fn semantics_42_a_run_that_was_adopted_in_part_learns_its_payload_from_the_specification() {
+    let mut world = fleet(&[other("east", "v2-east")]);
+    world.edit(|spec| {
+        spec.steps = "[{setWeight: 25, pause: 60}]".to_owned();
+        spec.max_concurrency = Some("1".to_owned());
+    });
+    world.rest();
+    assert_eq!((world.reason(), runs(&world)), ("Pause", ["v2-east", "v1", "v1", "v1"].map(str::to_owned).to_vec()));
+    world.edit(|spec| spec.image = Some("v3".to_owned()));
+    world.lose_store();
+    world.upload_all();
+    world.rest();
+    world.edit(|spec| spec.image = Some("v2".to_owned()));
+    world.act(ActionKind::Resume);
+    world.finish();
+    assert_eq!(runs(&world), ["v2-east", "v2-east", "v2", "v2"]);
 }
 
 #[test]
