@@ -105,6 +105,7 @@ pub fn lint_orders(decision: &Decision, observations: &Observations<'_>) -> Vec<
     let mut broken = Vec::new();
     let state = &decision.state;
     let Some(run) = &state.header.run else { return broken };
+    let late = state.plan.late.as_deref();
     let mut applies = BTreeSet::new();
     for command in &decision.commands {
         let Command::Assign { member, spec } = command else { continue };
@@ -116,12 +117,8 @@ pub fn lint_orders(decision: &Decision, observations: &Observations<'_>) -> Vec<
         require(!forward || again || !state.header.quarantine.contains(&spec.revision), &mut broken, || {
             format!("{member} is told to {} a revision in quarantine", spec.intent.as_str())
         });
-        let late = state
-            .plan
-            .late
-            .as_ref()
-            .is_some_and(|late| late.members.iter().take(late.wave_end).any(|one| one == member));
-        require(!forward || again || late || state.begun().contains(member), &mut broken, || {
+        let begun = state.begun().contains(member) || late.is_some_and(|late| late.begun().contains(member));
+        require(!forward || again || begun, &mut broken, || {
             format!("{member} is told to {}, but its wave has not begun", spec.intent.as_str())
         });
         if spec.intent == Intent::Apply && !again {
@@ -135,9 +132,9 @@ pub fn lint_orders(decision: &Decision, observations: &Observations<'_>) -> Vec<
     if applies.contains(&run.number) {
         lint_limits(&Tally::of(state, observations, state.header.decided_at), run, &mut broken);
     }
-    let late = state.as_late().and_then(|late| late.header.run.clone().map(|run| (late, run)));
-    if let Some((late, run)) = late.filter(|(_, run)| applies.contains(&run.number)) {
-        lint_limits(&Tally::of(&late, observations, state.header.decided_at), &run, &mut broken);
+    if let Some(late) = late.filter(|late| applies.contains(&late.run.number)) {
+        let tally = Tally::of_late(late, state, observations, state.header.decided_at);
+        lint_limits(&tally, &late.run, &mut broken);
     }
     broken
 }

@@ -280,6 +280,13 @@ pub struct Late {
     pub wave_end: usize,
 }
 
+impl Late {
+    /// Members whose waves have begun.
+    pub(crate) fn begun(&self) -> &[String] {
+        self.members.get(..self.wave_end).unwrap_or(&self.members)
+    }
+}
+
 /// What is durable about one member of a rollout.
 // Each is a fact of its own, as it was last seen.
 #[allow(clippy::struct_excessive_bools)]
@@ -458,35 +465,30 @@ impl RolloutState {
     }
 
     /// Makes the catch-up with the accepted run the run that is decided on, and answers the latest and its plan.
-    pub(crate) fn enter_late(&mut self, late: Late) -> (Option<Run>, Plan) {
+    pub(crate) fn enter_late(&mut self, late: Late) -> (Option<Run>, i64, Plan) {
         let Late { run, members, wave_end } = late;
-        self.header.runs_started = run.number;
+        let runs_started = std::mem::replace(&mut self.header.runs_started, run.number);
         let plan = std::mem::replace(&mut self.plan, Plan { members, wave_end, ..Plan::default() });
-        (self.header.run.replace(run), plan)
+        (self.header.run.replace(run), runs_started, plan)
     }
 
     /// Takes that back, and keeps what became of the catch-up.
-    pub(crate) fn leave_late(&mut self, (latest, plan): (Option<Run>, Plan)) {
+    pub(crate) fn leave_late(&mut self, (latest, runs_started, plan): (Option<Run>, i64, Plan)) {
         let Plan { members, wave_end, late: _ } = std::mem::replace(&mut self.plan, plan);
-        self.header.runs_started = latest.as_ref().map_or(0, |run| run.number);
+        self.header.runs_started = runs_started;
         let run = std::mem::replace(&mut self.header.run, latest);
         self.plan.late = run.map(|run| Box::new(Late { run, members, wave_end }));
     }
 
-    /// The state as the catch-up with the accepted run sees it, if there is one.
-    pub(crate) fn as_late(&self) -> Option<Self> {
-        let late = self.plan.late.as_deref()?.clone();
-        let mut state = self.clone();
-        state.enter_late(late);
-        Some(state)
-    }
-
     /// Where a member stands in the current run.
     pub fn stage_of(&self, member: &str) -> MemberStage {
-        match (&self.header.run, self.members.get(member)) {
-            (Some(run), Some(record)) if record.run == run.number || record.stage == MemberStage::Withdrawing => {
-                record.stage
-            }
+        self.header.run.as_ref().map_or(MemberStage::Planned, |run| self.stage_in(run, member))
+    }
+
+    /// Where a member stands in a run, which need not be the current one.
+    pub(crate) fn stage_in(&self, run: &Run, member: &str) -> MemberStage {
+        match self.members.get(member) {
+            Some(record) if record.run == run.number || record.stage == MemberStage::Withdrawing => record.stage,
             _ => MemberStage::Planned,
         }
     }

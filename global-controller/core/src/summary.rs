@@ -10,11 +10,11 @@ use crds::{
 use crate::gates::{Judgement, OpenGate};
 use crate::plan::order;
 use crate::returns::Returns;
-use crate::tally::Tally;
+use crate::tally::{Tally, trouble};
 use crate::waves::current_weight;
 use crate::{
-    Basis, Desired, MemberStage, Millis, Observations, Reachability, RefusedBy, RolloutState, Run, Stage, WaitingOn,
-    waiting_on, words,
+    Basis, Desired, MemberStage, MemberTrouble, Millis, Observations, Reachability, RefusedBy, RolloutState, Run,
+    Stage, WaitingOn, waiting_on, words,
 };
 
 /// Most members listed in a status, whatever the size of the fleet.
@@ -50,6 +50,8 @@ pub fn summarize(state: &RolloutState, desired: Desired<'_>, observations: &Obse
         desired,
         observations,
         tally: Tally::of(state, observations, now),
+        late: state.plan.late.as_deref().map(|late| Tally::of_late(late, state, observations, now)).unwrap_or_default(),
+        drifted: drifted(state, observations),
         returns: Returns::of(state, observations, now),
         waiting: waiting_on(state, desired, observations, now),
         now,
@@ -63,9 +65,21 @@ struct View<'a> {
     desired: Desired<'a>,
     observations: &'a Observations<'a>,
     tally: Tally,
+    /// Of those that catch up with what was accepted before the latest run.
+    late: Tally,
+    drifted: Vec<MemberTrouble>,
     returns: Returns,
     waiting: Option<WaitingOn>,
     now: Millis,
+}
+
+/// Members that are heard and say that somebody else has changed what they had set, wherever they stand. Those that are on
+/// their way back are told of as such.
+fn drifted(state: &RolloutState, observations: &Observations<'_>) -> Vec<MemberTrouble> {
+    let settled = state.members.iter().filter(|(_, record)| !record.stage.owes_return());
+    let heard = settled.filter(|(name, _)| observations.reachability(name) == Reachability::Reachable);
+    let answers = heard.filter_map(|(name, _)| Some((name, observations.answer(name)?.1)));
+    answers.filter(|(_, report)| report.outcome.is_drift()).map(|(name, report)| trouble(name, Some(report))).collect()
 }
 
 impl View<'_> {

@@ -6,7 +6,8 @@ use crds::{FailureTolerance, Intent, Outcome, RolloutAssignment, RolloutAssignme
 
 use crate::returns::return_answer;
 use crate::{
-    MemberRecord, MemberStage, MemberTrouble, Millis, Observations, Reachability, RolloutState, Run, Silence, Stage,
+    Late, MemberRecord, MemberStage, MemberTrouble, Millis, Observations, Reachability, RolloutState, Run, Silence,
+    Stage,
 };
 
 /// A member that was healthy has failed after being unhealthy for so long without a break.
@@ -66,12 +67,26 @@ pub(crate) struct Tally {
 impl Tally {
     /// Looks at every member whose wave has begun, in the plan's order.
     pub fn of(state: &RolloutState, observations: &Observations<'_>, now: Millis) -> Self {
+        let run = state.header.run.as_ref();
+        run.map(|run| Self::over(state, (run, state.begun()), observations, now)).unwrap_or_default()
+    }
+
+    /// The same of those that catch up with the accepted run after a later one was given up.
+    pub fn of_late(late: &Late, state: &RolloutState, observations: &Observations<'_>, now: Millis) -> Self {
+        Self::over(state, (&late.run, late.begun()), observations, now)
+    }
+
+    fn over(
+        state: &RolloutState,
+        (run, begun): (&Run, &[String]),
+        observations: &Observations<'_>,
+        now: Millis,
+    ) -> Self {
         let mut tally = Self::default();
-        let Some(run) = &state.header.run else { return tally };
-        for name in state.begun() {
+        for name in begun {
             let unknown = MemberRecord::new(run.number);
             let record = state.members.get(name).unwrap_or(&unknown);
-            tally.add(run, name, (state.stage_of(name), record), observations, now);
+            tally.add(run, name, (state.stage_in(run, name), record), observations, now);
         }
         tally
     }

@@ -195,7 +195,7 @@ fn wake_at(state: &RolloutState, desired: Desired<'_>, observations: &Observatio
     };
     let gate = OpenGate::of(run).map(|gate| gate.patience_ends_at());
     let silence = OpenGate::of(run).and_then(|gate| gate.watchdog_falls_silent(observations, now));
-    let late = state.as_late().filter(|_| !deleted);
-    let late = late.and_then(|late| Tally::of(&late, observations, now).next_deadline);
+    let late = state.plan.late.as_deref().filter(|_| !deleted);
+    let late = late.and_then(|late| Tally::of_late(late, state, observations, now).next_deadline);
     clock.into_iter().chain(deadline).chain(late).chain(gate).chain(silence).filter(|at| *at > now).min()
 }

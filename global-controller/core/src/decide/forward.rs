@@ -104,6 +104,7 @@ fn apply(change: &mut Change<'_>, rollout: &Rollout, run: &Run, tally: &Tally) {
     }
 }
 
-fn contains(images: &BTreeMap<String, String>, wanted: &BTreeMap<String, String>) -> bool {
+/// Whether all of the wanted images are among these.
+pub(super) fn contains(images: &BTreeMap<String, String>, wanted: &BTreeMap<String, String>) -> bool {
     wanted.iter().all(|(container, image)| images.get(container) == Some(image))
 }

@@ -1,20 +1,24 @@
 //! After a run that was given up: members that join later, and those that were silent, get what was accepted before it
 //! (SEMANTICS 35). It is a catch-up of the run that was accepted, beside the latest one, which says how the rollout stands.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use crds::{OnDrift, Revision, RunOutcome};
 
 use super::{catch_up, change::Change, failure, forward, reports, run, silence, standing};
 use crate::plan::{Joiners, replan};
-use crate::{Late, MemberRecord, MemberStage, Payload, Plan, Rollout, RolloutState, Run, Stage};
+use crate::{Late, MemberStage, Payload, Plan, Rollout, RolloutState, Run, Stage};
 
 /// Goes on with the catch-up, or begins it when somebody needs it. `ours` are the members that the rollout means and has
 /// the claim on.
 pub(super) fn proceed(change: &mut Change<'_>, rollout: &Rollout, ours: &[String]) {
     let Some(mut late) = catch_up_of(&change.state) else { return };
     change.state.plan.late = None;
-    let wanted: Vec<String> = ours.iter().filter(|name| needs(change, &late, name)).cloned().collect();
+    let wanted: Vec<String> = {
+        let known: BTreeSet<&String> = late.members.iter().collect();
+        let belongs = |name: &&String| known.contains(name) || lacks(change, &late.run, name);
+        ours.iter().filter(belongs).cloned().collect()
+    };
     let plan = Plan { members: late.members, wave_end: late.wave_end, ..Plan::default() };
     Plan { members: late.members, wave_end: late.wave_end, late: _ } = replan(&plan, &wanted, Joiners::Welcome);
     if late.members.is_empty() {
@@ -35,8 +39,8 @@ pub(super) fn proceed(change: &mut Change<'_>, rollout: &Rollout, ours: &[String
 /// One that was withdrawn and has been forgotten since may be needed again: the next decision takes it up.
 pub(super) fn see_newcomers(change: &mut Change<'_>, ours: &[String]) {
     let Some(late) = catch_up_of(&change.state) else { return };
-    let is_new = |name: &String| !late.members.contains(name) && needs(change, &late, name);
-    change.more |= ours.iter().any(is_new);
+    let known: BTreeSet<&String> = late.members.iter().collect();
+    change.more |= ours.iter().any(|name| !known.contains(name) && lacks(change, &late.run, name));
 }
 
 /// The catch-up that goes on, or one that might begin.
@@ -85,30 +89,25 @@ fn accepted_run(state: &RolloutState) -> Option<Run> {
 /// Whether a member has not got the accepted revision, as far as anybody knows. One that had it once keeps what was made of
 /// it since: a return may have gone where somebody else had put it. One that is still to go back does that first, one that
 /// has failed at it gets it by a retry only, and one that kept what was given up keeps it.
-fn needs(change: &Change<'_>, late: &Late, name: &str) -> bool {
+fn lacks(change: &Change<'_>, accepted: &Run, name: &str) -> bool {
     let state = &change.state;
     let (Some(record), Some(latest)) = (state.members.get(name), &state.header.run) else { return true };
-    if late.members.iter().any(|member| member == name) {
-        return true;
-    }
-    let had_it = record.arrived_at.as_ref() == Some(&late.run.revision);
+    let had_it = record.arrived_at.as_ref() == Some(&accepted.revision);
     if had_it && !matches!(record.stage, MemberStage::Applying { .. }) {
         return false;
     }
-    if record.failed_in == late.run.number || record.stage.owes_return() {
+    if record.failed_in == accepted.number || record.stage.owes_return() {
         return false;
     }
     match record.stage {
         MemberStage::Withdrawing | MemberStage::Skipped => false,
         // Of a run before the accepted one: it was passed over since.
-        MemberStage::Healthy { .. } | MemberStage::Unhealthy { .. } => record.run < late.run.number,
+        MemberStage::Healthy { .. } | MemberStage::Unhealthy { .. } => record.run < accepted.number,
         MemberStage::Applying { .. } => record.run < latest.number,
-        _ => !runs(record, &change.observations.images_for(&late.run, name)),
+        // Whether it ran that when it was observed last.
+        _ => {
+            let wanted = change.observations.images_for(accepted, name);
+            !record.previous.as_ref().is_some_and(|previous| forward::contains(&previous.images, &wanted))
+        }
     }
-}
-
-/// Whether it ran that when it was observed last.
-fn runs(record: &MemberRecord, images: &BTreeMap<String, String>) -> bool {
-    let observed = record.previous.as_ref().map(|previous| &previous.images);
-    observed.is_some_and(|there| images.iter().all(|(container, image)| there.get(container) == Some(image)))
 }

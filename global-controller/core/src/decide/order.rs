@@ -66,7 +66,8 @@ pub(super) fn give_back(change: &mut Change<'_>, run: &Run, name: &str, stage: M
 pub(super) fn repeat(change: &mut Change<'_>, name: &str, standing: Standing) {
     let Some(assignment) = change.observations.assignments.get(name) else { return };
     let mut spec = assignment.spec.clone();
-    let Some(record) = change.state.members.get_mut(name).filter(|_| is_repeatable(spec.intent)) else { return };
+    let is_repeatable = matches!(spec.intent, Intent::Apply | Intent::Return);
+    let Some(record) = change.state.members.get_mut(name).filter(|_| is_repeatable) else { return };
     record.standing = standing;
     spec.fence = Fence::default();
     standing.write_to(&mut spec);
@@ -75,10 +76,6 @@ pub(super) fn repeat(change: &mut Change<'_>, name: &str, standing: Standing) {
         record.stage = record.stage.counted_from(change.now);
     }
     send(change, spec);
-}
-
-fn is_repeatable(intent: Intent) -> bool {
-    matches!(intent, Intent::Apply | Intent::Return)
 }
 
 fn assignment(

@@ -65,7 +65,7 @@ fn start(change: &mut Change<'_>, rollout: &Rollout, payload: &Payload, members:
         change.announce(EventKind::Normal, "Superseded", &message);
     }
     let total = words::members(members.len());
-    change.state.plan = Plan { members, wave_end: 0, ..Plan::default() };
+    change.state.plan = Plan { members, ..Plan::default() };
     change.state.header.runs_started = number;
     change.state.header.epoch = change.observations.recovery.map_or(0, |recovery| recovery.epoch);
     let mut run = new_run(number, rollout, payload, change.observations.gates, change.now);

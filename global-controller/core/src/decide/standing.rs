@@ -10,8 +10,8 @@ use crate::{MemberRecord, MemberStage, Reachability, Run, Stage, Standing};
 pub(super) fn follow(change: &mut Change<'_>) {
     let Some(run) = change.state.header.run.clone().filter(|_| !change.more) else { return };
     let outdated = change.state.members.iter().filter_map(|(name, record)| {
-        let standing = wanted(change, &run, name, record).filter(|standing| *standing != record.standing)?;
-        Some((name.clone(), standing))
+        let (intent, standing) = wanted(change, &run, name, record)?;
+        (standing != record.standing && has_order(change, name, record, intent)).then(|| (name.clone(), standing))
     });
     for (name, standing) in outdated.collect::<Vec<_>>() {
         if change.claim(&name) {
@@ -21,24 +21,28 @@ pub(super) fn follow(change: &mut Change<'_>) {
 }
 
 /// None: there is no order in which it matters.
-fn wanted(change: &Change<'_>, run: &Run, name: &str, record: &MemberRecord) -> Option<Standing> {
+fn wanted(change: &Change<'_>, run: &Run, name: &str, record: &MemberRecord) -> Option<(Intent, Standing)> {
     let heard = change.observations.reachability(name) == Reachability::Reachable;
     let present = record.run == run.number;
-    let (intent, standing) = match record.stage {
+    match record.stage {
         // Of one that is silent nobody knows which order it has; it is judged by its own report.
         MemberStage::Applying { .. } if present && heard && run.judges() => {
             let returns_after = run.failure_rules.returns_after();
-            (Intent::Apply, Standing { returns_after, on_drift: OnDrift::Repair })
+            Some((Intent::Apply, Standing { returns_after, on_drift: OnDrift::Repair }))
         }
         MemberStage::Healthy { .. } | MemberStage::Unhealthy { .. } => {
-            (Intent::Apply, arrived(record, on_drift(run, present)?))
+            Some((Intent::Apply, arrived(record, on_drift(run, present)?)))
         }
-        MemberStage::Returned { .. } => (Intent::Return, arrived(record, on_drift(run, present)?)),
+        MemberStage::Returned { .. } => Some((Intent::Return, arrived(record, on_drift(run, present)?))),
         // While it is on its way, drift is repaired.
-        _ => return None,
-    };
-    let order = &change.observations.assignments.get(name)?.spec;
-    (order.intent == intent && order.rollout.run == record.run).then_some(standing)
+        _ => None,
+    }
+}
+
+/// Whether it has the order that its record speaks of.
+fn has_order(change: &Change<'_>, name: &str, record: &MemberRecord, intent: Intent) -> bool {
+    let order = change.observations.assignments.get(name).map(|order| &order.spec);
+    order.is_some_and(|order| order.intent == intent && order.rollout.run == record.run)
 }
 
 /// What agents are to do about drift where members have arrived, there or back (SEMANTICS 22). Those whose turn has not come

@@ -8,8 +8,7 @@ use super::{MAX_CLUSTERS_IN_STATUS, View};
 use crate::claims::Footing;
 use crate::plan::{Order, order};
 use crate::returns::Returns;
-use crate::tally::{Tally, trouble};
-use crate::{Desired, MemberTrouble, Reachability, Stage, words};
+use crate::{Desired, MemberTrouble, Stage, words};
 
 /// Characters that the schema allows the message of one member.
 const MAX_CLUSTER_MESSAGE_CHARS: usize = 512;
@@ -22,9 +21,7 @@ pub(super) fn needing_attention(view: &View<'_>) -> Vec<ClusterStatus> {
         }
         Desired::Invalid { .. } | Desired::Deleted { .. } => Default::default(),
     };
-    let tally = &view.tally;
-    let drifted = drifted(view);
-    let late = view.state.as_late().map(|late| Tally::of(&late, view.observations, view.now)).unwrap_or_default();
+    let View { tally, late, drifted, .. } = view;
     // Those who catch up with what was accepted before are no matter of the latest run any more.
     let catches_up = |name: &&String| view.state.plan.late.as_ref().is_some_and(|late| late.members.contains(name));
     let unobserved = tally.unobserved.iter().filter(|name| !catches_up(name)).chain(&late.unobserved);
@@ -90,16 +87,6 @@ pub(super) fn needing_attention(view: &View<'_>) -> Vec<ClusterStatus> {
         .filter(|cluster| seen.insert(cluster.name.clone()))
         .take(MAX_CLUSTERS_IN_STATUS)
         .collect()
-}
-
-/// Members that are heard and say that somebody else has changed what they had set, wherever they stand. Those that are on
-/// their way back are told of as such.
-pub(super) fn drifted(view: &View<'_>) -> Vec<MemberTrouble> {
-    let observations = view.observations;
-    let settled = view.state.members.iter().filter(|(_, record)| !record.stage.owes_return());
-    let heard = settled.filter(|(name, _)| observations.reachability(name) == Reachability::Reachable);
-    let answers = heard.filter_map(|(name, _)| Some((name, observations.answer(name)?.1)));
-    answers.filter(|(_, report)| report.outcome.is_drift()).map(|(name, report)| trouble(name, Some(report))).collect()
 }
 
 /// Another rollout has a claim on it.

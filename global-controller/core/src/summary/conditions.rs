@@ -1,7 +1,7 @@
 //! The conditions, in the meaning of kstatus: `Reconciling`, `Stalled` and `Degraded` are true while something is not
 //! as it should be, `Ready` when all is done.
 
-use super::{ConditionFact, View, clusters::drifted};
+use super::{ConditionFact, View};
 use crate::{Desired, MemberTrouble, Run, Stage, WaitingOn, words};
 
 pub(super) fn of(view: &View<'_>) -> Vec<ConditionFact> {
@@ -79,7 +79,7 @@ fn degraded(view: &View<'_>) -> ConditionFact {
     let Some(run) = &view.state.header.run else {
         return fact("Degraded", Some(false), "NotDegraded", "no run has started");
     };
-    let (failed, drifted) = (view.state.given_back(), drifted(view));
+    let (failed, drifted) = (view.state.given_back(), &view.drifted);
     let (number, revision) = (run.number, &run.revision);
     match run.stage {
         Stage::RollingBack => {

@@ -6,8 +6,8 @@ use super::{Problems, check_images, check_selector};
 
 /// Most overrides.
 const MAX_OVERRIDES: usize = 32;
-/// All of them together, as JSON. The payload with them is in the header of a rollout and may be five times in the
-/// transaction of one decision, which bears 1 MiB and has assignments of 30 members in it.
+/// All of them together, as JSON. Payloads with them may be seven times in the transaction of one decision, which bears 1 MiB
+/// and has assignments of 30 members in it: five of the history, in the header, and in the plan beside it.
 const MAX_BYTES: usize = 8 * 1024;
 
 pub(super) fn check(spec: &ClusterScopeRolloutSpec, problems: &mut Problems) {

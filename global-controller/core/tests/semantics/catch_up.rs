@@ -242,7 +242,7 @@ fn semantics_22_and_35_what_a_person_has_set_after_a_rollback_is_not_caught_up_w
 
 #[test]
 fn semantics_35_and_37_one_that_was_passed_over_in_the_accepted_run_is_owed_it() {
-    let mut world = rolled_back_after_a_success();
+    let mut world = succeeded();
     world.edit(|spec| spec.image = Some("v3".to_owned()));
     world.members.get_mut("m04").unwrap().cordoned = true;
     world.finish();
