@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::deadline::{Deadline, OnDeadline};
 use crate::drift::OnDrift;
-use crate::{Revision, WorkloadKind};
+use crate::{AssignedManifests, Revision, WorkloadKind, images_hash};
 
 /// The order "on this member, make this rollout be at this revision". Its object has the rollout's name.
 #[derive(Clone, Debug, PartialEq, Eq, CustomResource, Serialize, Deserialize, KubeSchema)]
@@ -33,6 +33,7 @@ use crate::{Revision, WorkloadKind};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.workload) != has(self.manifests)").message("give workload or manifests").reason(Reason::FieldValueInvalid).field_path(".workload"))]
 pub struct RolloutAssignmentSpec {
     /// Name of this member on the hub. An agent refuses an assignment for another one.
     #[schemars(length(min = 1, max = 63))]
@@ -45,11 +46,15 @@ pub struct RolloutAssignmentSpec {
     pub intent: Intent,
     /// Position in the order of all assignments; an agent never goes back to a lower one.
     pub fence: Fence,
-    /// The workload that is meant, and its images.
-    pub workload: AssignedWorkload,
-    /// For Apply: hash (16 hexadecimal digits) of the images of all containers that were observed before. The
-    /// agent answers PreviousChanged, and applies nothing, when the workload has neither these nor the assigned
-    /// images.
+    /// The workload that is meant, and its images. Either this or manifests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload: Option<AssignedWorkload>,
+    /// The objects that are meant. Either this or workload.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifests: Option<AssignedManifests>,
+    /// For Apply: hash (16 hexadecimal digits) of what was observed before, that is the images of all containers, or the
+    /// snapshot of the objects. The agent answers PreviousChanged, and applies nothing, when there is neither this nor
+    /// what is assigned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub expected_hash: Option<String>,
@@ -60,11 +65,11 @@ pub struct RolloutAssignmentSpec {
     #[schemars(range(min = 1, max = 86_400))]
     pub deadline_seconds: i64,
     /// For Apply: what the agent does by itself when the workload is not healthy within deadlineSeconds. Return: it sets
-    /// the images of previous for the containers of workload.images, also when cut off from the hub, and stays there until
-    /// another assignment comes. Hold: it goes on as before. Default Hold.
+    /// the images of previous for the containers of workload.images, or makes the objects what they were in its snapshot, also
+    /// when cut off from the hub, and stays there until another assignment comes. Hold: it goes on as before. Default Hold.
     #[serde(default, skip_serializing_if = "OnDeadline::is_hold")]
     pub on_deadline: OnDeadline,
-    /// For Apply and Return: what the agent does when somebody else changes the images that it has set. Repair: it sets
+    /// For Apply and Return: what the agent does when somebody else changes the images or fields that it has set. Repair: it sets
     /// them again, until another field manager has changed them three times within 10 minutes (outcome Contended). Report:
     /// it leaves them alone and says so (outcome Drifted). Default Repair.
     #[serde(default, skip_serializing_if = "OnDrift::is_repair")]
@@ -156,6 +161,39 @@ pub struct Previous {
     pub images: BTreeMap<String, String>,
     /// Whether it was healthy.
     pub healthy: bool,
+    /// With manifests: name of what the objects were (16 hexadecimal digits). The agent keeps it, in its own namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub snapshot: Option<String>,
+}
+
+impl Previous {
+    /// What was observed.
+    pub fn of(observed: &WorkloadObservation) -> Self {
+        let WorkloadObservation { uid, images, healthy, snapshot, .. } = observed.clone();
+        Self { uid, images, healthy, snapshot }
+    }
+}
+
+impl RolloutAssignmentSpec {
+    /// Hash of what is assigned, as the agent reports it when it has applied that; none where nothing is.
+    pub fn content_hash(&self) -> Option<String> {
+        let images = || self.workload.as_ref().map(|workload| images_hash(&workload.images));
+        self.manifests.as_ref().map(|manifests| manifests.hash.clone()).or_else(images)
+    }
+
+    /// Container to image, where that is what is assigned; none in an order of whole objects.
+    pub fn images(&self) -> &BTreeMap<String, String> {
+        static NONE: BTreeMap<String, String> = BTreeMap::new();
+        self.workload.as_ref().map_or(&NONE, |workload| &workload.images)
+    }
+
+    /// Whether what an agent saw may be what is assigned: its controllers have seen it, and it has the images. Whether
+    /// objects are as assigned the agent alone can tell.
+    pub fn may_be(&self, seen: &WorkloadObservation) -> bool {
+        let images = self.images().iter().all(|(container, image)| seen.images.get(container) == Some(image));
+        seen.observed_generation >= seen.generation && images
+    }
 }
 
 /// What the agent saw, tied to the fence that it answers.
@@ -276,4 +314,17 @@ pub struct WorkloadObservation {
     /// Whether it is healthy although pods are of an older template: those below the StatefulSet's partition.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub partial: bool,
+    /// With manifests: name of what the objects are (16 hexadecimal digits), that is the values of all fields that the rollout
+    /// sets or has set, and which objects are missing. Then all numbers above are of objects, not of pods: wanted, as
+    /// assigned, ready, and ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub snapshot: Option<String>,
+}
+
+impl WorkloadObservation {
+    /// Hash of what was seen, as an order to apply names what it expects.
+    pub fn content_hash(&self) -> String {
+        self.snapshot.clone().unwrap_or_else(|| images_hash(&self.images))
+    }
 }

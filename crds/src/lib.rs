@@ -18,6 +18,7 @@ mod drift;
 mod history;
 mod inquiry;
 mod intorpercent;
+mod manifest;
 mod member;
 mod names;
 mod overrides;
@@ -45,15 +46,22 @@ pub use drift::OnDrift;
 pub use history::{PastRun, RolloutHistory, RunOutcome};
 pub use inquiry::{Finding, Found, Inquiry};
 pub use intorpercent::{IntOrPercent, ParsePercentError};
+pub use manifest::{
+    AssignedManifests, Manifest, Manifests, ObjectRef, PatchOp, PatchOperation, PatchTarget, images_of,
+};
 pub use member::{Connection, ConnectionType, MemberCluster, MemberClusterSpec, MemberClusterStatus};
 pub use names::*;
 pub use overrides::Override;
-pub use payload::{IfMissing, Payload, Revision, WorkloadKind, WorkloadPayload, images_hash, short_sha256, spec_hash};
+pub use payload::{
+    Content, IfMissing, Payload, Revision, WorkloadKind, WorkloadPayload, images_hash, short_sha256, spec_hash,
+};
 pub use plan::{
     BackTest, BackTestExample, BackTestedGate, PlanAnswer, PlanRequest, PlannedGate, PlannedImages, PlannedMetric,
     PlannedStep,
 };
-pub use report::{AgentInfo, AssignmentEvent, Heartbeat, Heartbeats, Leader, Register, Report, Reports, Upload};
+pub use report::{
+    AGENT_API_LEVEL, AgentInfo, AssignmentEvent, Heartbeat, Heartbeats, Leader, Register, Report, Reports, Upload,
+};
 pub use rollout::{
     Approval, Canary, ClusterScopeRollout, ClusterScopeRolloutSpec, FailureTolerance, Rollback, RollbackMode,
     RollbackScope, RolloutStrategy, Step, WaveOrder,

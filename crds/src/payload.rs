@@ -9,41 +9,89 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{ClusterScopeRolloutSpec, Override};
+use crate::{ClusterScopeRolloutSpec, Manifests, Override};
 
-/// What a rollout delivers: new images of one workload, and which members get others.
+/// What a rollout delivers, and which members get something else.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Payload {
     /// What members get that no override is for.
     #[serde(flatten)]
-    pub workload: WorkloadPayload,
-    /// What the others get instead; of several for the same member and container the last one counts.
+    pub content: Content,
+    /// What the others get instead; of several for the same member and container, or object, the last one counts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub overrides: Vec<Override>,
+}
+
+/// What is delivered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Content {
+    /// New images of one workload.
+    Images(WorkloadPayload),
+    /// Whole objects.
+    Manifests(Manifests),
 }
 
 impl Payload {
     /// That of a specification; none where there is nothing to deliver.
     pub fn of(spec: &ClusterScopeRolloutSpec) -> Option<Self> {
-        let workload = spec.workload.clone()?;
-        Some(Self { workload, overrides: spec.overrides.clone() })
+        let content = match &spec.workload {
+            Some(workload) => Content::Images(workload.clone()),
+            None if spec.manifests.is_empty() => return None,
+            None => Content::Manifests(Manifests::of(&spec.manifests)),
+        };
+        Some(Self { content, overrides: spec.overrides.clone() })
     }
 
-    /// Container to image, as a member of this name and these labels gets it.
+    /// The images of one workload, if it is that.
+    pub fn workload(&self) -> Option<&WorkloadPayload> {
+        match &self.content {
+            Content::Images(workload) => Some(workload),
+            Content::Manifests(_) => None,
+        }
+    }
+
+    /// Whole objects, if it is that.
+    pub fn manifests(&self) -> Option<&Manifests> {
+        match &self.content {
+            Content::Images(_) => None,
+            Content::Manifests(manifests) => Some(manifests),
+        }
+    }
+
+    /// What is done about a member without the workload. Objects are made where they are missing.
+    pub fn if_missing(&self) -> IfMissing {
+        self.workload().map_or_else(IfMissing::default, |workload| workload.if_missing)
+    }
+
+    /// Container to image, as a member of this name and these labels gets it; none where whole objects are delivered.
     pub fn images_for(&self, member: &str, labels: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-        let mut images = self.workload.images.clone();
+        let mut images = self.workload().map_or_else(BTreeMap::new, |workload| workload.images.clone());
         for other in self.overrides.iter().filter(|other| other.is_for(member, labels)) {
             images.extend(other.images.clone());
         }
         images
+    }
+
+    /// Which overrides are for a member of this name and these labels, from 0.
+    pub fn overrides_for(&self, member: &str, labels: &BTreeMap<String, String>) -> Vec<i32> {
+        (0..).zip(&self.overrides).filter(|(_, other)| other.is_for(member, labels)).map(|(index, _)| index).collect()
+    }
+
+    /// The lowest [`crate::AGENT_API_LEVEL`] of an agent that can carry it out.
+    pub fn api_level(&self) -> i32 {
+        match &self.content {
+            Content::Images(_) => 1,
+            Content::Manifests(_) => 2,
+        }
     }
 }
 
 /// Without any override.
 impl From<WorkloadPayload> for Payload {
     fn from(workload: WorkloadPayload) -> Self {
-        Self { workload, overrides: Vec::new() }
+        Self { content: Content::Images(workload), overrides: Vec::new() }
     }
 }
 
@@ -138,11 +186,16 @@ pub struct Revision(#[schemars(length(max = 64))] pub String);
 impl Revision {
     /// Hash of a payload.
     pub fn of(payload: &Payload) -> Self {
-        let Payload { workload, overrides } = payload;
-        // What is done where the workload is missing changes nothing where it is there.
-        let WorkloadPayload { kind, namespace, name, images, if_missing: _ } = workload;
-        let mut text = format!("{kind}\n{namespace}\n{name}\n");
-        push_images(&mut text, images);
+        let Payload { content, overrides } = payload;
+        let mut text = match content {
+            // What is done where the workload is missing changes nothing where it is there.
+            Content::Images(WorkloadPayload { kind, namespace, name, images, if_missing: _ }) => {
+                let mut text = format!("{kind}\n{namespace}\n{name}\n");
+                push_images(&mut text, images);
+                text
+            }
+            Content::Manifests(Manifests { objects: _, hash }) => format!("manifests\n{hash}\n"),
+        };
         if !overrides.is_empty() {
             // Plain data: there is nothing in it that can't be written as JSON.
             text.push_str(&serde_json::to_string(overrides).unwrap_or_default());
@@ -209,39 +262,41 @@ mod tests {
     use super::*;
     use crate::ClusterSelector;
 
-    fn payload(image: &str) -> Payload {
-        let workload = WorkloadPayload {
+    fn workload(image: &str) -> WorkloadPayload {
+        WorkloadPayload {
             kind: WorkloadKind::Deployment,
             namespace: "shop".to_owned(),
             name: "checkout".to_owned(),
             images: BTreeMap::from([("app".to_owned(), image.to_owned())]),
             if_missing: IfMissing::Hold,
-        };
-        workload.into()
+        }
+    }
+
+    fn payload(image: &str) -> Payload {
+        workload(image).into()
     }
 
     /// The image for members with the label `region` of this value.
     fn other(region: &str, image: &str) -> Override {
         let match_labels = BTreeMap::from([("region".to_owned(), region.to_owned())]);
         let cluster_selector = ClusterSelector { match_labels, match_expressions: Vec::new() };
-        Override { cluster_selector, images: BTreeMap::from([("app".to_owned(), image.to_owned())]) }
+        let images = BTreeMap::from([("app".to_owned(), image.to_owned())]);
+        Override { cluster_selector, images, target: None, json_patch: Vec::new() }
     }
 
     #[test]
     fn semantics_02_a_revision_is_the_hash_of_its_payload() {
         assert_eq!(Revision::of(&payload("shop:v2")), Revision::of(&payload("shop:v2")));
         assert_ne!(Revision::of(&payload("shop:v2")), Revision::of(&payload("shop:v3")));
-        let mut stateful = payload("shop:v2");
-        stateful.workload.kind = WorkloadKind::StatefulSet;
-        assert_ne!(Revision::of(&payload("shop:v2")), Revision::of(&stateful));
+        let stateful = WorkloadPayload { kind: WorkloadKind::StatefulSet, ..workload("shop:v2") };
+        assert_ne!(Revision::of(&payload("shop:v2")), Revision::of(&stateful.into()));
         assert_eq!(Revision::of(&payload("shop:v2")).as_str().len(), 16);
     }
 
     #[test]
     fn semantics_01_what_is_done_where_the_workload_is_missing_makes_no_new_revision() {
-        let mut skipping = payload("shop:v2");
-        skipping.workload.if_missing = IfMissing::Skip;
-        assert_eq!(Revision::of(&skipping), Revision::of(&payload("shop:v2")));
+        let skipping = WorkloadPayload { if_missing: IfMissing::Skip, ..workload("shop:v2") };
+        assert_eq!(Revision::of(&skipping.into()), Revision::of(&payload("shop:v2")));
     }
 
     #[test]

@@ -44,6 +44,14 @@ pub struct Upload {
     pub complete: bool,
 }
 
+/// What agents of this release understand: 1 images of workloads, 2 whole objects as well. It rises with what a rollout may
+/// need of an agent; an agent is never sent what is above its own level.
+pub const AGENT_API_LEVEL: i32 = 2;
+
+fn first_level() -> i32 {
+    1
+}
+
 /// What an agent says about itself and its member.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -56,6 +64,9 @@ pub struct AgentInfo {
     pub nodes: i32,
     /// Nodes that are ready.
     pub ready_nodes: i32,
+    /// What it understands: [`AGENT_API_LEVEL`] of its release; 1 of those that are older than this field.
+    #[serde(default = "first_level")]
+    pub api_level: i32,
     /// Whether it has a Prometheus beside it to ask (`--prometheus-url`); absent: it is older than that question.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asks_prometheus: Option<bool>,

@@ -4,7 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Analysis, ClusterScopeRolloutStatus, ClusterSelector, IntOrPercent, Override, WorkloadPayload};
+use crate::{Analysis, ClusterScopeRolloutStatus, ClusterSelector, IntOrPercent, Manifest, Override, WorkloadPayload};
 
 /// What to roll out, to which members, in which steps.
 #[derive(Clone, Debug, PartialEq, Eq, CustomResource, Serialize, Deserialize, KubeSchema)]
@@ -31,8 +31,11 @@ use crate::{Analysis, ClusterScopeRolloutStatus, ClusterSelector, IntOrPercent, 
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("(has(self.targetClusters) && size(self.targetClusters) > 0) || has(self.clusterSelector)").message("name at least one member in targetClusters, or give a clusterSelector").reason(Reason::FieldValueRequired).field_path(".targetClusters"))]
 #[x_kube(validation = Rule::new("!has(oldSelf.workload) || has(self.workload)").message("workload can't be taken away again: delete the rollout instead").reason(Reason::FieldValueRequired).field_path(".workload"))]
-#[x_kube(validation = Rule::new("!has(self.overrides) || size(self.overrides) == 0 || has(self.workload)").message("overrides replace images of workload, which is missing").reason(Reason::FieldValueRequired).field_path(".workload"))]
-#[x_kube(validation = Rule::new("!has(self.overrides) || !has(self.workload) || self.overrides.all(one, one.images.all(container, container in self.workload.images))").message("an override may replace the images of containers that workload.images names, and no others").reason(Reason::FieldValueInvalid).field_path(".overrides"))]
+#[x_kube(validation = Rule::new("!has(self.workload) || !has(self.manifests) || size(self.manifests) == 0").message("give workload or manifests, not both").reason(Reason::FieldValueInvalid).field_path(".manifests"))]
+#[x_kube(validation = Rule::new("!has(oldSelf.manifests) || size(oldSelf.manifests) == 0 || (has(self.manifests) && size(self.manifests) > 0)").message("manifests can't be taken away again: delete the rollout instead").reason(Reason::FieldValueRequired).field_path(".manifests"))]
+#[x_kube(validation = Rule::new("!has(self.overrides) || self.overrides.all(one, !has(one.images)) || has(self.workload)").message("images of overrides replace those of workload, which is missing").reason(Reason::FieldValueRequired).field_path(".workload"))]
+#[x_kube(validation = Rule::new("!has(self.overrides) || self.overrides.all(one, !has(one.jsonPatch)) || (has(self.manifests) && size(self.manifests) > 0)").message("jsonPatch of overrides changes one of manifests, which are missing").reason(Reason::FieldValueRequired).field_path(".manifests"))]
+#[x_kube(validation = Rule::new("!has(self.overrides) || !has(self.workload) || self.overrides.all(one, !has(one.images) || one.images.all(container, container in self.workload.images))").message("an override may replace the images of containers that workload.images names, and no others").reason(Reason::FieldValueInvalid).field_path(".overrides"))]
 pub struct ClusterScopeRolloutSpec {
     /// Names of `MemberCluster` objects, in the order in which they are updated: the first are the canaries.
     /// No name twice, at most 512; larger fleets use clusterSelector. Members that the selector adds come
@@ -48,10 +51,25 @@ pub struct ClusterScopeRolloutSpec {
     /// and waits (NoPayload). A change of it starts a new run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workload: Option<WorkloadPayload>,
-    /// Other images for some of the members, part of the change: a change of them starts a new run, too. Each is for the
-    /// members that its clusterSelector selects, and replaces images of containers that workload.images names. Of several
-    /// for the same member and container the last one counts. A member's labels count when it is told what to run; a
-    /// later change of them changes nothing until the next run. At most 32, and 8 KiB as JSON.
+    /// The change: whole objects, which each member gets by server-side apply. They are made where they are missing; an object
+    /// that an earlier revision had and this one does not is deleted, if the rollout has made it. Of any kind that the
+    /// agents may write (manifests in the values of their chart), but Secret. 1 to 100 objects with apiVersion, kind,
+    /// metadata.name and, if their kind has one, metadata.namespace; none twice; at most 192 KiB as JSON. Either this or
+    /// workload. A change of it starts a new run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100), extend("x-kubernetes-list-type" = "atomic"))]
+    #[x_kube(validation = Rule::new("self.all(one, one.kind != 'Secret' || one.apiVersion != 'v1')").message("a Secret can't be rolled out: whoever may read rollouts could read it").reason(Reason::FieldValueForbidden))]
+    pub manifests: Vec<Manifest>,
+    /// With manifests: whether fields are taken over that belong to another field manager in a member and differ there, as
+    /// kubectl apply --server-side --force-conflicts does. With false such a member is not touched, and fails with field
+    /// and manager in its message. It is no part of the payload: a change of it starts no run. Default false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub force_conflicts: bool,
+    /// What some of the members get instead, part of the change: a change of them starts a new run, too. Each is for the
+    /// members that its clusterSelector selects, and replaces images of containers that workload.images names, or patches
+    /// one of manifests. Of several for the same member and container, or object, the last one counts. A member's labels
+    /// count when it is told what to run; a later change of them changes nothing until the next run. At most 32, and 8 KiB
+    /// as JSON.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "atomic"))]
     pub overrides: Vec<Override>,
