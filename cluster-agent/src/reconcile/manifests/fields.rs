@@ -1,7 +1,7 @@
 //! Sets of fields, as API servers write them down for each field manager, and what an object has in such a set. Pure.
 //!
-//! A field that the API server takes as a whole – a plain value, an atomic list or map, an empty map – is a leaf. Fields are
-//! named in one version of a kind: an object is to be read in the version in which it was applied.
+//! A field that the API server takes as a whole – a plain value, an atomic list or map, an empty map – is a leaf.
+//! Fields are named in one version of a kind: an object is to be read in the version in which it was applied.
 
 use std::collections::BTreeMap;
 
@@ -19,9 +19,9 @@ const IDENTITY: [&str; 8] =
 
 /// A set of fields. As JSON it is the `fieldsV1` of managed fields.
 ///
-/// Keys of list elements belong to it with their element, whether they were written or are the API server's defaults (the
-/// protocol of a port): an element could not be found again without them. So the set of what was projected onto a set, and
-/// then applied, is that set again.
+/// Keys of list elements belong to it with their element, whether they were written or are the API server's defaults
+/// (the protocol of a port): an element could not be found again without them. So the set of what was projected onto a
+/// set, and then applied, is that set again.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Value", into = "Value")]
 pub struct FieldSet {
@@ -32,8 +32,8 @@ pub struct FieldSet {
 }
 
 impl FieldSet {
-    /// What this field manager has applied to an object and still owns, but for what says which object it is, its status and
-    /// the label [`ROLLOUT_LABEL`]; none if it has applied nothing.
+    /// What this field manager has applied to an object and still owns, but for what says which object it is, its
+    /// status and the label [`ROLLOUT_LABEL`]; none if it has applied nothing.
     pub fn of(manager: &str, object: &Value) -> Option<Self> {
         let is_ours = |entry: &&Value| {
             let text = |name: &str| entry.get(name).and_then(Value::as_str).unwrap_or_default();
@@ -89,15 +89,15 @@ impl FieldSet {
         (self.itself || !other.itself) && other.below.iter().all(has)
     }
 
-    /// What an object has of these fields: an object again, without kind and name. Elements of lists are in the order in
-    /// which they are there. Server-side apply takes it, with kind and name.
+    /// What an object has of these fields: an object again, without kind and name. Elements of lists are in the order
+    /// in which they are there. Server-side apply takes it, with kind and name.
     pub fn project(&self, object: &Value) -> Value {
         let all = managed(object).map(fields).reduce(|all, set| all.union(&set));
         self.pick(object, all.as_ref()).unwrap_or_else(|| Value::Object(Map::new()))
     }
 
-    /// `owned` is what anybody owns there: a map in which somebody owns fields is not taken as a whole, and what is a leaf
-    /// here was applied as an empty one. Fields of others in it are no matter of this set.
+    /// `owned` is what anybody owns there: a map in which somebody owns fields is not taken as a whole, and what is a
+    /// leaf here was applied as an empty one. Fields of others in it are no matter of this set.
     fn pick(&self, value: &Value, owned: Option<&Self>) -> Option<Value> {
         let is_whole = self.below.is_empty() && owned.is_none_or(|owned| owned.below.is_empty());
         let (picked, is_found) = match value {
@@ -173,8 +173,8 @@ impl FieldSet {
         }
     }
 
-    /// Where two projections onto this set differ. An element of a list that only one of them has is one difference, and so
-    /// is another order.
+    /// Where two projections onto this set differ. An element of a list that only one of them has is one difference,
+    /// and so is another order.
     pub fn changed(&self, expected: &Value, live: &Value) -> Vec<FieldPath> {
         let mut paths = Vec::new();
         self.add_changed(Some(expected), Some(live), &FieldPath::default(), &mut paths);

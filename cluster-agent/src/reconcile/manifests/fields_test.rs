@@ -9,6 +9,9 @@ use super::*;
 const MANAGED: &str = include_str!("../fixtures/managed.yaml");
 const OURS: &str = "rollout.example.com:checkout";
 
+/// What is replaced in the fixture, and which paths differ then.
+type Row<'a> = (&'a [(&'a str, &'a str)], Vec<String>);
+
 /// The fixture, with some texts in it replaced.
 fn managed_object(replacements: &[(&str, &str)]) -> Value {
     let text = replacements.iter().fold(MANAGED.to_owned(), |text, (from, to)| {
@@ -218,7 +221,7 @@ fn semantics_22_what_changed_is_named_field_by_field() {
     let app = ".spec.template.spec.containers[name=\"app\"]";
     let port = "        - {containerPort: 53, protocol: UDP}\n";
     let dns = "        - {containerPort: 53, protocol: TCP, name: dns}\n";
-    let rows: [(&[(&str, &str)], Vec<String>); 9] = [
+    let rows: [Row<'_>; 9] = [
         (&[], Vec::new()),
         (&[("replicas: 5", "replicas: 6"), ("cpu: \"1\"", "cpu: \"2\"")], Vec::new()),
         (&[("image: shop:v1", "image: shop:v2")], vec![format!("{app}.image")]),

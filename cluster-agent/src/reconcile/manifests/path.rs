@@ -17,8 +17,8 @@ pub(super) enum Step {
 }
 
 impl Step {
-    /// Reads a step. The one by index (`i:`) is none: the API server knows elements of lists by key or value, or takes the
-    /// list as a whole.
+    /// Reads a step. The one by index (`i:`) is none: the API server knows elements of lists by key or value, or takes
+    /// the list as a whole.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (kind, text) = text.split_once(':')?;
         let json = || serde_json::from_str::<Value>(text).ok();
@@ -47,12 +47,11 @@ impl Step {
 
     /// Whether it leads to this element of a list.
     pub(super) fn is_to(&self, element: &Value) -> bool {
-        let has =
-            |(name, value): (&String, &String)| element.get(name).is_some_and(|there| there.to_string() == *value);
+        let has = |(name, text): (&String, &String)| element.get(name).is_some_and(|value| reads(value, text));
         match self {
             Self::Field(_) => false,
             Self::Key(keys) => keys.iter().all(has),
-            Self::Item(value) => element.to_string() == *value,
+            Self::Item(text) => reads(element, text),
         }
     }
 
@@ -84,6 +83,12 @@ impl fmt::Display for FieldPath {
             Step::Item(value) => write!(f, "[={value}]"),
         })
     }
+}
+
+/// Whether a value is what this JSON says.
+fn reads(value: &Value, text: &str) -> bool {
+    let there = value.to_string();
+    there == text
 }
 
 #[cfg(test)]
