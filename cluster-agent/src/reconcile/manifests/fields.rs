@@ -47,6 +47,10 @@ impl FieldSet {
             set.remove(&["metadata", name]);
         }
         set.remove(&["metadata", "labels", ROLLOUT_LABEL]);
+        for name in ["labels", "annotations"] {
+            // API servers don't keep empty ones: that one was applied must not matter when somebody else adds the first.
+            set.remove_leaf(&["metadata", name]);
+        }
         Some(set)
     }
 
@@ -90,7 +94,8 @@ impl FieldSet {
     }
 
     /// What an object has of these fields: an object again, without kind and name. Elements of lists are in the order
-    /// in which they are there. Server-side apply takes it, with kind and name.
+    /// in which they are there. Server-side apply takes it, with kind and name. A map that was applied as an empty one,
+    /// and in which nobody owns a field, is there with the defaults that the API server has put into it.
     pub fn project(&self, object: &Value) -> Value {
         let all = managed(object).map(fields).reduce(|all, set| all.union(&set));
         self.pick(object, all.as_ref()).unwrap_or_else(|| Value::Object(Map::new()))
@@ -204,8 +209,8 @@ impl FieldSet {
         }
     }
 
-    fn has(&self, path: &FieldPath) -> bool {
-        path.0.iter().try_fold(self, |set, step| set.below.get(step)).is_some()
+    fn at(&self, path: &FieldPath) -> Option<&Self> {
+        path.0.iter().try_fold(self, |set, step| set.below.get(step))
     }
 
     /// Adds what is in a field; its keys belong to an element of a list that is not there as a whole.
@@ -234,6 +239,13 @@ impl FieldSet {
         // Without what was in it, it must not become a leaf.
         if rest.is_empty() || set.below.is_empty() {
             self.below.remove(&step);
+        }
+    }
+
+    fn remove_leaf(&mut self, names: &[&str]) {
+        let path = FieldPath(names.iter().map(|name| Step::Field((*name).to_owned())).collect());
+        if self.at(&path).is_some_and(Self::is_leaf) {
+            self.remove(names);
         }
     }
 
@@ -277,7 +289,7 @@ pub fn owner_of<'a>(object: &'a Value, path: &FieldPath, ours: &str) -> Option<&
     let text = |entry: &'a Value, name: &str| entry.get(name).and_then(Value::as_str);
     let others = managed(object).filter(|entry| text(entry, "manager") != Some(ours));
     // Times are all in UTC and of the same form: their texts are in the same order.
-    let last = others.filter(|entry| fields(entry).has(path)).max_by_key(|entry| text(entry, "time"));
+    let last = others.filter(|entry| fields(entry).at(path).is_some()).max_by_key(|entry| text(entry, "time"));
     last.and_then(|entry| text(entry, "manager"))
 }
 
