@@ -8,6 +8,7 @@ pub mod drift;
 pub mod health;
 mod images;
 pub mod ladder;
+pub mod manifests;
 pub mod nodes;
 pub mod plan;
 mod pods;
@@ -27,7 +28,10 @@ use kube::{Api, Client, ResourceExt as _};
 use self::contention::Repairs;
 use self::deadline::Deadlines;
 use self::ladder::Answer;
+use self::manifests::kinds::Kinds;
+use self::manifests::store::Store;
 use self::said::Said;
+use self::workload::Workload;
 use crate::accept::fences::Fences;
 use crate::assignment::{Order, Target};
 use crate::cluster::{self, call};
@@ -36,6 +40,7 @@ use crate::hub::resync::Resync;
 use crate::lease::Held;
 use crate::metrics::Metrics;
 use crate::work::cache::Cache;
+use crate::work::interests::Interests;
 use crate::work::queue::Finish;
 
 /// The watch may lag behind what was read; then the newer assignment is looked at.
@@ -47,14 +52,34 @@ enum Looked {
     Newer(Box<RolloutAssignment>),
 }
 
+/// What was read of what an assignment is about.
+enum Live {
+    /// Nothing: it doesn't matter.
+    Unread,
+    /// The workload, if it exists.
+    Workload(Option<Workload>),
+    /// The objects of a rollout.
+    Objects(manifests::Read),
+}
+
+impl Live {
+    fn workload(self) -> Option<Workload> {
+        if let Self::Workload(live) = self { live } else { None }
+    }
+
+    fn objects(self) -> manifests::Read {
+        if let Self::Objects(read) = self { read } else { manifests::Read::default() }
+    }
+}
+
 /// Why a look did not end well. All are tried again, with a waiting time that grows.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The API server is not there, or somebody else was faster.
     #[error(transparent)]
     Cluster(#[from] cluster::Error),
-    /// The API server refuses to set the images; that was reported.
-    #[error("the API server refuses the images: {0}")]
+    /// The API server refuses what is to be set; that was reported.
+    #[error("the API server refuses what is to be set: {0}")]
     Refused(String),
     /// It changed at each look.
     #[error("the assignment changed at each of {LOOKS} looks")]
@@ -100,6 +125,12 @@ pub struct Reconciler {
     pub deadlines: Deadlines,
     /// What was repaired lately.
     pub repairs: Repairs,
+    /// What is kept of rollouts of whole objects.
+    pub records: Store,
+    /// The kinds that the API server has.
+    pub kinds: Kinds,
+    /// Where the objects of rollouts are.
+    pub interests: Arc<Interests>,
     /// Figures.
     pub metrics: Arc<Metrics>,
 }
@@ -135,14 +166,16 @@ impl Reconciler {
         self.said.forget(rollout);
         self.deadlines.forget(rollout);
         self.repairs.forget(rollout);
+        self.interests.forget(rollout);
     }
 
     /// The order matters (SEMANTICS 15): first the workload, then the assignment from a quorum, then the mark, then the
     /// Lease. Whoever was overtaken after that fails on the workload's resourceVersion.
     async fn look(&self, known: &RolloutAssignment) -> Result<Looked, Error> {
         let live = match &known.spec.workload {
-            Some(target) if known.spec.intent != Intent::Withdraw => self.read_workload(target).await?,
-            Some(_) | None => None,
+            _ if known.spec.intent == Intent::Withdraw => Live::Unread,
+            Some(target) => Live::Workload(self.read_workload(target).await?),
+            None => Live::Objects(self.read_objects(&known.spec).await?),
         };
         let api: Api<RolloutAssignment> = Api::all(self.client.clone());
         // By the object's own name: somebody may have edited the rollout's.
@@ -158,14 +191,9 @@ impl Reconciler {
             // The hub's list writes it anew.
             self.resync.ask();
         }
-        let finish = match &known.spec.workload {
-            Some(target) => self.step_images(&api, &order, current, (target, live)).await,
-            None if order.spec.intent == Intent::Withdraw => self.withdraw(&api, &order, current).await,
-            None => {
-                let message = "the assignment is about no workload".to_owned();
-                let answer = ladder::answer(&order, None, Outcome::Refused, message);
-                self.answer(&api, &order, current, answer).await
-            }
+        let finish = match (&known.spec.workload, live) {
+            (Some(target), live) => self.step_images(&api, &order, current, (target, live.workload())).await,
+            (None, live) => self.step_objects(&api, &order, current, live.objects()).await,
         };
         finish.map(Looked::Done)
     }

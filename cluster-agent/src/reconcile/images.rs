@@ -1,6 +1,7 @@
 //! An order about images of a workload: read it, decide, set them, answer. Client required; what to do is decided in
 //! [`plan`].
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use crds::{AssignedWorkload, Outcome, RolloutAssignment};
@@ -32,7 +33,7 @@ impl Reconciler {
         match plan(order, live.as_ref()) {
             Step::Withdraw => self.withdraw(api, order, current).await,
             Step::Answer(answer) => {
-                let answer = self.unstick(order, (target, live.as_ref()), answer).await?;
+                let answer = self.unstick(order, (target, live.as_ref()), plan::wanted(order), answer).await?;
                 self.answer(api, order, current, answer).await
             }
             Step::Apply(images) => match live {
@@ -44,16 +45,17 @@ impl Reconciler {
     }
 
     /// After a return: deletes a pod that the `StatefulSet` would leave behind for ever, and says so (SEMANTICS 18).
-    async fn unstick(
+    pub(super) async fn unstick(
         &self,
         order: &Order,
         (target, live): (&AssignedWorkload, Option<&Workload>),
+        images: Option<BTreeMap<String, String>>,
         mut answer: Answer,
     ) -> Result<Answer, Error> {
         let healthy = answer.workload.as_ref().is_some_and(|workload| workload.healthy);
         let is_waiting = matches!(answer.outcome, Outcome::Progressing | Outcome::Reverted) && !healthy;
         let Some(live) = live.filter(|live| is_waiting && stuck::possible(order, live)) else { return Ok(answer) };
-        let note = match self.delete_stuck(order, target, live).await {
+        let note = match self.delete_stuck(order, (target, live), images).await {
             Ok(None) => return Ok(answer),
             Ok(Some(pod)) => format!("deleted pod '{pod}' of the failed revision, which was not ready"),
             Err(Error::Cluster(error)) if error.refusal().is_some() && !error.is_missing() => {
@@ -73,11 +75,11 @@ impl Reconciler {
     async fn delete_stuck(
         &self,
         order: &Order,
-        target: &AssignedWorkload,
-        live: &Workload,
+        (target, live): (&AssignedWorkload, &Workload),
+        images: Option<BTreeMap<String, String>>,
     ) -> Result<Option<String>, Error> {
         let pods = stuck::pods_of(&self.client, target, live).await?;
-        let Some(pod) = plan::wanted(order).and_then(|images| stuck::next(&images, live, &pods)) else {
+        let Some(pod) = images.and_then(|images| stuck::next(&images, live, &pods)) else {
             return Ok(None);
         };
         self.check_mark(order).await?;

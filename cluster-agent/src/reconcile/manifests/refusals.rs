@@ -1,0 +1,88 @@
+//! What is said of objects that the API server doesn't take. Pure.
+
+use crds::ObjectRef;
+
+use crate::cluster::{Contested, Error};
+
+/// What is named in one message, of all that it counts.
+const MOST_NAMED: usize = 3;
+
+/// Of fields that belong to others.
+pub(super) fn contested(object: &ObjectRef, fields: &[Contested]) -> String {
+    let fields = fields.iter().map(|one| format!("{} belongs to '{}'", one.field, one.manager)).collect();
+    format!("{object}: {}", listed(fields))
+}
+
+/// Of an object that is refused.
+pub(super) fn refused(object: &ObjectRef, error: &Error) -> String {
+    let message = error.refusal().map_or_else(|| error.to_string(), ToOwned::to_owned);
+    // "User … cannot patch resource …": the words of RBAC. Others forbid things too, such as quotas and webhooks.
+    let has_no_right = error.is_forbidden() && message.contains(" cannot ") && message.contains(" resource ");
+    if has_no_right {
+        return format!(
+            "{object}: the agent has no right to it; enable its kind there in manifests of its chart ({message})"
+        );
+    }
+    format!("{object}: {message}")
+}
+
+/// Of all that was found before anything was applied.
+pub(super) fn all(contested: Vec<String>, refused: Vec<String>) -> Option<String> {
+    let is_contested = !contested.is_empty();
+    let all: Vec<String> = contested.into_iter().chain(refused).collect();
+    if all.is_empty() {
+        return None;
+    }
+    let remedy = if is_contested { "; set forceConflicts to take fields over, or leave them out" } else { "" };
+    Some(format!("nothing was applied: {}{remedy}", listed(all)))
+}
+
+fn listed(mut all: Vec<String>) -> String {
+    let more = all.len().saturating_sub(MOST_NAMED);
+    all.truncate(MOST_NAMED);
+    if more > 0 {
+        all.push(format!("and {more} more"));
+    }
+    all.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object() -> ObjectRef {
+        ObjectRef {
+            api_version: "apps/v1".to_owned(),
+            kind: "Deployment".to_owned(),
+            namespace: "shop".to_owned(),
+            name: "web".to_owned(),
+        }
+    }
+
+    fn answer(code: u16, message: &str) -> Error {
+        Error::Answer { what: "apply an object", code, message: message.to_owned(), causes: Vec::new() }
+    }
+
+    #[test]
+    fn semantics_14_fields_of_others_are_named_with_their_owners() {
+        let field = |field: &str, manager: &str| Contested { field: field.to_owned(), manager: manager.to_owned() };
+        let one = contested(&object(), &[field(".spec.replicas", "hpa")]);
+        assert_eq!(one, "Deployment shop/web: .spec.replicas belongs to 'hpa'");
+        let said = all(vec![one], Vec::new());
+        let expected = "nothing was applied: Deployment shop/web: .spec.replicas belongs to 'hpa'; set forceConflicts to take \
+                        fields over, or leave them out";
+        assert_eq!(said.as_deref(), Some(expected));
+        let many: Vec<Contested> = ["a", "b", "c", "d", "e"].map(|name| field(name, "x")).into();
+        assert!(contested(&object(), &many).ends_with("c belongs to 'x'; and 2 more"));
+        assert_eq!(all(Vec::new(), Vec::new()), None);
+    }
+
+    #[test]
+    fn semantics_47_a_missing_right_is_told_from_what_others_forbid() {
+        let rbac =
+            r#"deployments.apps "web" is forbidden: User "x" cannot patch resource "deployments" in API group "apps""#;
+        assert!(refused(&object(), &answer(403, rbac)).contains("enable its kind there in manifests of its chart"));
+        let quota = "exceeded quota: pods";
+        assert_eq!(refused(&object(), &answer(403, quota)), "Deployment shop/web: exceeded quota: pods");
+    }
+}
