@@ -72,6 +72,15 @@ impl Error {
         ours.map(|cause| Contested { field: cause.field.clone(), manager: manager_in(&cause.message) }).collect()
     }
 
+    /// What the API server said when fields of a body that was to be applied are not those of its kind. It calls that its own
+    /// error.
+    pub fn untyped(&self) -> Option<&str> {
+        match self {
+            Self::Answer { code: 500, message, .. } if message.contains("failed to create typed") => Some(message),
+            _ => None,
+        }
+    }
+
     /// Whether the agent has no right to do it, or something else in the API server forbids it.
     pub fn is_forbidden(&self) -> bool {
         matches!(self, Self::Answer { code: 403, .. })

@@ -16,8 +16,12 @@ pub mod store;
 mod trial;
 pub mod wanted;
 
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
 use crds::{
     AssignedWorkload, Intent, ObjectRef, OnDrift, Outcome, RolloutAssignment, RolloutAssignmentSpec, WorkloadKind,
+    WorkloadObservation,
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use kube::Api;
@@ -28,15 +32,17 @@ use self::store::Loaded;
 use self::trial::Trials;
 use self::wanted::{Wanted, wanted};
 use super::health::health;
-use super::ladder::{self, Answer, Next, PRUNED};
+use super::ladder::{self, Answer, Next, PRUNED, Sight as _};
 use super::{Error, Reconciler, apply, nodes, now};
 use crate::assignment::Order;
 use crate::cluster;
 use crate::work::interests::Place;
 use crate::work::queue::Finish;
 
-/// Objects that are read at once.
+/// Objects that are read, or tried, at once.
 const AT_ONCE: usize = 8;
+/// Until the next look while a kind is being defined: the API server serves it a moment later, and tells nobody.
+const SOON: Duration = Duration::from_secs(1);
 
 /// What was read for one look.
 #[derive(Debug, Default)]
@@ -82,18 +88,33 @@ impl Reconciler {
                 objects.push(object);
             }
         }
+        let left_behind: Vec<ObjectRef> = loaded
+            .state
+            .left_behind
+            .iter()
+            .filter(|one| !objects.iter().any(|known| known.is_same(one)))
+            .cloned()
+            .collect();
         let reads: Vec<_> = objects.iter().map(|object| self.read_object(object)).collect();
         let found = stream::iter(reads).buffered(AT_ONCE).try_collect::<Vec<_>>().await;
-        let (mut lives, mut places) = (Lives::default(), std::collections::BTreeSet::new());
-        match found {
-            Ok(found) => {
-                for (object, (place, live)) in objects.iter().zip(found) {
-                    places.extend(place);
-                    lives.put(object, live);
-                }
-            }
-            Err(Halt::Refused(message)) => return Ok(Read { loaded, lives, refusal: Some(message) }),
+        let mut found = match found {
+            Ok(found) => found,
+            Err(Halt::Refused(message)) => return Ok(Read { loaded, lives: Lives::default(), refusal: Some(message) }),
             Err(Halt::Failed(error)) => return Err(error),
+        };
+        for object in left_behind {
+            // They are only named. Whether they are there nobody needs to know who may not read them any more.
+            match self.read_object(&object).await {
+                Ok(read) => found.push(read),
+                Err(Halt::Refused(_)) => continue,
+                Err(Halt::Failed(error)) => return Err(error),
+            }
+            objects.push(object);
+        }
+        let (mut lives, mut places) = (Lives::default(), BTreeSet::new());
+        for (object, (place, live)) in objects.iter().zip(found) {
+            places.extend(place);
+            lives.put(object, live);
         }
         self.interests.set(rollout, places);
         Ok(Read { loaded, lives, refusal: None })
@@ -110,8 +131,7 @@ impl Reconciler {
         match objects::read(&self.client, object, &kind).await {
             Ok(None) => Ok((Some(place), None)),
             Ok(Some(value)) => Ok((Some(place), Some(self.judge(value).await?))),
-            Err(error) if error.is_forbidden() => Err(Halt::Refused(refusals::refused(object, &error))),
-            Err(error) => Err(Halt::Failed(error.into())),
+            Err(error) => Err(Halt::of(object, error.into())),
         }
     }
 
@@ -142,49 +162,80 @@ impl Reconciler {
             self.records.delete(rollout).await?;
             return self.withdraw(api, order, current).await;
         }
-        match self.next_answer(order, read).await {
-            Ok(answer) => self.answer(api, order, current, answer).await,
+        let mut look = match self.look_at(order, read).await? {
+            Ok(look) => look,
+            Err(message) => return self.refuse(api, order, current, (None, message)).await,
+        };
+        match self.next_answer(&mut look).await {
+            Ok((answer, again)) => {
+                let finish = self.answer(api, order, current, answer).await?;
+                Ok(again.map_or(finish, Finish::At))
+            }
             Err(Halt::Refused(message)) => {
-                self.metrics.applied("refused");
-                let answer = ladder::answer(order, None, Outcome::Refused, message.clone());
-                self.answer(api, order, current, answer).await?;
-                Err(Error::Refused(message))
+                let workload = Some(look.seen().health().observation);
+                self.refuse(api, order, current, (workload, message)).await
             }
             Err(Halt::Failed(error)) => Err(error),
         }
     }
 
-    async fn next_answer(&self, order: &Order, read: Read) -> Result<Answer, Halt> {
+    /// Says what somebody has to change; until then it is tried again and again.
+    async fn refuse(
+        &self,
+        api: &Api<RolloutAssignment>,
+        order: &Order,
+        current: RolloutAssignment,
+        (workload, message): (Option<WorkloadObservation>, String),
+    ) -> Result<Finish, Error> {
+        self.metrics.applied("refused");
+        let answer = ladder::answer(order, workload, Outcome::Refused, message.clone());
+        self.answer(api, order, current, answer).await?;
+        Err(Error::Refused(message))
+    }
+
+    /// Finds out what is wanted and what would become of it; else, for people, why nobody can say.
+    async fn look_at<'a>(&self, order: &'a Order, read: Read) -> Result<Result<Look<'a>, String>, Error> {
         if !order.intact {
-            return Ok(ladder::answer(order, None, Outcome::Refused, PRUNED.to_owned()));
+            return Ok(Err(PRUNED.to_owned()));
         }
         let rollout = &order.spec.rollout.name;
         let Read { mut loaded, lives, refusal } = read;
-        let wanted = wanted(order, &loaded.state, &self.records.place(rollout)).map_err(Halt::Refused)?;
-        if let Some(message) = refusal.or_else(|| wanted::unfit(&wanted, rollout)) {
-            return Err(Halt::Refused(message));
+        if let Some(message) = refusal {
+            return Ok(Err(message));
+        }
+        let wanted = match wanted(order, &loaded.state, &self.records.place(rollout)) {
+            Ok(wanted) => wanted,
+            Err(message) => return Ok(Err(message)),
+        };
+        if let Some(message) = wanted::unfit(&wanted, rollout) {
+            return Ok(Err(message));
         }
         let manager = apply::manager(rollout);
         loaded.state.catch_up(&manager, |object| lives.value(object));
         let mut look = Look { order, manager, wanted, loaded, lives, trials: Trials::default() };
         look.trials = self.tried(&look).await?;
-        let observes = order.spec.intent == Intent::Observe;
-        if let Some(message) = look.trials.refusal().filter(|_| observes) {
+        Ok(Ok(look))
+    }
+
+    /// Takes the next step; returns what to say, and when to look again if that is soon.
+    async fn next_answer(&self, look: &mut Look<'_>) -> Result<(Answer, Option<Instant>), Halt> {
+        let order = look.order;
+        if let Some(message) = look.trials.refusal().filter(|_| order.spec.intent == Intent::Observe) {
             return Err(Halt::Refused(message));
         }
-        match ladder::next(order, &look.seen()) {
-            Next::Answer(answer) => self.settle(&mut look, answer).await,
-            Next::Set { drifted } => {
-                if let Some(waiting) = self.set(&mut look, drifted).await? {
-                    let workload = Some(ladder::Sight::health(&look.seen()).observation);
-                    return Ok(ladder::answer(order, workload, Outcome::Progressing, waiting));
-                }
-                match ladder::next(order, &look.seen()) {
-                    Next::Answer(answer) => self.settle(&mut look, answer).await,
-                    // The next look tells what has become of it.
-                    Next::Set { .. } => Err(Halt::Failed(Error::Restless)),
-                }
+        let mut next = ladder::next(order, &look.seen());
+        if let Next::Set { drifted } = next {
+            if let Some(waiting) = self.set(look, drifted).await? {
+                let workload = Some(look.seen().health().observation);
+                let answer = ladder::answer(order, workload, Outcome::Progressing, waiting);
+                return Ok((answer, Some(Instant::now() + SOON)));
             }
+            next = ladder::next(order, &look.seen());
+        }
+        match next {
+            Next::Answer(answer) => Ok((self.settle(look, answer).await?, None)),
+            // Somebody was faster; the next look tells who.
+            Next::Set { .. } => Err(Halt::Failed(Error::Restless)),
         }
     }
 
@@ -223,6 +274,17 @@ enum Halt {
     Refused(String),
     /// It is tried again.
     Failed(Error),
+}
+
+impl Halt {
+    /// What an error about an object means.
+    fn of(object: &ObjectRef, error: Error) -> Self {
+        let message = match &error {
+            Error::Cluster(error) => refusals::refused(object, error),
+            _ => None,
+        };
+        message.map_or(Self::Failed(error), Self::Refused)
+    }
 }
 
 impl From<Error> for Halt {

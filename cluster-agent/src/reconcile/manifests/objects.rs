@@ -1,7 +1,9 @@
 //! Single objects of any kind: reading, applying and deleting them. Client required; the body of an apply is pure.
 
 use crds::ObjectRef;
-use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions, PropagationPolicy};
+use kube::api::{
+    DeleteParams, DynamicObject, Patch, PatchParams, Preconditions, PropagationPolicy, ValidationDirective,
+};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
@@ -46,7 +48,9 @@ pub async fn apply(
     manager: &str,
     How { force, dry_run }: How,
 ) -> Result<Value, Error> {
-    let parameters = PatchParams { force, dry_run, ..PatchParams::apply(manager) };
+    // As kubectl does: a field that the kind doesn't have is a mistake, and not left out.
+    let field_validation = Some(ValidationDirective::Strict);
+    let parameters = PatchParams { force, dry_run, field_validation, ..PatchParams::apply(manager) };
     let api = api(client, object, kind);
     let applied = call("apply an object", api.patch(&object.name, &parameters, &Patch::Apply(body))).await?;
     Ok(value(&applied))

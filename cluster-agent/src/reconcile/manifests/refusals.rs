@@ -13,17 +13,21 @@ pub(super) fn contested(object: &ObjectRef, fields: &[Contested]) -> String {
     format!("{object}: {}", listed(fields))
 }
 
-/// Of an object that is refused.
-pub(super) fn refused(object: &ObjectRef, error: &Error) -> String {
-    let message = error.refusal().map_or_else(|| error.to_string(), ToOwned::to_owned);
+/// Of an object that is refused; none when it may be taken the next time.
+pub(super) fn refused(object: &ObjectRef, error: &Error) -> Option<String> {
+    let fields = error.contested();
+    if !fields.is_empty() {
+        return Some(contested(object, &fields));
+    }
+    let message = error.refusal().or_else(|| error.untyped())?;
     // "User … cannot patch resource …": the words of RBAC. Others forbid things too, such as quotas and webhooks.
     let has_no_right = error.is_forbidden() && message.contains(" cannot ") && message.contains(" resource ");
     if has_no_right {
-        return format!(
+        return Some(format!(
             "{object}: the agent has no right to it; enable its kind there in manifests of its chart ({message})"
-        );
+        ));
     }
-    format!("{object}: {message}")
+    Some(format!("{object}: {message}"))
 }
 
 /// Of all that was found before anything was applied.
@@ -48,6 +52,7 @@ fn listed(mut all: Vec<String>) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn object() -> ObjectRef {
@@ -81,8 +86,22 @@ mod tests {
     fn semantics_47_a_missing_right_is_told_from_what_others_forbid() {
         let rbac =
             r#"deployments.apps "web" is forbidden: User "x" cannot patch resource "deployments" in API group "apps""#;
-        assert!(refused(&object(), &answer(403, rbac)).contains("enable its kind there in manifests of its chart"));
+        assert!(
+            refused(&object(), &answer(403, rbac)).unwrap().contains("enable its kind there in manifests of its chart")
+        );
         let quota = "exceeded quota: pods";
-        assert_eq!(refused(&object(), &answer(403, quota)), "Deployment shop/web: exceeded quota: pods");
+        assert_eq!(
+            refused(&object(), &answer(403, quota)).as_deref(),
+            Some("Deployment shop/web: exceeded quota: pods")
+        );
+    }
+
+    #[test]
+    fn what_may_be_taken_the_next_time_is_not_refused() {
+        let untyped = "failed to create typed patch object (shop/web; apps/v1, Kind=Deployment): .spec.replicas: expected numeric";
+        assert!(refused(&object(), &answer(500, untyped)).is_some());
+        for code in [409, 429, 500, 503] {
+            assert_eq!(refused(&object(), &answer(code, "no")), None, "{code}");
+        }
     }
 }

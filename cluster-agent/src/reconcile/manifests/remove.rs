@@ -6,7 +6,7 @@ use super::super::{Error, Reconciler};
 use super::fields::FieldSet;
 use super::objects::{self, How};
 use super::state::uid;
-use super::{Halt, Look, phases, refusals};
+use super::{Halt, Look, phases};
 
 impl Reconciler {
     /// Leaves all objects that are not wanted any more, and notes it.
@@ -22,13 +22,7 @@ impl Reconciler {
         let mut gone = look.wanted.gone.clone();
         phases::sort_for_deletion(&mut gone, Clone::clone);
         for object in gone {
-            match self.remove(look, &object).await {
-                Ok(()) => {}
-                Err(Error::Cluster(error)) if error.refusal().is_some() => {
-                    return Err(Halt::Refused(refusals::refused(&object, &error)));
-                }
-                Err(error) => return Err(error.into()),
-            }
+            self.remove(look, &object).await.map_err(|error| Halt::of(&object, error))?;
             look.loaded.state.drop(&object);
             look.wanted.gone.retain(|one| *one != object);
         }

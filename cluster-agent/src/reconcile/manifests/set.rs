@@ -12,7 +12,7 @@ use super::objects::{self, How};
 use super::state::{Entry, is_first, uid};
 use super::trial::definition;
 use super::wanted::{Target, seen};
-use super::{Halt, Look, phases, readiness, refusals, store};
+use super::{Halt, Look, phases, readiness, store};
 
 /// How often an object is applied over what was read, while others only write its status.
 const ATTEMPTS: u32 = 4;
@@ -66,7 +66,8 @@ impl Reconciler {
     async fn begin(&self, look: &mut Look<'_>) -> Result<(), Halt> {
         let now = look.seen().now();
         let previous = look.order.spec.previous.as_ref().and_then(|previous| previous.snapshot.as_deref());
-        let state = &mut look.loaded.state;
+        let (state, lives) = (&mut look.loaded.state, &look.lives);
+        state.left_behind.retain(|object| lives.get(object).is_some());
         if !look.wanted.is_return {
             state.keep(previous, &now);
         }
@@ -99,17 +100,7 @@ impl Reconciler {
             let Some(kind) = self.kinds.find(&self.client, object).await? else {
                 return Ok(Some(format!("waiting until the API server knows the kind {} of {object}", object.kind)));
             };
-            let applied = match self.set_one(look, &target, &kind).await {
-                Ok(applied) => applied,
-                Err(Error::Cluster(error)) if !error.contested().is_empty() => {
-                    let fields = error.contested();
-                    return Err(Halt::Refused(refusals::contested(object, &fields)));
-                }
-                Err(Error::Cluster(error)) if error.refusal().is_some() => {
-                    return Err(Halt::Refused(refusals::refused(object, &error)));
-                }
-                Err(error) => return Err(error.into()),
-            };
+            let applied = self.set_one(look, &target, &kind).await.map_err(|error| Halt::of(object, error))?;
             let entry = entry(look, &target, &applied);
             look.loaded.state.note(entry);
             let live = self.judge(applied).await?;

@@ -145,8 +145,9 @@ impl Seen<'_> {
         if more > 0 {
             parts.push(format!("and {more} more"));
         }
-        if !self.state.left_behind.is_empty() {
-            let names: Vec<String> = self.state.left_behind.iter().map(ToString::to_string).collect();
+        let left_behind = self.state.left_behind.iter().filter(|object| self.lives.get(object).is_some());
+        let names: Vec<String> = left_behind.map(ToString::to_string).collect();
+        if !names.is_empty() {
             parts.push(format!("left behind, as objects of these kinds are never deleted: {}", names.join(", ")));
         }
         parts.join("; ")

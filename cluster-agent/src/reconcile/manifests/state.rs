@@ -83,10 +83,11 @@ impl Kept {
 
     /// Takes in fields that are looked at for the first time. What was looked at before stays as it was then.
     fn extend(&mut self, now: &Self) {
+        // One that was missing stays so, whoever has made it since.
+        let Some(fields) = &mut self.fields else { return };
         let more = now.set.minus(&self.set);
         self.set = self.set.union(&now.set);
-        // One that was missing stays so, whoever has made it since.
-        if let (Some(fields), Some(live)) = (&mut self.fields, &now.fields) {
+        if let Some(live) = &now.fields {
             *fields = self.set.merge(fields, &more.project(live));
         }
     }
@@ -159,7 +160,7 @@ impl State {
             }
         }
         self.applying = Some(hash.to_owned());
-        self.left_behind.clear();
+        self.left_behind.retain(|object| !now.iter().any(|kept| kept.object.is_same(object)));
     }
 
     /// Keeps what objects are `now`, to return to. `previous` is the name of where the hub wants to return to: what was kept

@@ -96,8 +96,10 @@ impl Reconciler {
             Ok(would) => trial.would = Some(would),
             // It needs what comes before it: its namespace, or the role of a binding.
             Err(error) if error.is_missing() && live.is_none() && is_about_missing(look, &error) => {}
-            Err(error) if error.refusal().is_some() => trial.refused = Some(refusals::refused(object, &error)),
-            Err(error) => return Err(error.into()),
+            Err(error) => match refusals::refused(object, &error) {
+                Some(refused) => trial.refused = Some(refused),
+                None => return Err(error.into()),
+            },
         }
         Ok(trial)
     }
