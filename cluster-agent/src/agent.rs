@@ -26,6 +26,7 @@ use crate::reconcile::Reconciler;
 use crate::reconcile::contention::Repairs;
 use crate::reconcile::deadline::Deadlines;
 use crate::reconcile::manifests::kinds::Kinds;
+use crate::reconcile::manifests::rights::Rights;
 use crate::reconcile::manifests::store::Store;
 use crate::reconcile::said::Said;
 use crate::work::cache::{self, Cache, Writer};
@@ -175,6 +176,7 @@ impl Agent {
             repairs: Repairs::default(),
             records: Store::new(client.clone(), &settings.namespace),
             kinds: Kinds::default(),
+            rights: Rights::default(),
             interests: Arc::default(),
             metrics: Arc::clone(&metrics),
         };

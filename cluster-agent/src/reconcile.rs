@@ -29,6 +29,7 @@ use self::contention::Repairs;
 use self::deadline::Deadlines;
 use self::ladder::Answer;
 use self::manifests::kinds::Kinds;
+use self::manifests::rights::Rights;
 use self::manifests::store::Store;
 use self::said::Said;
 use self::workload::Workload;
@@ -129,6 +130,8 @@ pub struct Reconciler {
     pub records: Store,
     /// The kinds that the API server has.
     pub kinds: Kinds,
+    /// What the agent may make.
+    pub rights: Rights,
     /// Where the objects of rollouts are.
     pub interests: Arc<Interests>,
     /// Figures.

@@ -9,6 +9,7 @@ pub mod phases;
 pub mod readiness;
 mod refusals;
 mod remove;
+pub mod rights;
 mod set;
 pub mod sight;
 pub mod state;
@@ -207,7 +208,7 @@ impl Reconciler {
             Ok(wanted) => wanted,
             Err(message) => return Ok(Err(message)),
         };
-        if let Some(message) = wanted::unfit(&wanted, rollout) {
+        if let Some(message) = wanted::unfit(&wanted, rollout, self.records.namespace()) {
             return Ok(Err(message));
         }
         let manager = apply::manager(rollout);

@@ -13,6 +13,16 @@ pub(super) fn contested(object: &ObjectRef, fields: &[Contested]) -> String {
     format!("{object}: {}", listed(fields))
 }
 
+/// Of an object that nobody has enabled where the agent is installed.
+pub(super) fn not_enabled(object: &ObjectRef) -> String {
+    let place = match object.namespace.as_str() {
+        "" => "manifests.cluster".to_owned(),
+        namespace => format!("manifests.namespaced for namespace '{namespace}', or in manifests.cluster,"),
+    };
+    let group = if object.group().is_empty() { "the core API group" } else { object.group() };
+    format!("{object}: the agent may not apply it; enable {} of {group} in {place} of the agent's chart", object.kind)
+}
+
 /// Of an object that is refused; none when it may be taken the next time.
 pub(super) fn refused(object: &ObjectRef, error: &Error) -> Option<String> {
     let fields = error.contested();
@@ -23,9 +33,7 @@ pub(super) fn refused(object: &ObjectRef, error: &Error) -> Option<String> {
     // "User … cannot patch resource …": the words of RBAC. Others forbid things too, such as quotas and webhooks.
     let has_no_right = error.is_forbidden() && message.contains(" cannot ") && message.contains(" resource ");
     if has_no_right {
-        return Some(format!(
-            "{object}: the agent has no right to it; enable its kind there in manifests of its chart ({message})"
-        ));
+        return Some(format!("{} ({message})", not_enabled(object)));
     }
     Some(format!("{object}: {message}"))
 }
@@ -87,7 +95,9 @@ mod tests {
         let rbac =
             r#"deployments.apps "web" is forbidden: User "x" cannot patch resource "deployments" in API group "apps""#;
         assert!(
-            refused(&object(), &answer(403, rbac)).unwrap().contains("enable its kind there in manifests of its chart")
+            refused(&object(), &answer(403, rbac))
+                .unwrap()
+                .contains("enable Deployment of apps in manifests.namespaced for namespace 'shop'")
         );
         let quota = "exceeded quota: pods";
         assert_eq!(

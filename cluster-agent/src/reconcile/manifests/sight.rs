@@ -138,7 +138,8 @@ impl Seen<'_> {
         waiting.sort_by_key(|(is_failed, _)| !is_failed);
         let more = waiting.len().saturating_sub(MOST_NAMED);
         let mut parts = vec![match targets.len() {
-            0 => "there are no objects".to_owned(),
+            0 if self.state.snapshot(&self.wanted.hash).is_some() => "no object was there before".to_owned(),
+            0 => "nothing is left to bring back".to_owned(),
             all => format!("{ready} of {all} objects ready"),
         }];
         parts.extend(waiting.into_iter().take(MOST_NAMED).map(|(_, text)| text));

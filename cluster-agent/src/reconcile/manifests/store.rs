@@ -48,6 +48,11 @@ impl Store {
         Self { api: Api::namespaced(client, namespace), namespace: namespace.to_owned() }
     }
 
+    /// The agent's own namespace.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
     /// For people: where the state of a rollout is.
     pub fn place(&self, rollout: &str) -> String {
         format!("ConfigMap {}/{PREFIX}{rollout}", self.namespace)

@@ -44,12 +44,10 @@ struct Trial {
 }
 
 impl Reconciler {
-    /// Tries all objects that are not as they are to be. To observe, only those that are there.
+    /// Tries all objects that are not as they are to be.
     pub(super) async fn tried(&self, look: &Look<'_>) -> Result<Trials, Error> {
-        let observes = look.order.spec.intent == Intent::Observe;
         let seen = look.seen();
-        let is_asked =
-            |target: &&Target| !seen.is_there(target) && !(observes && seen.lives.get(&target.object).is_none());
+        let is_asked = |target: &&Target| !seen.is_there(target);
         let targets: Vec<&Target> = look.wanted.objects.iter().filter(is_asked).collect();
         let tries: Vec<_> = targets.iter().map(|target| self.try_one(look, target)).collect();
         let tried: Vec<Trial> = stream::iter(tries).buffered(AT_ONCE).try_collect().await?;
@@ -72,7 +70,14 @@ impl Reconciler {
             let refused = (!is_defined(&look.wanted, object)).then_some(message);
             return Ok(Trial { refused, ..Trial::default() });
         };
+        if !look.wanted.is_return && !self.rights.may_create(&self.client, (object, &kind)).await? {
+            return Ok(Trial { refused: Some(refusals::not_enabled(object)), ..Trial::default() });
+        }
         let live = look.lives.value(object);
+        // To observe, there is nothing to be learned from what is missing.
+        if live.is_none() && look.order.spec.intent == Intent::Observe {
+            return Ok(Trial::default());
+        }
         let mut body = objects::body(&target.manifest, &look.order.spec.rollout.name, live);
         // It is no matter how often it changes meanwhile.
         if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {

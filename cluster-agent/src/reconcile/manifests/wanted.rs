@@ -1,6 +1,6 @@
 //! What the objects of a rollout are to be: from the order, and from what the agent has kept. Pure.
 
-use crds::{Intent, Manifest, ObjectRef, short_sha256};
+use crds::{GROUP, Intent, Manifest, ObjectRef, short_sha256};
 use serde_json::Value;
 
 use super::super::ladder::{NOWHERE, going};
@@ -79,8 +79,8 @@ pub fn wanted(order: &Order, state: &State, place: &str) -> Result<Wanted, Strin
     let name = spec.previous.as_ref().and_then(|previous| previous.snapshot.as_deref()).ok_or(NOWHERE)?;
     match state.snapshot(name) {
         Some(snapshot) => Ok(with(name.to_owned(), before(snapshot), state, true)),
-        // It was to be returned before anything was applied.
-        None if order.applied_hash().is_none() => {
+        // It was to be returned before anything was applied, or is back already.
+        None if order.applied_hash().is_none_or(|applied| applied == name) => {
             Ok(Wanted { hash: name.to_owned(), objects: Vec::new(), gone: Vec::new(), is_return: true })
         }
         None => Err(format!(
@@ -111,14 +111,21 @@ fn before(snapshot: &Snapshot) -> Vec<Target> {
     snapshot.objects.iter().filter_map(target).collect()
 }
 
-/// What is wrong with the manifests themselves, for people.
-pub fn unfit(wanted: &Wanted, rollout: &str) -> Option<String> {
-    let other = |target: &Target| {
-        let label = target.manifest.pointer("/metadata/labels")?.get(ROLLOUT_LABEL)?;
-        (label.as_str() != Some(rollout))
-            .then(|| format!("{}: the label {ROLLOUT_LABEL} is the agent's own, and must be left out", target.object))
+/// What is wrong with the manifests themselves, for people. In its own `namespace` the agent has rights that are not for
+/// rollouts, and so it has to assignments.
+pub fn unfit(wanted: &Wanted, rollout: &str, namespace: &str) -> Option<String> {
+    let is_labelled = |target: &Target| {
+        let label = target.manifest.pointer("/metadata/labels").and_then(|labels| labels.get(ROLLOUT_LABEL));
+        label.is_some_and(|label| label.as_str() != Some(rollout))
     };
-    wanted.objects.iter().find_map(other)
+    let is_own = |target: &Target| target.object.namespace == namespace || target.object.group() == GROUP;
+    wanted.objects.iter().find_map(|target| match target {
+        _ if is_own(target) => Some(format!("{}: what is the agent's own is not for rollouts", target.object)),
+        _ if is_labelled(target) => {
+            Some(format!("{}: the label {ROLLOUT_LABEL} is the agent's own, and must be left out", target.object))
+        }
+        _ => None,
+    })
 }
 
 #[cfg(test)]
