@@ -53,24 +53,13 @@ enum Looked {
     Newer(Box<RolloutAssignment>),
 }
 
-/// What was read of what an assignment is about.
-enum Live {
-    /// Nothing: it doesn't matter.
-    Unread,
+/// What was read of what an assignment is about: nothing where it doesn't matter, else one of the two.
+#[derive(Default)]
+struct Live {
     /// The workload, if it exists.
-    Workload(Option<Workload>),
-    /// The objects of a rollout.
-    Objects(manifests::Read),
-}
-
-impl Live {
-    fn workload(self) -> Option<Workload> {
-        if let Self::Workload(live) = self { live } else { None }
-    }
-
-    fn objects(self) -> manifests::Read {
-        if let Self::Objects(read) = self { read } else { manifests::Read::default() }
-    }
+    workload: Option<Workload>,
+    /// The objects.
+    objects: manifests::Read,
 }
 
 /// Why a look did not end well. All are tried again, with a waiting time that grows.
@@ -85,6 +74,9 @@ pub enum Error {
     /// It changed at each look.
     #[error("the assignment changed at each of {LOOKS} looks")]
     Restless,
+    /// Somebody changed an object each time that it was to be applied.
+    #[error("an object changed at each try to apply it")]
+    Unsettled,
     /// Another pod holds the Lease.
     #[error("the Lease is not held")]
     NotHeld,
@@ -100,6 +92,7 @@ impl Error {
             Self::Cluster(_) => "error",
             Self::Refused(_) => "refused",
             Self::Restless => "restless",
+            Self::Unsettled => "unsettled",
             Self::NotHeld => "not_held",
             Self::Superseded(_) => "superseded",
         }
@@ -175,11 +168,12 @@ impl Reconciler {
     /// The order matters (SEMANTICS 15): first the workload, then the assignment from a quorum, then the mark, then the
     /// Lease. Whoever was overtaken after that fails on the workload's resourceVersion.
     async fn look(&self, known: &RolloutAssignment) -> Result<Looked, Error> {
-        let live = match &known.spec.workload {
-            _ if known.spec.intent == Intent::Withdraw => Live::Unread,
-            Some(target) => Live::Workload(self.read_workload(target).await?),
-            None => Live::Objects(self.read_objects(&known.spec).await?),
-        };
+        let mut live = Live::default();
+        match &known.spec.workload {
+            _ if known.spec.intent == Intent::Withdraw => {}
+            Some(target) => live.workload = self.read_workload(target).await?,
+            None => live.objects = Box::pin(self.read_objects(&known.spec)).await?,
+        }
         let api: Api<RolloutAssignment> = Api::all(self.client.clone());
         // By the object's own name: somebody may have edited the rollout's.
         let found = call("read the assignment", api.get_opt(&known.name_any())).await?;
@@ -194,9 +188,10 @@ impl Reconciler {
             // The hub's list writes it anew.
             self.resync.ask();
         }
-        let finish = match (&known.spec.workload, live) {
-            (Some(target), live) => self.step_images(&api, &order, current, (target, live.workload())).await,
-            (None, live) => self.step_objects(&api, &order, current, live.objects()).await,
+        let finish = match &known.spec.workload {
+            Some(target) => self.step_images(&api, &order, current, (target, live.workload)).await,
+            // Boxed, as it holds many more calls than the other, which need not be as large for it.
+            None => Box::pin(self.step_objects(&api, &order, current, live.objects)).await,
         };
         finish.map(Looked::Done)
     }

@@ -2,6 +2,8 @@
 //! [`ladder`](super::ladder) and in the pure modules below.
 
 pub mod fields;
+#[cfg(test)]
+mod fixtures;
 pub mod kinds;
 pub mod objects;
 pub mod path;
@@ -117,11 +119,14 @@ impl Reconciler {
             places.extend(place);
             lives.put(object, live);
         }
-        self.interests.set(rollout, places);
+        self.interests.set(rollout, &places);
         Ok(Read { loaded, lives, refusal: None })
     }
 
     async fn read_object(&self, object: &ObjectRef) -> Result<(Option<Place>, Option<Live>), Halt> {
+        if let Some(message) = objects::malformed(object) {
+            return Err(Halt::Refused(message));
+        }
         let Some(kind) = self.kinds.find(&self.client, object).await.map_err(Error::from)? else {
             return Ok((None, None));
         };
@@ -145,8 +150,11 @@ impl Reconciler {
             }
             workload => workload,
         };
-        let readiness = readiness::readiness_of(&value, workload.map(|workload| health(&workload)).as_ref());
-        Ok(Live { value, readiness })
+        let health = workload.map(|workload| health(&workload));
+        let readiness = readiness::readiness_of(&value, health.as_ref());
+        let awaits_owner = health.as_ref().is_some_and(|health| health.awaits_owner);
+        let is_partial = health.is_some_and(|health| health.observation.partial);
+        Ok(Live { value, readiness, awaits_owner, is_partial })
     }
 
     /// Takes the next step of an order about objects, which were read before the order was.
@@ -236,7 +244,7 @@ impl Reconciler {
         match next {
             Next::Answer(answer) => Ok((self.settle(look, answer).await?, None)),
             // Somebody was faster; the next look tells who.
-            Next::Set { .. } => Err(Halt::Failed(Error::Restless)),
+            Next::Set { .. } => Err(Halt::Failed(Error::Unsettled)),
         }
     }
 

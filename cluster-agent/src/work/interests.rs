@@ -61,9 +61,9 @@ pub struct Interests {
 
 impl Interests {
     /// The objects of a rollout are there.
-    pub fn set(&self, rollout: &str, places: BTreeSet<Place>) {
+    pub fn set(&self, rollout: &str, places: &BTreeSet<Place>) {
         let before = self.lock().insert(rollout.to_owned(), places.clone());
-        if before.as_ref() != Some(&places) {
+        if before.as_ref() != Some(places) {
             self.changed.notify_one();
         }
     }
@@ -110,7 +110,7 @@ async fn follow(api: Api<PartialObjectMeta<DynamicObject>>, place: Place, queue:
         match event {
             Ok(Event::Apply(object) | Event::InitApply(object) | Event::Delete(object)) => {
                 if let Some(rollout) = object.labels().get(ROLLOUT_LABEL) {
-                    queue.wake(rollout);
+                    queue.wake_soon(rollout);
                 }
             }
             Ok(Event::Init | Event::InitDone) => {}
@@ -137,8 +137,8 @@ mod tests {
     #[test]
     fn rollouts_share_a_watch_and_it_ends_with_the_last_of_them() {
         let interests = Interests::default();
-        interests.set("a", [place("deployments"), place("statefulsets")].into());
-        interests.set("b", [place("deployments")].into());
+        interests.set("a", &[place("deployments"), place("statefulsets")].into());
+        interests.set("b", &[place("deployments")].into());
         assert_eq!(interests.all(), [place("deployments"), place("statefulsets")].into());
         interests.forget("a");
         assert_eq!(interests.all(), [place("deployments")].into());

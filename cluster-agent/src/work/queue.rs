@@ -14,6 +14,8 @@ pub const RESYNC: Duration = Duration::from_secs(10);
 /// Between two looks at one assignment: news come in bunches, and whoever else keeps setting the same images is not
 /// answered faster than this.
 const SPACING: Duration = Duration::from_millis(100);
+/// News of the many objects of one assignment come one by one, and each look reads all of them.
+const BUNCH: Duration = Duration::from_millis(500);
 /// After an error: first, and at most.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
 /// Names in the queue; fences limit the assignments to half of it.
@@ -119,6 +121,13 @@ impl Queue {
     /// Works on this assignment now. `false`: there is no room, and the next resync of the cache has to bring it.
     pub fn wake(&self, name: &str) -> bool {
         let room = self.lock().wake(name, Instant::now());
+        self.changed.notify_one();
+        room
+    }
+
+    /// Works on this assignment in a moment, in which more may become known.
+    pub fn wake_soon(&self, name: &str) -> bool {
+        let room = self.lock().wake(name, Instant::now() + BUNCH);
         self.changed.notify_one();
         room
     }

@@ -1,6 +1,6 @@
 //! Single objects of any kind: reading, applying and deleting them. Client required; the body of an apply is pure.
 
-use crds::ObjectRef;
+use crds::{ObjectRef, is_dns_label, is_dns_part};
 use kube::api::{
     DeleteParams, DynamicObject, Patch, PatchParams, Preconditions, PropagationPolicy, ValidationDirective,
 };
@@ -69,6 +69,25 @@ pub async fn delete(client: &Client, object: &ObjectRef, kind: &Kind, uid: &str)
     }
 }
 
+/// Why there can't be such an object, for people. What names it becomes part of a path.
+pub fn malformed(object: &ObjectRef) -> Option<String> {
+    let ObjectRef { api_version, kind, namespace, name } = object;
+    let is_version = |part: &str| part.split('.').all(is_dns_part);
+    let is_name = !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '%']);
+    match () {
+        () if !api_version.split('/').all(is_version) || api_version.split('/').count() > 2 => {
+            Some(format!("{object}: '{api_version}' is no apiVersion"))
+        }
+        () if kind.is_empty() => Some(format!("'{name}' of {api_version} needs a kind")),
+        () if !namespace.is_empty() && !is_dns_label(namespace) => {
+            Some(format!("{object}: '{namespace}' is no name of a namespace"))
+        }
+        () if name.is_empty() => Some(format!("{kind} of {api_version} needs metadata.name")),
+        () if !is_name => Some(format!("{object}: '{name}' is no name")),
+        () => None,
+    }
+}
+
 /// The body of a server-side apply: what a person wrote, the label by which the agent finds what is the rollout's, and exactly
 /// the object that was read, if there is one.
 pub fn body(manifest: &Value, rollout: &str, live: Option<&Value>) -> Value {
@@ -107,4 +126,68 @@ pub fn manifest(object: &ObjectRef, fields: &Value) -> Value {
     manifest["kind"] = object.kind.clone().into();
     manifest["metadata"] = metadata;
     manifest
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::fixtures::{config, config_ref, ours};
+    use super::*;
+
+    #[test]
+    fn semantics_14_a_body_is_what_was_written_on_exactly_the_object_that_was_read() {
+        let mut written = config("a", json!({"x": "1"}));
+        written["metadata"]["resourceVersion"] = "7".into();
+        let mut live = ours("a", "u1", json!({}));
+        live["metadata"]["resourceVersion"] = "42".into();
+        let mut expected = config("a", json!({"x": "1"}));
+        expected["metadata"]["labels"] = json!({ROLLOUT_LABEL: "checkout"});
+        assert_eq!(body(&written, "checkout", None), expected);
+        expected["metadata"]["uid"] = "u1".into();
+        expected["metadata"]["resourceVersion"] = "42".into();
+        assert_eq!(body(&written, "checkout", Some(&live)), expected);
+        let nothing = nothing(&config_ref("a"), &live);
+        assert_eq!(nothing["metadata"], json!({"name": "a", "namespace": "shop", "uid": "u1"}));
+        assert!(nothing.get("data").is_none());
+    }
+
+    #[test]
+    fn fields_and_a_name_make_a_manifest() {
+        let fields = json!({"metadata": {"labels": {"a": "b"}}, "data": {"x": "1"}});
+        let mut expected = config("a", json!({"x": "1"}));
+        expected["metadata"]["labels"] = json!({"a": "b"});
+        assert_eq!(manifest(&config_ref("a"), &fields), expected);
+        assert_eq!(
+            manifest(&config_ref("a"), &json!({})),
+            json!({"apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": "a", "namespace": "shop"}})
+        );
+    }
+
+    #[test]
+    fn a_name_that_would_lead_elsewhere_is_none() {
+        let object = |api_version: &str, kind: &str, namespace: &str, name: &str| ObjectRef {
+            api_version: api_version.to_owned(),
+            kind: kind.to_owned(),
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        };
+        for good in [
+            object("v1", "ConfigMap", "shop", "kube-root-ca.crt"),
+            object("rbac.authorization.k8s.io/v1", "ClusterRole", "", "system:aggregate"),
+        ] {
+            assert_eq!(malformed(&good), None);
+        }
+        for bad in [
+            object("", "ConfigMap", "shop", "a"),
+            object("apps/v1/../x", "Deployment", "shop", "a"),
+            object("v1", "", "shop", "a"),
+            object("v1", "ConfigMap", "../x", "a"),
+            object("v1", "ConfigMap", "shop", ""),
+            object("v1", "ConfigMap", "shop", "a/b"),
+            object("v1", "ConfigMap", "shop", ".."),
+        ] {
+            assert!(malformed(&bad).is_some(), "{bad:?}");
+        }
+    }
 }

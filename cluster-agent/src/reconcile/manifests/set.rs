@@ -129,7 +129,7 @@ impl Reconciler {
                 applied => return Ok(applied?),
             }
         }
-        Err(Error::Restless)
+        Err(Error::Unsettled)
     }
 }
 

@@ -24,6 +24,10 @@ pub struct Live {
     pub value: Value,
     /// Whether it is ready.
     pub readiness: Readiness,
+    /// Whether it is complete but for old pods that its owner has to delete.
+    pub awaits_owner: bool,
+    /// Whether it is ready although pods are of an older template.
+    pub is_partial: bool,
 }
 
 /// What was read, by object; none: it does not exist.
@@ -106,7 +110,10 @@ impl Seen<'_> {
                 add("somebody", format!("{object}, which is deleted"));
                 continue;
             };
-            let Some(would) = self.would.get(object) else { continue };
+            let Some(would) = self.would.get(object) else {
+                add("somebody", object.to_string());
+                continue;
+            };
             let set = FieldSet::of(self.manager, would).unwrap_or_default();
             for path in set.changed(&set.project(would), &set.project(live)) {
                 let who = owner_of(live, &path, self.manager).unwrap_or("somebody");
@@ -185,6 +192,10 @@ impl Sight for Seen<'_> {
             None => observes,
             Some(_) => !target.must_be_ready || is_ready(live),
         };
+        let awaits_owner = |(target, live): (&Target, Option<&Live>)| {
+            is_fine((target, live)) || live.is_some_and(|live| live.awaits_owner)
+        };
+        let healthy = lives().all(is_fine);
         let ready = lives().filter(|(_, live)| is_ready(*live)).count();
         let count = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
         let observation = WorkloadObservation {
@@ -192,11 +203,12 @@ impl Sight for Seen<'_> {
             updated: count(targets.iter().filter(|target| self.is_there(target)).count()),
             ready: count(ready),
             available: count(ready),
-            healthy: lives().all(is_fine),
+            healthy,
+            partial: healthy && lives().any(|(_, live)| live.is_some_and(|live| live.is_partial)),
             snapshot: observes.then(|| id(&self.now())),
             ..WorkloadObservation::default()
         };
-        Health { observation, message: self.message(ready), awaits_owner: false }
+        Health { observation, message: self.message(ready), awaits_owner: !healthy && lives().all(awaits_owner) }
     }
 
     fn unexpected(&self) -> String {

@@ -1,1 +1,133 @@
-//! state
+//! What is kept, and what is found out after a crash.
+
+#![allow(clippy::unwrap_used)]
+
+use serde_json::json;
+
+use super::super::fixtures::{OURS, config_ref, live, managed, ours};
+use super::*;
+
+fn set(keys: &[&str]) -> FieldSet {
+    FieldSet::of(OURS, &live("a", "u", json!({}), vec![managed(OURS, "Apply", 1, keys)])).unwrap()
+}
+
+fn kept(name: &str, live: Option<&Value>, keys: &[&str]) -> Kept {
+    Kept::of(&config_ref(name), live, set(keys), true)
+}
+
+fn with_snapshot(objects: Vec<Kept>) -> State {
+    State { snapshot: Some(Snapshot { id: "before".to_owned(), objects }), ..State::default() }
+}
+
+#[test]
+fn the_name_of_what_objects_are_tells_values_and_missing_ones_apart_and_nothing_else() {
+    let (a, b) = (ours("a", "u1", json!({"x": "1"})), ours("b", "u2", json!({"x": "1"})));
+    let both = [kept("a", Some(&a), &["x"]), kept("b", Some(&b), &["x"])];
+    let name = id(&both);
+    assert_eq!(name.len(), 16);
+    let [first, second] = both.clone();
+    assert_eq!(id(&[second.clone(), first.clone()]), name);
+    let again = ours("a", "another uid", json!({"x": "1", "not looked at": "1"}));
+    assert_eq!(id(&[Kept { ready: false, ..kept("a", Some(&again), &["x"]) }, second.clone()]), name);
+    let other = ours("a", "u1", json!({"x": "2"}));
+    let empty = ours("a", "u1", json!({}));
+    for changed in [Some(&other), Some(&empty), None] {
+        assert_ne!(id(&[kept("a", changed, &["x"]), second.clone()]), name);
+    }
+    assert_ne!(id(&[kept("a", Some(&empty), &["x"])]), id(&[kept("a", None, &["x"])]));
+}
+
+#[test]
+fn semantics_13_what_was_first_found_stays_and_what_is_touched_later_is_added() {
+    let before = ours("a", "u1", json!({"x": "old"}));
+    let mut state = with_snapshot(vec![kept("a", Some(&before), &["x", "y"]), kept("b", None, &[])]);
+    let a = ours("a", "u1", json!({"x": "new", "y": "new", "z": "as it was"}));
+    let (b, c) = (ours("b", "u2", json!({"x": "ours"})), ours("c", "u3", json!({"x": "1"})));
+    let now = [kept("a", Some(&a), &["x", "y", "z"]), kept("b", Some(&b), &["x"]), kept("c", Some(&c), &["x"])];
+    state.keep(Some("before"), &now);
+    let snapshot = state.snapshot("before").unwrap();
+    let fields: Vec<Option<Value>> = snapshot.objects.iter().map(|kept| kept.fields.clone()).collect();
+    let data = |data: Value| Some(json!({ "data": data }));
+    // "y" was not there before, and it is not now.
+    assert_eq!(fields, [data(json!({"x": "old", "z": "as it was"})), None, data(json!({"x": "1"}))]);
+}
+
+#[test]
+fn semantics_13_a_lost_record_is_not_made_up_from_what_is_there_now() {
+    let a = ours("a", "u1", json!({"x": "1"}));
+    let now = [kept("a", Some(&a), &["x"])];
+    let found = id(&now);
+    let mut state = with_snapshot(Vec::new());
+    state.keep(Some(&found), &now);
+    assert_eq!(state.snapshot(&found).unwrap().objects, now);
+    state.keep(Some("lost"), &now);
+    assert_eq!(state.snapshot, None);
+    state.keep(None, &now);
+    assert!(state.snapshot(&found).is_some());
+}
+
+#[test]
+fn what_is_about_to_be_applied_is_written_down_without_forgetting_what_was() {
+    let known = Entry {
+        object: config_ref("a"),
+        uid: Some("u1".to_owned()),
+        created: true,
+        body: Some("body".to_owned()),
+        seen: None,
+    };
+    let mut state = State {
+        inventory: vec![known.clone()],
+        left_behind: vec![config_ref("b"), config_ref("z")],
+        ..State::default()
+    };
+    let a = ours("a", "u1", json!({}));
+    state.begin("wanted", &[kept("a", Some(&a), &[]), kept("b", None, &[])]);
+    let new = Entry { object: config_ref("b"), uid: None, created: false, body: None, seen: None };
+    assert_eq!((state.inventory, state.applying.as_deref()), (vec![known, new], Some("wanted")));
+    // What is wanted again is not left behind.
+    assert_eq!(state.left_behind, [config_ref("z")]);
+}
+
+#[test]
+fn semantics_20_after_a_crash_only_what_we_were_first_to_write_is_our_making() {
+    let entry = |uid: Option<&str>| Entry {
+        object: config_ref("a"),
+        uid: uid.map(ToOwned::to_owned),
+        created: false,
+        body: None,
+        seen: None,
+    };
+    let us = || managed(OURS, "Apply", 5, &["x"]);
+    let status = json!({"manager": "controller", "operation": "Update", "subresource": "status",
+        "time": "2026-01-01T00:00:01Z", "fieldsV1": {}});
+    let rows = [
+        (vec![us()], Some("u1"), true),
+        (vec![us(), status], Some("u1"), true),
+        (vec![us(), managed("other", "Update", 6, &["y"])], Some("u1"), true),
+        // Within the same second nobody knows.
+        (vec![us(), managed("other", "Update", 5, &["y"])], Some("u1"), false),
+        (vec![managed("other", "Apply", 1, &["y"]), us()], Some("u1"), false),
+        // Not ours at all, or only by name.
+        (vec![managed("other", "Apply", 1, &["y"])], None, false),
+        (vec![managed(OURS, "Update", 1, &["x"])], None, false),
+    ];
+    for (managed, uid, created) in rows {
+        let live = live("a", "u1", json!({}), managed);
+        let mut state = State { inventory: vec![entry(None)], ..State::default() };
+        state.catch_up(OURS, |_| Some(&live));
+        assert_eq!((state.inventory[0].uid.as_deref(), state.inventory[0].created), (uid, created), "{live}");
+    }
+    let live = live("a", "u2", json!({}), vec![us()]);
+    let mut state = State { inventory: vec![entry(Some("u1"))], ..State::default() };
+    state.catch_up(OURS, |_| Some(&live));
+    assert_eq!(state.inventory, [entry(Some("u1"))], "what was noted is not found out again");
+}
+
+#[test]
+fn a_state_is_read_as_it_was_written() {
+    let a = ours("a", "u1", json!({"x": "1"}));
+    let mut state = with_snapshot(vec![kept("a", Some(&a), &["x"]), kept("b", None, &[])]);
+    state.begin("wanted", &[kept("a", Some(&a), &["x"])]);
+    let text = serde_json::to_string(&state).unwrap();
+    assert_eq!(serde_json::from_str::<State>(&text).unwrap(), state);
+}

@@ -119,7 +119,10 @@ pub fn unfit(wanted: &Wanted, rollout: &str, namespace: &str) -> Option<String> 
         label.is_some_and(|label| label.as_str() != Some(rollout))
     };
     let is_own = |target: &Target| target.object.namespace == namespace || target.object.group() == GROUP;
-    wanted.objects.iter().find_map(|target| match target {
+    let all = &wanted.objects;
+    let is_twice = |target: &Target| all.iter().filter(|other| other.object.is_same(&target.object)).count() > 1;
+    all.iter().find_map(|target| match target {
+        _ if is_twice(target) => Some(format!("{} is there twice", target.object)),
         _ if is_own(target) => Some(format!("{}: what is the agent's own is not for rollouts", target.object)),
         _ if is_labelled(target) => {
             Some(format!("{}: the label {ROLLOUT_LABEL} is the agent's own, and must be left out", target.object))
