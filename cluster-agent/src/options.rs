@@ -36,7 +36,7 @@ pub struct Options {
     /// Kubeconfig of this cluster. Default: the service account of the pod.
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
-    /// Namespace of the Lease and of the `ConfigMap` with the fences.
+    /// Namespace of the Lease and of the `ConfigMap`s that the agent keeps.
     #[arg(long, value_name = "NS")]
     pub namespace: String,
     /// Name of this process among the agents of this cluster: the pod's name.

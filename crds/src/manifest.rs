@@ -74,8 +74,8 @@ impl ObjectRef {
 
     /// Whether it is the same object as the other one, in whichever version of its API group.
     pub fn is_same(&self, other: &Self) -> bool {
-        let identity = |one: &Self| (one.group().to_owned(), one.kind.clone(), one.namespace.clone(), one.name.clone());
-        identity(self) == identity(other)
+        let Self { api_version: _, kind, namespace, name } = self;
+        self.group() == other.group() && (kind, namespace, name) == (&other.kind, &other.namespace, &other.name)
     }
 }
 

@@ -30,6 +30,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use kube::Api;
 use serde_json::Value;
 
+use self::readiness::Readiness;
 use self::sight::{Live, Lives, Seen};
 use self::store::Loaded;
 use self::trial::Trials;
@@ -262,7 +263,8 @@ impl Reconciler {
         }
         let mut answer = answer;
         for target in look.wanted.objects.iter().filter(|_| look.wanted.is_return) {
-            let live = look.lives.value(&target.object).and_then(readiness::workload);
+            let waiting = look.lives.get(&target.object).filter(|live| live.readiness != Readiness::Ready);
+            let live = waiting.and_then(|live| readiness::workload(&live.value));
             let Some(live) = live.filter(|live| live.kind == WorkloadKind::StatefulSet) else { continue };
             let named = AssignedWorkload {
                 kind: live.kind,

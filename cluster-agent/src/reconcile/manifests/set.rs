@@ -11,7 +11,7 @@ use super::kinds::Kind;
 use super::objects::{self, How};
 use super::state::{Entry, is_first, uid};
 use super::trial::definition;
-use super::wanted::{Target, seen};
+use super::wanted::{WantedObject, seen};
 use super::{Halt, Look, phases, readiness, store};
 
 /// How often an object is applied over what was read, while others only write its status.
@@ -110,7 +110,7 @@ impl Reconciler {
     }
 
     /// Applies one object over exactly what was read. Its status may change meanwhile, and nothing else.
-    async fn set_one(&self, look: &Look<'_>, target: &Target, kind: &Kind) -> Result<Value, Error> {
+    async fn set_one(&self, look: &Look<'_>, target: &WantedObject, kind: &Kind) -> Result<Value, Error> {
         let (object, rollout) = (&target.object, &look.order.spec.rollout.name);
         let how = How { force: look.forces(target), dry_run: false };
         let mut live = look.lives.value(object).cloned();
@@ -144,7 +144,7 @@ impl Look<'_> {
 }
 
 /// What is known of an object by what it became when it was applied.
-fn entry(look: &Look<'_>, target: &Target, applied: &Value) -> Entry {
+fn entry(look: &Look<'_>, target: &WantedObject, applied: &Value) -> Entry {
     let (object, manager) = (&target.object, look.manager.as_str());
     let known = look.loaded.state.entry(object).filter(|entry| entry.uid.as_deref() == Some(uid(applied).as_str()));
     let is_new = look.lives.get(object).is_none() && is_first(manager, applied);

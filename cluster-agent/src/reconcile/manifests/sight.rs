@@ -11,7 +11,7 @@ use super::super::ladder::{Sight, going};
 use super::fields::{FieldSet, owner_of};
 use super::readiness::Readiness;
 use super::state::{Kept, State, id};
-use super::wanted::{Target, Wanted};
+use super::wanted::{Wanted, WantedObject};
 use crate::assignment::Order;
 
 /// Objects that a message names, of those that it counts.
@@ -73,7 +73,7 @@ pub struct Seen<'a> {
 
 impl Seen<'_> {
     /// Whether one object is as it is to be.
-    pub fn is_there(&self, target: &Target) -> bool {
+    pub fn is_there(&self, target: &WantedObject) -> bool {
         target.is_there(self.state.entry(&target.object), self.lives.value(&target.object), self.manager)
     }
 
@@ -132,7 +132,7 @@ impl Seen<'_> {
 
     fn message(&self, ready: usize) -> String {
         let targets = &self.wanted.objects;
-        let not_ready = |target: &&Target| match self.lives.get(&target.object) {
+        let not_ready = |target: &&WantedObject| match self.lives.get(&target.object) {
             None => Some((false, format!("{} does not exist", target.object))),
             Some(live) => {
                 let what = live.readiness.message()?;
@@ -188,11 +188,11 @@ impl Sight for Seen<'_> {
         let observes = going(self.order) == Intent::Observe;
         let lives = || targets.iter().map(|target| (target, self.lives.get(&target.object)));
         let is_ready = |live: Option<&Live>| live.is_some_and(|live| live.readiness == Readiness::Ready);
-        let is_fine = |(target, live): (&Target, Option<&Live>)| match live {
+        let is_fine = |(target, live): (&WantedObject, Option<&Live>)| match live {
             None => observes,
             Some(_) => !target.must_be_ready || is_ready(live),
         };
-        let awaits_owner = |(target, live): (&Target, Option<&Live>)| {
+        let awaits_owner = |(target, live): (&WantedObject, Option<&Live>)| {
             is_fine((target, live)) || live.is_some_and(|live| live.awaits_owner)
         };
         let healthy = lives().all(is_fine);

@@ -142,12 +142,16 @@ impl State {
         objects
     }
 
-    /// Finds out about objects that were missing when this was written, and that a crash kept from being noted.
+    /// Finds out about objects that were missing when this was written, or have been made again since, and that a crash kept
+    /// from being noted.
     pub fn catch_up<'a>(&mut self, manager: &str, live: impl Fn(&ObjectRef) -> Option<&'a Value>) {
-        for entry in self.inventory.iter_mut().filter(|entry| entry.uid.is_none()) {
-            let Some(live) = live(&entry.object).filter(|live| FieldSet::of(manager, live).is_some()) else { continue };
-            entry.uid = Some(uid(live));
-            entry.created = is_first(manager, live);
+        for entry in &mut self.inventory {
+            let is_ours = |live: &&Value| FieldSet::of(manager, live).is_some();
+            let Some(live) = live(&entry.object).filter(is_ours) else { continue };
+            if entry.uid.as_ref() != Some(&uid(live)) {
+                let (object, uid) = (entry.object.clone(), Some(uid(live)));
+                *entry = Entry { object, uid, created: is_first(manager, live), body: None, seen: None };
+            }
         }
     }
 

@@ -117,10 +117,13 @@ fn semantics_20_after_a_crash_only_what_we_were_first_to_write_is_our_making() {
         state.catch_up(OURS, |_| Some(&live));
         assert_eq!((state.inventory[0].uid.as_deref(), state.inventory[0].created), (uid, created), "{live}");
     }
-    let live = live("a", "u2", json!({}), vec![us()]);
-    let mut state = State { inventory: vec![entry(Some("u1"))], ..State::default() };
-    state.catch_up(OURS, |_| Some(&live));
-    assert_eq!(state.inventory, [entry(Some("u1"))], "what was noted is not found out again");
+    // Made again after somebody had deleted it; and what was noted is not found out again.
+    for (noted, created) in [("another", true), ("u1", false)] {
+        let live = live("a", "u1", json!({}), vec![us()]);
+        let mut state = State { inventory: vec![entry(Some(noted))], ..State::default() };
+        state.catch_up(OURS, |_| Some(&live));
+        assert_eq!(state.inventory, [Entry { created, ..entry(Some("u1")) }]);
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::super::{Error, Reconciler};
 use super::objects::{self, How};
-use super::wanted::{Target, Wanted};
+use super::wanted::{Wanted, WantedObject};
 use super::{AT_ONCE, Look, refusals};
 use crate::cluster;
 
@@ -47,8 +47,8 @@ impl Reconciler {
     /// Tries all objects that are not as they are to be.
     pub(super) async fn tried(&self, look: &Look<'_>) -> Result<Trials, Error> {
         let seen = look.seen();
-        let is_asked = |target: &&Target| !seen.is_there(target);
-        let targets: Vec<&Target> = look.wanted.objects.iter().filter(is_asked).collect();
+        let is_asked = |target: &&WantedObject| !seen.is_there(target);
+        let targets: Vec<&WantedObject> = look.wanted.objects.iter().filter(is_asked).collect();
         let tries: Vec<_> = targets.iter().map(|target| self.try_one(look, target)).collect();
         let tried: Vec<Trial> = stream::iter(tries).buffered(AT_ONCE).try_collect().await?;
         let mut trials = Trials::default();
@@ -63,7 +63,7 @@ impl Reconciler {
         Ok(trials)
     }
 
-    async fn try_one(&self, look: &Look<'_>, target: &Target) -> Result<Trial, Error> {
+    async fn try_one(&self, look: &Look<'_>, target: &WantedObject) -> Result<Trial, Error> {
         let object = &target.object;
         let Some(kind) = self.kinds.find(&self.client, object).await? else {
             let message = format!("{object}: this cluster has no kind {} of {}", object.kind, object.api_version);
@@ -113,7 +113,7 @@ impl Reconciler {
 impl Look<'_> {
     /// Whether fields of others are taken over: when it is wanted so, on the way back, and when it was applied so before, and
     /// somebody has changed it since.
-    pub(super) fn forces(&self, target: &Target) -> bool {
+    pub(super) fn forces(&self, target: &WantedObject) -> bool {
         let asked = self.order.spec.manifests.as_ref().is_some_and(|manifests| manifests.force_conflicts);
         let entry = self.loaded.state.entry(&target.object);
         asked || self.wanted.is_return || entry.is_some_and(|entry| entry.body.as_ref() == Some(&target.body))
@@ -121,8 +121,8 @@ impl Look<'_> {
 }
 
 /// Whether the definition of an object's kind is among those that are wanted.
-pub(super) fn definition<'a>(wanted: &'a Wanted, object: &ObjectRef) -> Option<&'a Target> {
-    let text = |target: &Target, pointer: &str| {
+pub(super) fn definition<'a>(wanted: &'a Wanted, object: &ObjectRef) -> Option<&'a WantedObject> {
+    let text = |target: &WantedObject, pointer: &str| {
         target.manifest.pointer(pointer).and_then(Value::as_str).map(ToOwned::to_owned)
     };
     wanted.objects.iter().find(|target| {
@@ -139,6 +139,6 @@ fn is_defined(wanted: &Wanted, object: &ObjectRef) -> bool {
 /// Whether what the API server misses is one of the objects that are yet to come.
 fn is_about_missing(look: &Look<'_>, error: &cluster::Error) -> bool {
     let message = error.refusal().unwrap_or_default();
-    let names = |target: &Target| message.contains(&format!("\"{}\"", target.object.name));
+    let names = |target: &WantedObject| message.contains(&format!("\"{}\"", target.object.name));
     look.wanted.objects.iter().any(|target| look.lives.get(&target.object).is_none() && names(target))
 }

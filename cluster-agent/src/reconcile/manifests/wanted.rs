@@ -15,7 +15,7 @@ pub struct Wanted {
     /// Hash of it, as it is reported once it is there.
     pub hash: String,
     /// Objects that are to be there, in the order in which they are written.
-    pub objects: Vec<Target>,
+    pub objects: Vec<WantedObject>,
     /// Objects that the rollout is to leave: those it has made are deleted, and of others it gives up its fields.
     pub gone: Vec<ObjectRef>,
     /// Whether it is a way back: fields of others are taken over, and what is to be gone goes at once.
@@ -24,7 +24,7 @@ pub struct Wanted {
 
 /// One object that is to be there.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Target {
+pub struct WantedObject {
     /// Which one.
     pub object: ObjectRef,
     /// What is applied.
@@ -37,7 +37,7 @@ pub struct Target {
     pub must_be_ready: bool,
 }
 
-impl Target {
+impl WantedObject {
     fn of(manifest: &Manifest) -> Self {
         let (object, manifest) = (manifest.object(), manifest.0.clone());
         Self { object, body: hash(&manifest), manifest, before: None, must_be_ready: true }
@@ -72,7 +72,7 @@ pub fn wanted(order: &Order, state: &State, place: &str) -> Result<Wanted, Strin
     let spec = &order.spec;
     if going(order) != Intent::Return {
         let manifests = spec.manifests.as_ref();
-        let objects: Vec<Target> = manifests.iter().flat_map(|all| &all.objects).map(Target::of).collect();
+        let objects: Vec<WantedObject> = manifests.iter().flat_map(|all| &all.objects).map(WantedObject::of).collect();
         let hash = spec.content_hash().unwrap_or_default();
         return Ok(with(hash, objects, state, false));
     }
@@ -90,17 +90,17 @@ pub fn wanted(order: &Order, state: &State, place: &str) -> Result<Wanted, Strin
     }
 }
 
-fn with(hash: String, objects: Vec<Target>, state: &State, is_return: bool) -> Wanted {
+fn with(hash: String, objects: Vec<WantedObject>, state: &State, is_return: bool) -> Wanted {
     let is_wanted = |entry: &&Entry| !objects.iter().any(|target| target.object.is_same(&entry.object));
     let gone = state.inventory.iter().filter(is_wanted).map(|entry| entry.object.clone()).collect();
     Wanted { hash, objects, gone, is_return }
 }
 
-fn before(snapshot: &Snapshot) -> Vec<Target> {
+fn before(snapshot: &Snapshot) -> Vec<WantedObject> {
     let target = |kept: &super::state::Kept| {
         let fields = kept.fields.clone()?;
         let manifest = objects::manifest(&kept.object, &fields);
-        Some(Target {
+        Some(WantedObject {
             object: kept.object.clone(),
             body: hash(&manifest),
             manifest,
@@ -114,13 +114,13 @@ fn before(snapshot: &Snapshot) -> Vec<Target> {
 /// What is wrong with the manifests themselves, for people. In its own `namespace` the agent has rights that are not for
 /// rollouts, and so it has to assignments.
 pub fn unfit(wanted: &Wanted, rollout: &str, namespace: &str) -> Option<String> {
-    let is_labelled = |target: &Target| {
+    let is_labelled = |target: &WantedObject| {
         let label = target.manifest.pointer("/metadata/labels").and_then(|labels| labels.get(ROLLOUT_LABEL));
         label.is_some_and(|label| label.as_str() != Some(rollout))
     };
-    let is_own = |target: &Target| target.object.namespace == namespace || target.object.group() == GROUP;
+    let is_own = |target: &WantedObject| target.object.namespace == namespace || target.object.group() == GROUP;
     let all = &wanted.objects;
-    let is_twice = |target: &Target| all.iter().filter(|other| other.object.is_same(&target.object)).count() > 1;
+    let is_twice = |target: &WantedObject| all.iter().filter(|other| other.object.is_same(&target.object)).count() > 1;
     all.iter().find_map(|target| match target {
         _ if is_twice(target) => Some(format!("{} is there twice", target.object)),
         _ if is_own(target) => Some(format!("{}: what is the agent's own is not for rollouts", target.object)),

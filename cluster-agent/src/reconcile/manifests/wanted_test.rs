@@ -79,7 +79,7 @@ fn semantics_13_without_its_record_nothing_is_brought_back_unless_there_is_nothi
 
 #[test]
 fn an_object_is_there_when_it_is_what_was_made_of_it() {
-    let target = Target::of(&Manifest(config("a", json!({"x": "1"}))));
+    let target = WantedObject::of(&Manifest(config("a", json!({"x": "1"}))));
     let there = ours("a", "u1", json!({"x": "1"}));
     let entry = Entry {
         object: config_ref("a"),
