@@ -1,6 +1,5 @@
 //! Whole objects as a payload: what a person writes into a rollout, what the hub remembers of it, and what a member is told.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use kube::KubeSchema;
@@ -139,12 +138,12 @@ pub struct AssignedManifests {
 
 impl AssignedManifests {
     /// What a member gets of `manifests` by these overrides, without the objects themselves.
-    pub fn of(manifests: &Manifests, overrides: &[Override], for_member: Vec<i32>, force_conflicts: bool) -> Self {
+    pub fn of(manifests: &Manifests, overrides: &[Override], for_member: Vec<i32>) -> Self {
         let meant = for_member.iter().filter_map(|index| overrides.get(usize::try_from(*index).ok()?));
         let meant: Vec<&Override> = meant.collect();
         let text = if meant.is_empty() { String::new() } else { serde_json::to_string(&meant).unwrap_or_default() };
         let hash = short_sha256(&format!("{}\n{text}", manifests.hash));
-        Self { hash, overrides: for_member, force_conflicts, objects: Vec::new() }
+        Self { hash, overrides: for_member, force_conflicts: false, objects: Vec::new() }
     }
 }
 
@@ -185,6 +184,33 @@ pub enum PatchOp {
     Copy,
     /// Does nothing; the patch doesn't apply unless the value is this one.
     Test,
+}
+
+/// "replace /spec/replicas: 3".
+impl fmt::Display for PatchOperation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { op, path, from, value } = self;
+        write!(f, "{} {path}", op.as_str())?;
+        match (from, value) {
+            (Some(from), _) => write!(f, " from {from}"),
+            (None, Some(value)) => write!(f, ": {value}"),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
+impl PatchOp {
+    /// The operation as it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Add => "add",
+            Self::Remove => "remove",
+            Self::Replace => "replace",
+            Self::Move => "move",
+            Self::Copy => "copy",
+            Self::Test => "test",
+        }
+    }
 }
 
 /// A null that is there is a value; only what is missing is none.
@@ -233,12 +259,4 @@ impl fmt::Display for PatchTarget {
         let Self { api_version, kind, namespace, name } = self.clone();
         ObjectRef { api_version, kind, namespace, name }.fmt(f)
     }
-}
-
-/// Container to image of the pod template of a manifest; none where it has no pod template.
-pub fn images_of(manifest: &Manifest) -> BTreeMap<String, String> {
-    let containers = |pointer: &str| manifest.0.pointer(pointer).and_then(Value::as_array).into_iter().flatten();
-    let all = containers("/spec/template/spec/initContainers").chain(containers("/spec/template/spec/containers"));
-    all.filter_map(|one| Some((one.get("name")?.as_str()?.to_owned(), one.get("image")?.as_str()?.to_owned())))
-        .collect()
 }

@@ -19,6 +19,7 @@ mod gates;
 mod history;
 mod hub;
 mod lint;
+pub mod manifests;
 mod observations;
 mod plan;
 mod preview;
@@ -56,7 +57,7 @@ pub use state::{
     Stage, Standing, Touched,
 };
 pub use summary::{ConditionFact, MAX_CLUSTERS_IN_STATUS, Summary, summarize};
-pub use validate::{Problem, validate};
+pub use validate::{Concern, Problem, validate};
 pub use waiting::{MemberTrouble, WaitingOn, waiting_on};
 
 /// Milliseconds since the Unix epoch.

@@ -107,6 +107,13 @@ impl<'a> Observations<'a> {
         run.payload.images_for(member, self.labels_of(member))
     }
 
+    /// Whether a member of which these images were seen runs what it gets in a run by now. Whether whole objects are as they
+    /// are to be the hub can't see.
+    pub(crate) fn runs_it(&self, run: &Run, member: &str, images: &BTreeMap<String, String>) -> bool {
+        let wanted = self.images_for(run, member);
+        run.payload.workload().is_some() && wanted.iter().all(|(container, image)| images.get(container) == Some(image))
+    }
+
     /// The labels of a member; one without `MemberCluster` has none.
     pub(crate) fn labels_of(&self, member: &str) -> &'a BTreeMap<String, String> {
         static NONE: BTreeMap<String, String> = BTreeMap::new();

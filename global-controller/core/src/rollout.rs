@@ -45,6 +45,9 @@ pub struct Rollout {
     /// What agents do about drift after a success.
     #[serde(default, skip_serializing_if = "OnDrift::is_repair")]
     pub on_drift: OnDrift,
+    /// Whether fields of whole objects are taken over that belong to somebody else.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub force_conflicts: bool,
     /// Runs that are kept beside the latest one; 1 to 100.
     #[serde(default = "default_past_runs")]
     pub past_runs: usize,

@@ -163,6 +163,9 @@ pub struct Run {
     /// What agents do about drift after its success, as last seen.
     #[serde(default, skip_serializing_if = "OnDrift::is_repair")]
     pub on_drift: OnDrift,
+    /// Whether fields of whole objects are taken over that belong to somebody else, as last seen.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub force_conflicts: bool,
     /// The person who has aborted it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aborted_by: Option<String>,
@@ -354,12 +357,24 @@ pub struct Standing {
     /// What the agent does when somebody else changes what it has set.
     #[serde(default, skip_serializing_if = "OnDrift::is_repair")]
     pub on_drift: OnDrift,
+    /// Whether fields of whole objects are taken over that belong to somebody else.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub force_conflicts: bool,
 }
 
 impl Standing {
+    /// That of an order to apply, until the member has arrived.
+    pub(crate) fn on_the_way(run: &Run) -> Self {
+        let returns_after = run.failure_rules.returns_after();
+        Self { returns_after, on_drift: OnDrift::Repair, force_conflicts: run.force_conflicts }
+    }
+
     /// Makes it part of an order.
     pub(crate) fn write_to(self, spec: &mut RolloutAssignmentSpec) {
-        let Self { returns_after, on_drift } = self;
+        let Self { returns_after, on_drift, force_conflicts } = self;
+        if let Some(manifests) = &mut spec.manifests {
+            manifests.force_conflicts = force_conflicts;
+        }
         spec.on_drift = on_drift;
         match returns_after {
             Some(seconds) => (spec.on_deadline, spec.deadline_seconds) = (OnDeadline::Return, seconds),
@@ -642,6 +657,7 @@ impl Run {
             changed_members: false,
             paused: false,
             on_drift: OnDrift::Repair,
+            force_conflicts: false,
             aborted_by: None,
             retry: false,
             gate_defaults: None,

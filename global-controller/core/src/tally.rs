@@ -2,7 +2,7 @@
 //!
 //! Decisions, reasons for waiting and the status are all read from the same tally, so they can't disagree.
 
-use crds::{FailureTolerance, Intent, Outcome, RolloutAssignment, RolloutAssignmentStatus, images_hash};
+use crds::{FailureTolerance, Intent, Outcome, RolloutAssignment, RolloutAssignmentStatus};
 
 use crate::returns::return_answer;
 use crate::{
@@ -291,14 +291,14 @@ pub(crate) fn current_answer<'a>(
 /// Whether a report proves health at the revision: the agent says so, having seen the workload's own status
 /// of the present generation, with the images assigned.
 pub(crate) fn proves_health(assignment: &RolloutAssignment, report: &RolloutAssignmentStatus) -> bool {
-    let images = &assignment.spec.workload.images;
-    let applied = report.applied_hash.as_ref().is_none_or(|hash| *hash == images_hash(images));
-    report.outcome == Outcome::Healthy
-        && applied
-        && report.workload.as_ref().is_some_and(|workload| {
-            workload.observed_generation >= workload.generation
-                && images.iter().all(|(container, image)| workload.images.get(container) == Some(image))
-        })
+    report.outcome == Outcome::Healthy && says_applied(assignment, report)
+}
+
+/// Whether a report says that what is assigned is there: by its hash, which older agents leave out, and by what was seen.
+pub(crate) fn says_applied(assignment: &RolloutAssignment, report: &RolloutAssignmentStatus) -> bool {
+    let spec = &assignment.spec;
+    let applied = report.applied_hash.as_ref().is_none_or(|hash| Some(hash) == spec.content_hash().as_ref());
+    applied && report.workload.as_ref().is_some_and(|workload| spec.may_be(workload))
 }
 
 pub(crate) fn trouble(name: &str, report: Option<&RolloutAssignmentStatus>) -> MemberTrouble {

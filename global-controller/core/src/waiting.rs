@@ -9,7 +9,7 @@ use crds::{Outcome, Revision, Verdict, WaitingOnStatus, time_from_millis};
 
 pub use choose::waiting_on;
 
-use crate::{Address, Millis, MissingSource, Problem, Run, words};
+use crate::{Address, Concern, Millis, MissingSource, Problem, Run, words};
 
 /// What a rollout waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -278,6 +278,9 @@ impl WaitingOn {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Withdrawal { .. } => "Withdrawal",
+            Self::Invalid { problems } if problems.iter().any(|problem| problem.concern == Concern::Size) => {
+                "PayloadTooLarge"
+            }
             Self::Invalid { .. } => "Invalid",
             Self::HubRewound { .. } => "HubRewound",
             Self::StoreRebuilt { .. } => "StoreRebuilt",
@@ -480,7 +483,7 @@ impl WaitingOn {
             }
             Self::HubRewound { told } => rewound(told),
             Self::StoreRebuilt { run, unknown } => rebuilt(run.as_ref(), unknown),
-            Self::NoPayload => "there is nothing to roll out: set spec.workload".to_owned(),
+            Self::NoPayload => "there is nothing to roll out: set spec.workload or spec.manifests".to_owned(),
             Self::TargetMissing { names } => format!(
                 "no MemberCluster for {}: create it, or take the name out of targetClusters",
                 words::list(names)

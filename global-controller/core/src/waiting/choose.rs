@@ -32,7 +32,10 @@ pub fn waiting_on(
         Desired::Deleted { .. } => {
             return rollback(state, None, observations, now).or_else(|| withdrawal(state));
         }
-        Desired::Invalid { problems, .. } => return Some(WaitingOn::Invalid { problems: problems.to_vec() }),
+        Desired::Invalid { problems, .. } => {
+            let problems = problems.iter().map(|problem| problem.naming(observations.members)).collect();
+            return Some(WaitingOn::Invalid { problems });
+        }
         Desired::Present(rollout) => rollout,
     };
     match state.header.hold {
