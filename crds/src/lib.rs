@@ -46,7 +46,9 @@ pub use drift::OnDrift;
 pub use history::{PastRun, RolloutHistory, RunOutcome};
 pub use inquiry::{Finding, Found, Inquiry};
 pub use intorpercent::{IntOrPercent, ParsePercentError};
-pub use manifest::{AssignedManifests, Manifest, Manifests, ObjectRef, PatchOp, PatchOperation, PatchTarget};
+pub use manifest::{
+    AssignedManifests, FullPayload, Manifest, Manifests, ObjectRef, PatchOp, PatchOperation, PatchTarget,
+};
 pub use member::{Connection, ConnectionType, MemberCluster, MemberClusterSpec, MemberClusterStatus};
 pub use names::*;
 pub use overrides::Override;

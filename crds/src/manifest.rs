@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Override, short_sha256};
+use crate::{Override, Payload, short_sha256};
 
 /// One object, as `kubectl apply` takes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,6 +112,18 @@ impl Manifests {
         let kinds = ["Deployment", "StatefulSet", "DaemonSet"];
         self.objects.iter().find(|object| object.group() == "apps" && kinds.contains(&object.kind.as_str()))
     }
+}
+
+/// A payload with everything in it, as the hub keeps it and undo writes it back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FullPayload {
+    /// What is delivered, and the overrides.
+    #[serde(flatten)]
+    pub payload: Payload,
+    /// The objects themselves; none where images of a workload are delivered, or nobody knows them any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub manifests: Vec<Manifest>,
 }
 
 /// The objects that one member gets.

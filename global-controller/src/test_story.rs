@@ -91,7 +91,7 @@ impl Story {
         for (name, assignment) in &self.assignments {
             let spec = &assignment.spec;
             let applies = spec.intent == crds::Intent::Apply;
-            let images = if applies { spec.workload.images.clone() } else { [("app".into(), "v1".into())].into() };
+            let images = if applies { spec.images().clone() } else { [("app".into(), "v1".into())].into() };
             let outcome = if applies { Outcome::Healthy } else { Outcome::Observed };
             let workload = WorkloadObservation { images, healthy: true, ..WorkloadObservation::default() };
             let status = RolloutAssignmentStatus {

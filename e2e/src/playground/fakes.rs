@@ -156,7 +156,7 @@ impl Fake {
 
     fn obey(&mut self, order: &RolloutAssignment) -> Report {
         let spec = &order.spec;
-        let wanted = &spec.workload.images;
+        let wanted = spec.images();
         let changes = matches!(spec.intent, Intent::Apply | Intent::Return);
         if changes && wanted.iter().any(|(container, image)| self.images.get(container) != Some(image)) {
             self.images.extend(wanted.clone());
@@ -186,6 +186,7 @@ impl Fake {
                 available: pods,
                 healthy: true,
                 partial: false,
+                snapshot: None,
             }),
             message: "done, by a fake agent without a cluster".to_owned(),
             ..RolloutAssignmentStatus::default()

@@ -72,7 +72,7 @@ impl Concern {
 
 impl Problem {
     /// The same, with the names of those among `members` that it is about.
-    pub(crate) fn naming(&self, members: &BTreeMap<String, MemberFacts>) -> Self {
+    pub fn naming(&self, members: &BTreeMap<String, MemberFacts>) -> Self {
         if !matches!(self.concern, Concern::Members(_)) {
             return self.clone();
         }
