@@ -43,7 +43,13 @@ impl Story {
             },
         });
         let labels = BTreeMap::from([("env".to_owned(), "prod".to_owned())]);
-        let facts = MemberFacts { labels, reachable: Reachability::Reachable, cordoned: false, uploaded: true };
+        let facts = MemberFacts {
+            labels,
+            reachable: Reachability::Reachable,
+            cordoned: false,
+            uploaded: true,
+            api_level: crds::AGENT_API_LEVEL,
+        };
         Self {
             rollout: validate(&serde_json::from_value(object).unwrap()).unwrap(),
             state: RolloutState::new("checkout", "u"),

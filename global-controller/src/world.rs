@@ -264,8 +264,13 @@ impl World {
             .map(|(name, member)| {
                 let labels = member.metadata.labels.clone().unwrap_or_default();
                 let cordoned = member.spec.cordoned;
-                let uploaded = self.mirror().is_uploaded(name);
-                (name.clone(), MemberFacts { labels, reachable: self.reachability(name), cordoned, uploaded })
+                let (uploaded, api_level) = {
+                    let mirror = self.mirror();
+                    let info = mirror.member(name).and_then(|member| member.info.as_ref());
+                    (mirror.is_uploaded(name), info.map_or(1, |info| info.api_level))
+                };
+                let reachable = self.reachability(name);
+                (name.clone(), MemberFacts { labels, reachable, cordoned, uploaded, api_level })
             })
             .collect()
     }

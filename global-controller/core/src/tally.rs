@@ -58,6 +58,8 @@ pub(crate) struct Tally {
     pub silent_unassigned: Vec<String>,
     /// Not told to run the revision and kept out of new waves by a person: in no budget, and waited for by nobody.
     pub cordoned: Vec<String>,
+    /// Heard and not told to run the revision, which its agent is too old for.
+    pub too_old: Vec<String>,
     /// Not heard by a new leader yet.
     pub unheard: Vec<String>,
     /// When the next deadline passes, if nothing is heard until then.
@@ -123,7 +125,7 @@ impl Tally {
     pub fn is_settled(&self) -> bool {
         let under_way =
             [&self.applying, &self.awaiting_owner, &self.overdue, &self.refused, &self.returning, &self.going_back];
-        let untold = [&self.ready, &self.unobserved, &self.unheard];
+        let untold = [&self.ready, &self.unobserved, &self.too_old, &self.unheard];
         under_way.iter().all(|members| members.is_empty()) && untold.iter().all(|members| members.is_empty())
     }
 
@@ -155,6 +157,9 @@ impl Tally {
             }
             Reachability::Unreachable => return self.silent_unassigned.push(name.to_owned()),
             Reachability::Unknown => return self.unheard.push(name.to_owned()),
+            Reachability::Reachable if !stage.is_assigned() && observations.is_too_old(run, name) => {
+                return self.too_old.push(name.to_owned());
+            }
             Reachability::Reachable => {}
         }
         let answer = current_answer(run, name, stage, observations);

@@ -176,6 +176,13 @@ pub enum WaitingOn {
         /// Their names.
         members: Vec<String>,
     },
+    /// Agents are too old for what is delivered.
+    AgentTooOld {
+        /// Names of their members.
+        members: Vec<String>,
+        /// The level of the agents' API that it needs.
+        needs: i32,
+    },
     /// The run has succeeded, and members that are silent or cordoned are owed the revision.
     Owed {
         /// Names of the silent ones.
@@ -307,6 +314,7 @@ impl WaitingOn {
             Self::TooManyFailed { .. } => "TooManyFailed",
             Self::CatchUpHeld { .. } => "CatchUpHeld",
             Self::Cordoned { .. } => "Cordoned",
+            Self::AgentTooOld { .. } => "AgentTooOld",
             Self::Owed { .. } => "Owed",
             Self::Heartbeat { .. } => "Heartbeat",
             Self::Observation { .. } => "Observation",
@@ -367,6 +375,7 @@ impl WaitingOn {
             | Self::MemberUnreachable { .. }
             | Self::StrictTolerance { .. }
             | Self::Cordoned { .. }
+            | Self::AgentTooOld { .. }
             | Self::TooManyFailed { .. }
             | Self::CatchUpHeld { .. }
             | Self::SourceMissing { .. }
@@ -527,6 +536,11 @@ impl WaitingOn {
             ),
             Self::Cordoned { members } => format!(
                 "{} cordoned, and nobody else to be updated in this step: {}; set spec.cordoned: false on the MemberCluster",
+                words::members(members.len()),
+                words::list(members)
+            ),
+            Self::AgentTooOld { members, needs } => format!(
+                "the agents of {} are too old for whole objects, which need API level {needs}: {}; upgrade them, and the run goes on",
                 words::members(members.len()),
                 words::list(members)
             ),

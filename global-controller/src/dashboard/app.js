@@ -75,6 +75,7 @@ const REASONS = {
   MemberUnhealthy: "A member is no longer healthy",
   MemberUnreachable: "Waiting for a silent member",
   Cordoned: "Members are cordoned",
+  AgentTooOld: "Agents are too old",
   StrictTolerance: "A silent member may have failed",
   Finishing: "Too many failed; finishing what has begun",
   TooManyFailed: "Too many members failed",

@@ -36,7 +36,7 @@ fn observe(change: &mut Change<'_>, rollout: &Rollout, run: &Run, tally: &Tally)
         let untouched = change.state.members.get(&name).is_none_or(|record| record.touched == Touched::No);
         let allowed = (!rollout.paused || (nothing_touched && untouched)) && !change.observations.is_cordoned(&name);
         // What an unknown one was told before would be overwritten.
-        let known = change.observations.is_known(&name);
+        let known = change.observations.is_known(&name) && !change.observations.is_too_old(run, &name);
         if untold && allowed && known && !returns_first(change, run, &name) && change.claim(&name) {
             tell(change, run, &name);
         }

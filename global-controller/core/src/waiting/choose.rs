@@ -309,5 +309,9 @@ fn under_way(run: &Run, tally: Tally, observations: &Observations<'_>) -> Option
     if !tally.unobserved.is_empty() {
         return Some(WaitingOn::Observation { members: tally.unobserved });
     }
-    (!tally.unheard.is_empty()).then_some(WaitingOn::Heartbeat { members: tally.unheard })
+    if !tally.unheard.is_empty() {
+        return Some(WaitingOn::Heartbeat { members: tally.unheard });
+    }
+    let needs = run.payload.api_level();
+    (!tally.too_old.is_empty()).then_some(WaitingOn::AgentTooOld { members: tally.too_old, needs })
 }

@@ -134,6 +134,28 @@ fn semantics_07_each_object_is_claimed_before_anybody_is_told_anything() {
 }
 
 #[test]
+fn semantics_49_a_member_whose_agent_is_too_old_is_told_nothing_and_the_run_waits_for_its_upgrade() {
+    let mut world = fleet(4, &[deployment("v2")]);
+    world.members.get_mut("m02").unwrap().api_level = 1;
+    world.finish();
+    assert_eq!(world.reason(), "AgentTooOld");
+    assert!(world.message().ends_with("API level 2: m02; upgrade them, and the run goes on"), "{}", world.message());
+    assert!(world.state_of("m02").starts_with("AgentTooOld"), "{}", world.state_of("m02"));
+    assert!(!world.assignments.contains_key("m02") && world.agents["m03"].objects.is_empty());
+    world.members.get_mut("m02").unwrap().api_level = 2;
+    world.finish();
+    assert_eq!(world.phase(), Phase::Succeeded);
+}
+
+#[test]
+fn semantics_49_images_need_no_new_agent() {
+    let mut world = World::fleet(1, Spec::selecting("[{setWeight: 100}]"));
+    world.members.get_mut("m01").unwrap().api_level = 1;
+    world.finish();
+    assert_eq!(world.phase(), Phase::Succeeded);
+}
+
+#[test]
 fn semantics_07_another_rollout_of_the_same_deployment_keeps_it_from_starting() {
     let mut world = fleet(2, &[config("a"), deployment("v2")]);
     world.claim_for("other", "m02");
