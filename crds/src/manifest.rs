@@ -163,7 +163,6 @@ impl AssignedManifests {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.op in ['move', 'copy'] ? has(self.from) : !has(self.from)").message("from belongs to move and copy, and to no other operation").reason(Reason::FieldValueInvalid).field_path(".op"))]
-#[x_kube(validation = Rule::new("self.op in ['add', 'replace', 'test'] ? has(self.value) : !has(self.value)").message("value belongs to add, replace and test, and to no other operation").reason(Reason::FieldValueInvalid).field_path(".op"))]
 pub struct PatchOperation {
     /// add, remove, replace, move, copy or test.
     pub op: PatchOp,
@@ -231,7 +230,7 @@ fn even_null<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option
 }
 
 fn any_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    schemars::json_schema!({"x-kubernetes-preserve-unknown-fields": true})
+    schemars::json_schema!({"nullable": true, "x-kubernetes-preserve-unknown-fields": true})
 }
 
 /// The object of a rollout's manifests that a patch is for.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crds::{ClusterScopeRolloutSpec, Manifest, Override, PatchTarget};
+use crds::{ClusterScopeRolloutSpec, Manifest, Override, PatchOp, PatchTarget};
 
 use super::manifests::check_size;
 use super::{Concern, Problem, Problems, check_images, check_selector};
@@ -69,6 +69,15 @@ fn check_patch(field: &str, one: &Override, target: &PatchTarget, manifests: &[M
         &one.json_patch.len().to_string(),
         "must have 1 to 32 operations",
     );
+    for (index, operation) in one.json_patch.iter().enumerate() {
+        let wanted = matches!(operation.op, PatchOp::Add | PatchOp::Replace | PatchOp::Test);
+        problems.require(
+            operation.value.is_some() == wanted,
+            &format!("{field}[{index}].value"),
+            operation.op.as_str(),
+            "belongs to add, replace and test, and to no other operation",
+        );
+    }
     let mut rendered = manifests.to_vec();
     let meant = rendered.iter_mut().filter(|manifest| target.is(&manifest.object()));
     let mut found = false;
