@@ -9,7 +9,7 @@ ARGS ?=
 ETCD := --features federated-store/etcd,global-controller/etcd
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test conformance verify fix bench bench-store bench-gates bench-rounds bench-fleet deny
+.PHONY: help demo test conformance verify fix bench bench-store bench-gates bench-rounds bench-fleet bench-objects deny
 
 help: ## This list
 	@awk -F ': ## ' '/^[a-z-]+: ## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -72,6 +72,11 @@ bench-fleet: ## What measuring 500 members costs a real controller, with fake ag
 	$(CARGO) build --release --workspace --bins --locked
 	$(CARGO) build --release --workspace --locked --example bench_fleet
 	'$(TARGET)/release/examples/bench_fleet' $(ARGS)
+
+bench-objects: ## What whole objects cost a controller beside images, with fake agents, a minute; ARGS=MEMBERS for another number
+	$(CARGO) build --release --workspace --bins --locked
+	$(CARGO) build --release --workspace --locked --example bench_objects
+	'$(TARGET)/release/examples/bench_objects' $(ARGS)
 
 deny: ## Advisories, licences and sources of dependencies; needs cargo-deny and the network
 	@$(CARGO) deny --version >/dev/null 2>&1 || { \
