@@ -203,7 +203,7 @@ impl Sources<'_> {
             changed_members: true,
             paused: rollout.is_some_and(|rollout| rollout.paused),
             on_drift: rollout.map_or(new.on_drift, |rollout| rollout.on_drift),
-            force_conflicts: rollout.is_some_and(|rollout| rollout.force_conflicts),
+            on_conflict: rollout.map_or(new.on_conflict, |rollout| rollout.on_conflict),
             ..new
         };
         run.finished_at = run.is_over().then(|| time(&status.finished_at));

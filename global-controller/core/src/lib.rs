@@ -51,7 +51,7 @@ pub use lint::{lint, lint_orders};
 pub use observations::{MemberFacts, Observations, Reachability, Recovery};
 pub use plan::{Order, order};
 pub use preview::{Rehearsal, Rehearsed, preview, rehearsals};
-pub use rollout::{FailureRules, Payload, Rollout, Step, Weight, WeightError};
+pub use rollout::{FailureRules, OnConflict, Payload, Rollout, Step, Weight, WeightError};
 pub use state::{
     Clock, Header, Hold, Late, MemberRecord, MemberStage, Plan, RefusedBy, RolloutState, Run, STATE_VERSION, Silence,
     Stage, Standing, Touched,

@@ -8,18 +8,18 @@ pub enum Error {
     /// An operation of it finds no place, or another value than it must.
     #[error("it does not apply to {object}: {why}")]
     Unfit {
-        /// The object.
-        object: ObjectRef,
+        /// The object, as "Deployment shop/checkout".
+        object: String,
         /// The operation, and what is wrong with it.
         why: String,
     },
     /// It makes another object of it.
     #[error("it makes {after} of {before}: apiVersion, kind, name and namespace must stay")]
     Renamed {
-        /// What it was.
-        before: ObjectRef,
+        /// What it was, as "Deployment shop/checkout".
+        before: String,
         /// What it would be.
-        after: ObjectRef,
+        after: String,
     },
 }
 
@@ -47,7 +47,7 @@ pub(crate) fn patch_for<'a>(
 /// An object with a patch.
 pub(crate) fn patched(manifest: &Manifest, operations: &[PatchOperation]) -> Result<Manifest, Error> {
     let before = manifest.object();
-    let unfit = |why: String| Error::Unfit { object: before.clone(), why };
+    let unfit = |why: String| Error::Unfit { object: before.to_string(), why };
     // Both are the JSON of RFC 6902.
     let written = serde_json::to_value(operations).map_err(|error| unfit(error.to_string()))?;
     let patch: json_patch::Patch = serde_json::from_value(written).map_err(|error| unfit(error.to_string()))?;
@@ -56,7 +56,7 @@ pub(crate) fn patched(manifest: &Manifest, operations: &[PatchOperation]) -> Res
     let manifest = Manifest(value);
     let after = manifest.object();
     if after != before {
-        return Err(Error::Renamed { before, after });
+        return Err(Error::Renamed { before: before.to_string(), after: after.to_string() });
     }
     Ok(manifest)
 }
@@ -79,7 +79,7 @@ mod tests {
         vec![deployment("checkout"), deployment("cart")]
     }
 
-    fn other(name: &str, patch: Value) -> Override {
+    fn other(name: &str, patch: &Value) -> Override {
         serde_json::from_value(json!({
             "clusterSelector": {"matchLabels": {"region": "east"}},
             "target": {"kind": "Deployment", "name": name},
@@ -96,7 +96,7 @@ mod tests {
     #[test]
     fn semantics_02_of_several_patches_of_one_object_the_last_one_counts() {
         let set =
-            |name: &str, count: i64| other(name, json!([{"op": "replace", "path": "/spec/replicas", "value": count}]));
+            |name: &str, count: i64| other(name, &json!([{"op": "replace", "path": "/spec/replicas", "value": count}]));
         let overrides = [set("checkout", 2), set("checkout", 3), set("cart", 4)];
         assert_eq!(replicas(&overrides, &[]), [1, 1]);
         assert_eq!(replicas(&overrides, &[0]), [2, 1]);
@@ -106,23 +106,23 @@ mod tests {
 
     #[test]
     fn a_patch_that_does_not_apply_says_to_what_and_why() {
-        let fails = |patch: Value| render(&manifests(), &[other("cart", patch)], &[0]).unwrap_err().to_string();
-        let error = fails(json!([{"op": "replace", "path": "/spec/nothing/here", "value": 1}]));
+        let fails = |patch: &Value| render(&manifests(), &[other("cart", patch)], &[0]).unwrap_err().to_string();
+        let error = fails(&json!([{"op": "replace", "path": "/spec/nothing/here", "value": 1}]));
         assert!(
             error.starts_with("it does not apply to Deployment shop/cart: ") && error.contains("/spec/nothing/here"),
             "{error}"
         );
-        let error = fails(json!([{"op": "test", "path": "/spec/replicas", "value": 7}]));
+        let error = fails(&json!([{"op": "test", "path": "/spec/replicas", "value": 7}]));
         assert!(error.starts_with("it does not apply to Deployment shop/cart: "), "{error}");
         assert_eq!(
-            fails(json!([{"op": "replace", "path": "/metadata/name", "value": "other"}])),
+            fails(&json!([{"op": "replace", "path": "/metadata/name", "value": "other"}])),
             "it makes Deployment shop/other of Deployment shop/cart: apiVersion, kind, name and namespace must stay"
         );
     }
 
     #[test]
     fn a_null_is_a_value() {
-        let patch = json!([{"op": "add", "path": "/spec/paused", "value": null}]);
+        let patch = &json!([{"op": "add", "path": "/spec/paused", "value": null}]);
         let rendered = render(&manifests(), &[other("cart", patch)], &[0]).unwrap();
         assert_eq!(rendered[1].0["spec"].get("paused"), Some(&Value::Null));
     }

@@ -15,7 +15,7 @@ use crds::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{FailureRules, MAX_PAST_RUNS, MemberFacts, Payload, Rollout, Step, Weight, words};
+use crate::{FailureRules, MAX_PAST_RUNS, MemberFacts, OnConflict, Payload, Rollout, Step, Weight, words};
 
 /// A month: the longest pause or soak.
 const MAX_PAUSE_SECONDS: i64 = 2_592_000;
@@ -72,6 +72,7 @@ impl Concern {
 
 impl Problem {
     /// The same, with the names of those among `members` that it is about.
+    #[must_use]
     pub fn naming(&self, members: &BTreeMap<String, MemberFacts>) -> Self {
         if !matches!(self.concern, Concern::Members(_)) {
             return self.clone();
@@ -158,7 +159,7 @@ pub fn validate(object: &ClusterScopeRollout) -> Result<Rollout, Vec<Problem>> {
         analysis,
         paused: spec.paused,
         on_drift: if spec.enforce { OnDrift::Repair } else { OnDrift::Report },
-        force_conflicts: spec.force_conflicts,
+        on_conflict: if spec.force_conflicts { OnConflict::Force } else { OnConflict::Refuse },
         past_runs: usize::try_from(spec.revision_history_limit).unwrap_or_default(),
     })
 }

@@ -539,11 +539,7 @@ impl WaitingOn {
                 words::members(members.len()),
                 words::list(members)
             ),
-            Self::AgentTooOld { members, needs } => format!(
-                "the agents of {} are too old for whole objects, which need API level {needs}: {}; upgrade them, and the run goes on",
-                words::members(members.len()),
-                words::list(members)
-            ),
+            Self::AgentTooOld { members, needs } => too_old(members, *needs),
             Self::Owed { members, cordoned, revision } => {
                 let owed = |names: &[String], why: &str, until: &str| {
                     (!names.is_empty()).then(|| {
@@ -628,6 +624,14 @@ fn gate(verdict: Option<Verdict>, text: &str) -> String {
             format!("the pause is over, and there was nothing to measure: {text}; measuring goes on")
         }
     }
+}
+
+fn too_old(members: &[String], needs: i32) -> String {
+    format!(
+        "the agents of {} are too old for whole objects, which need API level {needs}: {}; upgrade them, and the run goes on",
+        words::members(members.len()),
+        words::list(members)
+    )
 }
 
 /// How it shows that the hub went back, and what to do about it.

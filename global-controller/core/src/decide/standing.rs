@@ -58,6 +58,6 @@ fn on_drift(run: &Run, present: bool) -> Option<OnDrift> {
 
 /// Where it was to arrive in time it has; the repeated order gives it no deadline, after which it would go back.
 fn arrived(record: &MemberRecord, on_drift: OnDrift) -> Standing {
-    let Standing { returns_after, on_drift: before, force_conflicts } = record.standing;
-    Standing { returns_after: returns_after.filter(|_| before == on_drift), on_drift, force_conflicts }
+    let Standing { returns_after, on_drift: before, on_conflict } = record.standing;
+    Standing { returns_after: returns_after.filter(|_| before == on_drift), on_drift, on_conflict }
 }

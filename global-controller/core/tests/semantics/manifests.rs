@@ -17,14 +17,14 @@ fn config(name: &str) -> String {
     format!("{{apiVersion: v1, kind: ConfigMap, metadata: {{namespace: shop, name: {name}}}, data: {{color: red}}}}")
 }
 
-fn list(objects: &[String]) -> Option<String> {
-    Some(format!("[{}]", objects.join(", ")))
+fn list(objects: &[String]) -> String {
+    format!("[{}]", objects.join(", "))
 }
 
 /// A fleet that gets these objects, in two steps of half of it.
 fn fleet(members: usize, objects: &[String]) -> World {
     let spec = Spec::selecting("[{setWeight: 50, pause: 60}]").with(|spec| {
-        spec.manifests = list(objects);
+        spec.manifests = Some(list(objects));
         spec.max_concurrency = Some("'100%'".to_owned());
     });
     World::fleet(members, spec)
@@ -71,7 +71,7 @@ fn semantics_29_each_member_goes_back_to_its_own_snapshot() {
     let v2 = world.agents["m01"].objects.clone();
     assert_eq!((world.phase(), world.agents["m02"].objects.clone()), (Phase::Succeeded, v2.clone()));
     world.agents.get_mut("m02").unwrap().cursed = true;
-    world.edit(|spec| spec.manifests = list(&[deployment("v3"), config("b")]));
+    world.edit(|spec| spec.manifests = Some(list(&[deployment("v3"), config("b")])));
     world.finish();
     assert_eq!((world.phase(), objects(&world)), (Phase::RolledBack, vec![v2.as_str(), v2.as_str()]));
     let back = &world.assignments["m01"].spec;
@@ -99,7 +99,7 @@ fn semantics_13_objects_that_changed_since_they_were_seen_are_left_alone_and_see
     assert_eq!(world.phase(), Phase::Succeeded);
     let first = world.agents["m01"].objects.clone();
     world.agents.get_mut("m01").unwrap().cursed = true;
-    world.edit(|spec| spec.manifests = list(&[deployment("bad")]));
+    world.edit(|spec| spec.manifests = Some(list(&[deployment("bad")])));
     world.finish();
     assert_eq!((world.phase(), objects(&world)), (Phase::RolledBack, vec![first.as_str()]));
 }
@@ -166,7 +166,7 @@ fn semantics_07_another_rollout_of_the_same_deployment_keeps_it_from_starting() 
 #[test]
 fn semantics_03_both_sorts_of_payload_at_once_are_refused_and_none_waits() {
     let mut spec = Spec::selecting("[{setWeight: 100}]");
-    spec.manifests = list(&[config("a")]);
+    spec.manifests = Some(list(&[config("a")]));
     let text = spec.hash();
     assert!(text.contains("manifests") && !text.contains("workload:"));
     let mut object: crds::ClusterScopeRollout = crds::yaml::from_str(&spec.yaml()).unwrap();

@@ -235,19 +235,16 @@ impl Agent {
             Outcome::Reverted => spec.previous.as_ref().and_then(|previous| previous.snapshot.clone()),
             _ => (spec.intent == Intent::Return).then(|| hash.clone()),
         };
-        match back {
-            Some(back) => {
-                self.objects = self.kept.get(&back).expect("it has kept what was there").clone();
-                self.applied = Some((spec.fence, back));
-            }
-            None => {
-                if self.objects != hash {
-                    self.kept.insert(snapshot(&self.objects), self.objects.clone());
-                }
-                self.objects.clone_from(&hash);
-                self.applied = Some((spec.fence, hash));
-            }
+        if let Some(back) = back {
+            self.objects = self.kept.get(&back).expect("it has kept what was there").clone();
+            self.applied = Some((spec.fence, back));
+            return;
         }
+        if self.objects != hash {
+            self.kept.insert(snapshot(&self.objects), self.objects.clone());
+        }
+        self.objects.clone_from(&hash);
+        self.applied = Some((spec.fence, hash));
     }
 
     /// Whether it has set these images for this very order, or for one that said the same beside its fence.
