@@ -281,7 +281,7 @@ mod tests {
     use super::*;
 
     fn answer(code: u16) -> cluster::Error {
-        cluster::Error::Answer { what: "write the assignment", code, message: "no".to_owned() }
+        cluster::Error::Answer { what: "write the assignment", code, message: "no".to_owned(), causes: Vec::new() }
     }
 
     #[test]

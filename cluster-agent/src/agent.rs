@@ -25,10 +25,13 @@ use crate::prometheus::Inquirer;
 use crate::reconcile::Reconciler;
 use crate::reconcile::contention::Repairs;
 use crate::reconcile::deadline::Deadlines;
+use crate::reconcile::manifests::kinds::Kinds;
+use crate::reconcile::manifests::rights::Rights;
+use crate::reconcile::manifests::store::Store;
 use crate::reconcile::said::Said;
 use crate::work::cache::{self, Cache, Writer};
 use crate::work::queue::Queue;
-use crate::work::{self, watches};
+use crate::work::{self, interests, watches};
 
 /// Before the holder's tasks start again after one of them ended by a fault of ours.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -171,6 +174,10 @@ impl Agent {
             said: Said::default(),
             deadlines: Deadlines::default(),
             repairs: Repairs::default(),
+            records: Store::new(client.clone(), &settings.namespace),
+            kinds: Kinds::default(),
+            rights: Rights::default(),
+            interests: Arc::default(),
             metrics: Arc::clone(&metrics),
         };
         let hub = Arc::new(hub);
@@ -269,6 +276,8 @@ impl Agent {
         tasks.spawn(async move { outbox.run(&hub).await });
         let (cache, queue) = (Arc::clone(&self.cache), Arc::clone(&self.queue));
         tasks.spawn(watches::run(self.client.clone(), Arc::clone(&cache), Arc::clone(&queue)));
+        let interests = Arc::clone(&self.reconciler.interests);
+        tasks.spawn(interests::run(self.client.clone(), interests, Arc::clone(&queue)));
         tasks.spawn(work::run(cache, queue, Arc::clone(&self.reconciler)));
         tasks
     }

@@ -21,9 +21,9 @@ const SPEC_HASH: &str = "rollout.example.com/spec-hash";
 /// another revision.
 const REVISION_SINCE: &str = "rollout.example.com/revision-since";
 
-/// The object that an assignment is about.
+/// The workload that an assignment is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Target {
+pub struct WorkloadTarget {
     /// Kind, of apiVersion apps/v1.
     pub kind: WorkloadKind,
     /// Namespace.
@@ -32,15 +32,43 @@ pub struct Target {
     pub name: String,
 }
 
-impl From<&AssignedWorkload> for Target {
+impl From<&AssignedWorkload> for WorkloadTarget {
     fn from(workload: &AssignedWorkload) -> Self {
         Self { kind: workload.kind, namespace: workload.namespace.clone(), name: workload.name.clone() }
     }
 }
 
-impl fmt::Display for Target {
+impl fmt::Display for WorkloadTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}/{}", self.kind, self.namespace, self.name)
+    }
+}
+
+/// What an assignment is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Target {
+    /// One workload.
+    Workload(WorkloadTarget),
+    /// All objects of one rollout, by its name: which they are changes from revision to revision.
+    Manifests(String),
+}
+
+impl From<&RolloutAssignmentSpec> for Target {
+    fn from(spec: &RolloutAssignmentSpec) -> Self {
+        match &spec.workload {
+            Some(workload) => Self::Workload(workload.into()),
+            None => Self::Manifests(spec.rollout.name.clone()),
+        }
+    }
+}
+
+/// "Deployment/shop/checkout", or "Manifests/checkout".
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Workload(workload) => workload.fmt(f),
+            Self::Manifests(rollout) => write!(f, "Manifests/{rollout}"),
+        }
     }
 }
 
@@ -90,7 +118,10 @@ impl Order {
     /// Whether the agent returns by itself when the workload is not healthy in time: it may, and knows where to.
     pub fn returns_by_itself(&self) -> bool {
         let spec = &self.spec;
-        let known = |previous: &Previous| spec.workload.images.keys().any(|name| previous.images.contains_key(name));
+        let known = |previous: &Previous| match &spec.workload {
+            Some(workload) => workload.images.keys().any(|name| previous.images.contains_key(name)),
+            None => previous.snapshot.is_some(),
+        };
         spec.intent == Intent::Apply
             && spec.on_deadline == OnDeadline::Return
             && spec.previous.as_ref().is_some_and(known)

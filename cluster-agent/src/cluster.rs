@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::core::response::StatusCause;
 use kube::{Client, Config};
 
 /// Deadline of one call. Objects here are small; an API server that takes longer is in trouble, and the caller
@@ -34,6 +35,8 @@ pub enum Error {
         code: u16,
         /// What the API server said.
         message: String,
+        /// Details of it.
+        causes: Vec<StatusCause>,
     },
     /// It was not reached, or its answer makes no sense.
     #[error("failed to {what}")]
@@ -59,7 +62,28 @@ pub enum Error {
 impl Error {
     /// Whether the object was changed by somebody else in between, or exists already.
     pub fn is_conflict(&self) -> bool {
-        matches!(self, Self::Answer { code: 409, .. })
+        matches!(self, Self::Answer { code: 409, .. }) && self.contested().is_empty()
+    }
+
+    /// Fields that were to be applied, and that belong to somebody else.
+    pub fn contested(&self) -> Vec<Contested> {
+        let Self::Answer { code: 409, causes, .. } = self else { return Vec::new() };
+        let ours = causes.iter().filter(|cause| cause.reason == "FieldManagerConflict");
+        ours.map(|cause| Contested { field: cause.field.clone(), manager: manager_in(&cause.message) }).collect()
+    }
+
+    /// What the API server said when fields of a body that was to be applied are not those of its kind. It calls that its own
+    /// error.
+    pub fn untyped(&self) -> Option<&str> {
+        match self {
+            Self::Answer { code: 500, message, .. } if message.contains("failed to create typed") => Some(message),
+            _ => None,
+        }
+    }
+
+    /// Whether the agent has no right to do it, or something else in the API server forbids it.
+    pub fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Answer { code: 403, .. })
     }
 
     /// Whether the object does not exist.
@@ -86,11 +110,28 @@ impl Error {
     }
 }
 
+/// A field that belongs to another field manager.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contested {
+    /// Where it is, as the API server writes it: ".spec.replicas".
+    pub field: String,
+    /// Whose it is.
+    pub manager: String,
+}
+
+/// The name in `conflict with "kubectl-edit" using apps/v1 at …`; all of the text where there is none.
+fn manager_in(message: &str) -> String {
+    message.split('"').nth(1).unwrap_or(message).to_owned()
+}
+
 /// Waits for one call, at most [`DEADLINE`].
 pub async fn call<T>(what: &'static str, call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Error> {
     match tokio::time::timeout(DEADLINE, call).await {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(kube::Error::Api(status))) => Err(Error::Answer { what, code: status.code, message: status.message }),
+        Ok(Err(kube::Error::Api(status))) => {
+            let causes = status.details.map_or_else(Vec::new, |details| details.causes);
+            Err(Error::Answer { what, code: status.code, message: status.message, causes })
+        }
         Ok(Err(source)) => Err(Error::Call { what, source: Box::new(source) }),
         Err(_) => Err(Error::Deadline { what }),
     }
@@ -121,7 +162,34 @@ mod tests {
     use super::*;
 
     fn answer(code: u16) -> Error {
-        Error::Answer { what: "set images", code, message: "no".to_owned() }
+        Error::Answer { what: "set images", code, message: "no".to_owned(), causes: Vec::new() }
+    }
+
+    #[test]
+    fn a_conflict_of_field_managers_is_told_from_a_change_in_between() {
+        let cause = |reason: &str, field: &str, message: &str| StatusCause {
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+            field: field.to_owned(),
+        };
+        let causes = vec![
+            cause(
+                "FieldManagerConflict",
+                ".spec.replicas",
+                r#"conflict with "hpa" with subresource "scale" using apps/v1"#,
+            ),
+            cause(
+                "FieldManagerConflict",
+                ".data.a",
+                r#"conflict with "kubectl-edit" using v1 at 2026-01-01T00:00:00Z"#,
+            ),
+        ];
+        let error = Error::Answer { what: "apply", code: 409, message: "2 conflicts".to_owned(), causes };
+        assert!(!error.is_conflict());
+        let contested: Vec<_> = error.contested().into_iter().map(|one| (one.field, one.manager)).collect();
+        let pair = |field: &str, manager: &str| (field.to_owned(), manager.to_owned());
+        assert_eq!(contested, [pair(".spec.replicas", "hpa"), pair(".data.a", "kubectl-edit")]);
+        assert!(answer(409).contested().is_empty());
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! One look at one assignment: read what is there, decide, act, answer. Client required; what to do is decided in
-//! [`plan`].
+//! [`ladder`].
 
 pub mod apply;
 pub mod contention;
 pub mod deadline;
 pub mod drift;
 pub mod health;
+mod images;
+pub mod ladder;
+pub mod manifests;
 pub mod nodes;
 pub mod plan;
 mod pods;
@@ -24,7 +27,10 @@ use kube::{Api, Client, ResourceExt as _};
 
 use self::contention::Repairs;
 use self::deadline::Deadlines;
-use self::plan::{Answer, Images, Step, plan};
+use self::ladder::Answer;
+use self::manifests::kinds::Kinds;
+use self::manifests::rights::Rights;
+use self::manifests::store::Store;
 use self::said::Said;
 use self::workload::Workload;
 use crate::accept::fences::Fences;
@@ -35,6 +41,7 @@ use crate::hub::resync::Resync;
 use crate::lease::Held;
 use crate::metrics::Metrics;
 use crate::work::cache::Cache;
+use crate::work::interests::Interests;
 use crate::work::queue::Finish;
 
 /// The watch may lag behind what was read; then the newer assignment is looked at.
@@ -46,14 +53,34 @@ enum Looked {
     Newer(Box<RolloutAssignment>),
 }
 
+/// What was read of what an assignment is about.
+enum Live {
+    /// Nothing: it doesn't matter.
+    Unread,
+    /// The workload, if it exists.
+    Workload(Option<Workload>),
+    /// The objects of a rollout.
+    Objects(manifests::Read),
+}
+
+impl Live {
+    fn workload(self) -> Option<Workload> {
+        if let Self::Workload(live) = self { live } else { None }
+    }
+
+    fn objects(self) -> manifests::Read {
+        if let Self::Objects(read) = self { read } else { manifests::Read::default() }
+    }
+}
+
 /// Why a look did not end well. All are tried again, with a waiting time that grows.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The API server is not there, or somebody else was faster.
     #[error(transparent)]
     Cluster(#[from] cluster::Error),
-    /// The API server refuses to set the images; that was reported.
-    #[error("the API server refuses the images: {0}")]
+    /// The API server refuses what is to be set; that was reported.
+    #[error("the API server refuses what is to be set: {0}")]
     Refused(String),
     /// It changed at each look.
     #[error("the assignment changed at each of {LOOKS} looks")]
@@ -99,6 +126,14 @@ pub struct Reconciler {
     pub deadlines: Deadlines,
     /// What was repaired lately.
     pub repairs: Repairs,
+    /// What is kept of rollouts of whole objects.
+    pub records: Store,
+    /// The kinds that the API server has.
+    pub kinds: Kinds,
+    /// What the agent may make.
+    pub rights: Rights,
+    /// Where the objects of rollouts are.
+    pub interests: Arc<Interests>,
     /// Figures.
     pub metrics: Arc<Metrics>,
 }
@@ -134,19 +169,16 @@ impl Reconciler {
         self.said.forget(rollout);
         self.deadlines.forget(rollout);
         self.repairs.forget(rollout);
+        self.interests.forget(rollout);
     }
 
     /// The order matters (SEMANTICS 15): first the workload, then the assignment from a quorum, then the mark, then the
     /// Lease. Whoever was overtaken after that fails on the workload's resourceVersion.
     async fn look(&self, known: &RolloutAssignment) -> Result<Looked, Error> {
-        let target = Target::from(&known.spec.workload);
-        let live = match known.spec.intent {
-            Intent::Withdraw => None,
-            Intent::Observe | Intent::Apply | Intent::Return => workload::read(&self.client, &target).await?,
-        };
-        let live = match live {
-            Some(live) => Some(nodes::usable(&self.client, &target.namespace, live, now().0.as_millisecond()).await?),
-            None => None,
+        let live = match &known.spec.workload {
+            _ if known.spec.intent == Intent::Withdraw => Live::Unread,
+            Some(target) => Live::Workload(self.read_workload(target).await?),
+            None => Live::Objects(self.read_objects(&known.spec).await?),
         };
         let api: Api<RolloutAssignment> = Api::all(self.client.clone());
         // By the object's own name: somebody may have edited the rollout's.
@@ -162,59 +194,11 @@ impl Reconciler {
             // The hub's list writes it anew.
             self.resync.ask();
         }
-        let finish = match plan(&order, live.as_ref()) {
-            Step::Withdraw => self.withdraw(&api, &order, current).await,
-            Step::Answer(answer) => {
-                let answer = self.unstick(&order, live.as_ref(), answer).await?;
-                self.answer(&api, &order, current, answer).await
-            }
-            Step::Apply(images) => match live {
-                Some(live) => self.apply(&api, &order, current, &live, images).await,
-                // What is not there is never planned to be changed.
-                None => Ok(Finish::Failed),
-            },
+        let finish = match (&known.spec.workload, live) {
+            (Some(target), live) => self.step_images(&api, &order, current, (target, live.workload())).await,
+            (None, live) => self.step_objects(&api, &order, current, live.objects()).await,
         };
         finish.map(Looked::Done)
-    }
-
-    /// After a return: deletes a pod that the `StatefulSet` would leave behind for ever, and says so (SEMANTICS 18).
-    async fn unstick(&self, order: &Order, live: Option<&Workload>, mut answer: Answer) -> Result<Answer, Error> {
-        let target = &order.spec.workload;
-        let healthy = answer.workload.as_ref().is_some_and(|workload| workload.healthy);
-        let is_waiting = matches!(answer.outcome, Outcome::Progressing | Outcome::Reverted) && !healthy;
-        let Some(live) = live.filter(|live| is_waiting && stuck::possible(order, live)) else { return Ok(answer) };
-        let note = match self.delete_stuck(order, live).await {
-            Ok(None) => return Ok(answer),
-            Ok(Some(pod)) => format!("deleted pod '{pod}' of the failed revision, which was not ready"),
-            Err(Error::Cluster(error)) if error.refusal().is_some() && !error.is_missing() => {
-                format!(
-                    "NeedsPodDeletion: pods of the failed revision may be left that never become ready, and the agent may \
-                     not delete pods in '{}' ({error}); delete them, or set stuckPods.delete in its chart",
-                    target.namespace
-                )
-            }
-            Err(error) => return Err(error),
-        };
-        answer.message = format!("{}; {note}", answer.message);
-        Ok(answer)
-    }
-
-    /// Deletes the next stuck pod, if there is one, and returns its name.
-    async fn delete_stuck(&self, order: &Order, live: &Workload) -> Result<Option<String>, Error> {
-        let target = &order.spec.workload;
-        let pods = stuck::pods_of(&self.client, target, live).await?;
-        let Some(pod) = plan::wanted(order).and_then(|images| stuck::next(&images, live, &pods)) else {
-            return Ok(None);
-        };
-        self.check_mark(order).await?;
-        self.check_lease()?;
-        match stuck::delete(&self.client, target, pod).await {
-            // It is gone, or another pod has its name.
-            Err(error) if error.is_missing() || error.is_conflict() => return Ok(None),
-            result => result?,
-        }
-        tracing::info!(rollout = order.spec.rollout.name, pod = pod.name, "deleted a pod that was stuck");
-        Ok(Some(pod.name.clone()))
     }
 
     async fn withdraw(
@@ -240,68 +224,11 @@ impl Reconciler {
             }
         }
         tracing::info!(rollout = name, fence = %order.spec.fence, "withdrew the assignment");
-        let answer = plan::answer(order, None, Outcome::Withdrawn, "the assignment is withdrawn".to_owned());
+        let answer = ladder::answer(order, None, Outcome::Withdrawn, "the assignment is withdrawn".to_owned());
         if let Some(status) = status::next(order, answer, now()) {
             self.outbox.put(status::report(order, status));
         }
         Ok(Finish::Forget)
-    }
-
-    async fn apply(
-        &self,
-        api: &Api<RolloutAssignment>,
-        order: &Order,
-        current: RolloutAssignment,
-        live: &Workload,
-        images: Images,
-    ) -> Result<Finish, Error> {
-        self.check_mark(order).await?;
-        let target = &order.spec.workload;
-        let manager = apply::manager(&order.spec.rollout.name);
-        let body = apply::body(target, live, &images.images, &manager);
-        self.check_lease()?;
-        let applied = match apply::apply(&self.client, target, &body, &manager).await {
-            Ok(applied) => applied,
-            Err(error) => return self.not_applied(api, order, current, live, error).await,
-        };
-        self.metrics.applied(match images.drifted {
-            true => "repaired",
-            false if order.has_given_up() => "reverted",
-            false => "applied",
-        });
-        let (rollout, intent) = (&order.spec.rollout.name, order.spec.intent.as_str());
-        tracing::info!(rollout, intent, fence = %order.spec.fence, drifted = images.drifted, "set the images");
-        if applied.runs(&images.images) {
-            if images.drifted {
-                self.repairs.note(order, Instant::now());
-            }
-            let Step::Answer(answer) = plan(order, Some(&applied)) else { return Ok(Finish::Failed) };
-            return self.answer(api, order, current, answer).await;
-        }
-        let message = "something in the member changes the images while they are set: look at its mutating webhooks";
-        let mut answer = plan::answer(order, Some(&applied), Outcome::Refused, message.to_owned());
-        answer.applied_hash = Some(images.hash());
-        self.answer(api, order, current, answer).await?;
-        Err(Error::Refused(message.to_owned()))
-    }
-
-    /// What the API server refuses as such is reported; everything else starts over.
-    async fn not_applied(
-        &self,
-        api: &Api<RolloutAssignment>,
-        order: &Order,
-        current: RolloutAssignment,
-        live: &Workload,
-        error: cluster::Error,
-    ) -> Result<Finish, Error> {
-        let Some(message) = error.refusal().filter(|_| !error.is_missing()).map(ToOwned::to_owned) else {
-            self.metrics.applied(if error.is_conflict() { "conflict" } else { "failed" });
-            return Err(error.into());
-        };
-        self.metrics.applied("refused");
-        let answer = plan::answer(order, Some(live), Outcome::Refused, message.clone());
-        self.answer(api, order, current, answer).await?;
-        Err(Error::Refused(message))
     }
 
     /// Writes the status, if it is new, and then reports it.
@@ -353,7 +280,7 @@ impl Reconciler {
     /// one: only the highest acts. Without marks (they were lost, and the hub is away) the last known state goes on.
     async fn check_mark(&self, order: &Order) -> Result<(), Error> {
         let marks = self.fences.read().await?.marks.unwrap_or_default();
-        let mark = marks.of(&Target::from(&order.spec.workload)).filter(|mark| mark.fence > order.spec.fence);
+        let mark = marks.of(&Target::from(&order.spec)).filter(|mark| mark.fence > order.spec.fence);
         let Some(mark) = mark else { return Ok(()) };
         if mark.rollout == order.spec.rollout.name {
             self.resync.ask();

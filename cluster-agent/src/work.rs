@@ -1,6 +1,7 @@
 //! The loop of the Lease's holder: takes assignments from the queue and works on several at once.
 
 pub mod cache;
+pub mod interests;
 pub mod queue;
 pub mod watches;
 

@@ -96,7 +96,7 @@ impl Playground {
         let folder = Folder::take(&options.dir)?;
         let programs = programs::build(&folder.logs(), &progress).await?;
         let assets = Assets::ensure(&options.programs(), &progress).await?;
-        let charts = Charts::render(&assets).await?;
+        let charts = Charts::render(&assets, &options.manifests_value()).await?;
         let authority = Authority::new("playground")?;
         let hub_plane = ControlPlane::prepare(&assets, &spec(&folder, "hub", "hub", Role::Hub))?;
         let metrics = options.prometheus.then(|| Metrics::prepare(&assets, &folder)).transpose()?;

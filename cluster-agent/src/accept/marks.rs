@@ -32,7 +32,7 @@ pub struct Marks {
     /// The highest fence of all marks that were dropped or lost: for an object without mark nothing lower is taken.
     #[serde(default)]
     pub floor: Fence,
-    /// By object, as "kind/namespace/name".
+    /// By object, as "kind/namespace/name", or by rollout of whole objects, as "Manifests/name".
     #[serde(default)]
     pub marks: BTreeMap<String, Mark>,
 }
@@ -64,7 +64,7 @@ impl Marks {
             return Verdict::Stale { seen };
         }
         let withdraws = spec.intent == Intent::Withdraw;
-        match self.of(&Target::from(&spec.workload)) {
+        match self.of(&Target::from(spec)) {
             // Another rollout has taken the object over since. Its mark stays; forgetting harms nobody.
             Some(mark) if withdraws && mark.rollout != spec.rollout.name && mark.fence > fence => Verdict::Known,
             Some(mark) if mark.fence > fence => Verdict::Stale { seen: mark.fence },
@@ -91,7 +91,7 @@ impl Marks {
     /// Raises the mark of an object. When there are too many, the oldest tombstones go, those of objects that are not
     /// `in_use`, and the floor rises to them; returns how many went.
     pub fn raise(&mut self, spec: &RolloutAssignmentSpec, in_use: &BTreeSet<Target>) -> Result<usize, Full> {
-        let key = Target::from(&spec.workload).to_string();
+        let key = Target::from(spec).to_string();
         self.marks.insert(key.clone(), Mark { fence: spec.fence, rollout: spec.rollout.name.clone() });
         let excess = self.marks.len().saturating_sub(MAX_MARKS);
         if excess == 0 {
@@ -181,18 +181,18 @@ mod tests {
     fn dropped_tombstones_leave_a_floor_behind() {
         let named = |generation: i64| {
             let mut spec = spec(generation);
-            spec.workload.name = format!("workload-{generation}");
+            spec.workload.as_mut().unwrap().name = format!("workload-{generation}");
             spec
         };
         let mut marks = Marks::default();
         let last = i64::try_from(MAX_MARKS).unwrap();
-        let in_use = BTreeSet::from([Target::from(&named(1).workload)]);
+        let in_use = BTreeSet::from([Target::from(&named(1))]);
         for generation in 1..=last {
             assert_eq!(marks.raise(&named(generation), &in_use).unwrap(), 0);
         }
         assert_eq!(marks.raise(&named(last + 1), &in_use).unwrap(), 1);
         assert_eq!((marks.marks.len(), marks.floor), (MAX_MARKS, fence(2)));
-        assert!(marks.of(&Target::from(&named(1).workload)).is_some());
+        assert!(marks.of(&Target::from(&named(1))).is_some());
         assert_eq!(marks.judge(&named(2), None), Verdict::Newer);
         let mut replayed = named(2);
         replayed.fence.generation = 1;
@@ -203,7 +203,7 @@ mod tests {
     fn semantics_16_lost_marks_come_back_with_a_floor() {
         let named = |name: &str, generation: i64| {
             let mut spec = spec(generation);
-            spec.workload.name = name.to_owned();
+            spec.workload.as_mut().unwrap().name = name.to_owned();
             spec
         };
         let mut marks = Marks::default();
@@ -225,8 +225,8 @@ mod tests {
         let mut in_use = BTreeSet::new();
         for generation in 1..=i64::try_from(MAX_MARKS).unwrap() {
             let mut spec = spec(generation);
-            spec.workload.name = format!("workload-{generation}");
-            in_use.insert(Target::from(&spec.workload));
+            spec.workload.as_mut().unwrap().name = format!("workload-{generation}");
+            in_use.insert(Target::from(&spec));
             marks.raise(&spec, &in_use).unwrap();
         }
         assert!(marks.raise(&spec(9_999), &in_use).is_err());

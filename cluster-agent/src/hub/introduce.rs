@@ -100,6 +100,7 @@ async fn look(client: &Client) -> Result<AgentInfo, Error> {
         kubernetes_version: version.git_version,
         nodes: i32::try_from(nodes).unwrap_or(i32::MAX),
         ready_nodes: i32::try_from(ready).unwrap_or(i32::MAX),
+        api_level: crds::AGENT_API_LEVEL,
         asks_prometheus: None,
     })
 }

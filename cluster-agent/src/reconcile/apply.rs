@@ -70,6 +70,7 @@ where
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::super::workload::fixtures::{DEPLOYMENT, workload};
     use super::*;
     use crate::assignment::fixtures::assignment;
@@ -80,7 +81,7 @@ mod tests {
 
     #[test]
     fn semantics_14_the_body_holds_images_and_preconditions_and_nothing_else() {
-        let target = assignment(5).spec.workload;
+        let target = assignment(5).spec.workload.unwrap();
         let live = workload(DEPLOYMENT, &[]);
         let wanted = images(&[("app", "shop:v2"), ("init", "init:v2")]);
         let body = body(&target, &live, &wanted, &manager("another"));
@@ -98,7 +99,7 @@ mod tests {
 
     #[test]
     fn a_container_that_is_no_longer_named_keeps_its_image() {
-        let target = assignment(5).spec.workload;
+        let target = assignment(5).spec.workload.unwrap();
         let live = workload(DEPLOYMENT, &[]);
         let body = body(&target, &live, &images(&[("app", "shop:v2")]), &manager("checkout"));
         let containers = &body["spec"]["template"]["spec"]["containers"];

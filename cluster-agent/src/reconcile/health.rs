@@ -39,6 +39,7 @@ pub fn health(workload: &Workload) -> Health {
         available: workload.available,
         healthy,
         partial: healthy && has_old_pods(workload),
+        snapshot: None,
     };
     let message = if seen { message(workload, healthy) } else { unseen(workload) };
     Health { observation, message, awaits_owner: seen && awaits_owner(workload) }

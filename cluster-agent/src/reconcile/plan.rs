@@ -1,11 +1,13 @@
-//! What to do about one assignment, from what the hub wants, what was answered before, and what is there. Pure.
+//! What to do about one assignment that is about images, and what it means: the [`ladder`](super::ladder) climbed with a
+//! workload in sight. Pure.
 
 use std::collections::BTreeMap;
 
-use crds::{Intent, OnDrift, Outcome, WorkloadObservation, images_hash};
+use crds::{Intent, Outcome, images_hash};
 
 use super::drift;
 use super::health::{Health, health};
+use super::ladder::{self, Answer, NOWHERE, Next, PRUNED, Sight, going};
 use super::workload::Workload;
 use crate::assignment::{Order, Target};
 
@@ -18,22 +20,6 @@ pub enum Step {
     Answer(Answer),
     /// Set these images.
     Apply(Images),
-}
-
-/// What the agent answers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
-    /// In a word.
-    pub outcome: Outcome,
-    /// For people.
-    pub message: String,
-    /// The workload in numbers; absent when it does not exist.
-    pub workload: Option<WorkloadObservation>,
-    /// Hash of the images that were applied under this rollout uid and revision.
-    pub applied_hash: Option<String>,
-    /// Whether the deadline has passed, and the next step is to go back. It is written down first, so that no restart
-    /// applies again what was given up.
-    pub gives_up: bool,
 }
 
 /// Images to set.
@@ -52,99 +38,85 @@ impl Images {
     }
 }
 
+/// A workload, held against the images that are wanted.
+struct Seen<'a> {
+    workload: &'a Workload,
+    wanted: &'a BTreeMap<String, String>,
+}
+
+impl Sight for Seen<'_> {
+    fn wanted_hash(&self) -> String {
+        images_hash(self.wanted)
+    }
+
+    fn is_as_wanted(&self) -> bool {
+        self.workload.runs(self.wanted)
+    }
+
+    fn is(&self, hash: &str) -> bool {
+        images_hash(&self.workload.images()) == hash
+    }
+
+    /// All images are set in one request.
+    fn is_begun(&self) -> bool {
+        false
+    }
+
+    fn health(&self) -> Health {
+        health(self.workload)
+    }
+
+    fn unexpected(&self) -> String {
+        let images: Vec<String> =
+            self.workload.images().iter().map(|(name, image)| format!("{name}={image}")).collect();
+        format!("nothing was applied: the workload no longer runs what was observed; it runs {}", images.join(", "))
+    }
+
+    fn reported(&self, order: &Order) -> String {
+        drift::reported(order, self.workload, self.wanted)
+    }
+
+    fn contended(&self, order: &Order) -> String {
+        drift::contended(order, self.workload, self.wanted)
+    }
+}
+
 /// Decides the next step. `live` is the workload, if it exists.
 pub fn plan(order: &Order, live: Option<&Workload>) -> Step {
-    let spec = &order.spec;
-    if spec.intent == Intent::Withdraw {
+    if order.spec.intent == Intent::Withdraw {
         return Step::Withdraw;
     }
     let answer = |outcome, message: String| Step::Answer(answer(order, live, outcome, message));
     if !order.intact {
-        let message = "SchemaPruned: the member's API server did not keep the assignment as it was sent, or somebody \
-                       edited it; update the RolloutAssignment CRD there";
-        return answer(Outcome::Refused, message.to_owned());
+        return answer(Outcome::Refused, PRUNED.to_owned());
     }
-    let target = Target::from(&spec.workload);
+    let target = Target::from(&order.spec);
     let Some(workload) = live else {
         return answer(Outcome::WorkloadMissing, format!("{target} does not exist"));
     };
     let Some(images) = wanted(order) else {
-        return answer(Outcome::Refused, "there is no previous state to return to".to_owned());
+        return answer(Outcome::Refused, NOWHERE.to_owned());
     };
     let there = workload.images();
     let missing: Vec<&str> = images.keys().filter(|name| !there.contains_key(*name)).map(String::as_str).collect();
     if !missing.is_empty() {
         return answer(Outcome::WorkloadMissing, format!("{target} has no container {}", quoted(&missing)));
     }
-    let health = health(workload);
-    if spec.intent == Intent::Observe {
-        return answer(Outcome::Observed, health.message);
+    match ladder::next(order, &Seen { workload, wanted: &images }) {
+        Next::Answer(answer) => Step::Answer(answer),
+        Next::Set { drifted } => Step::Apply(Images { images, drifted }),
     }
-    // Once said under a fence it stands: the hub observes afresh, and what it then finds must not be our doing.
-    if order.answered() == Some(Outcome::PreviousChanged) {
-        return answer(Outcome::PreviousChanged, changed(&there));
-    }
-    // So does this, and nothing is set any more, there or back.
-    if let Some(said) = order.status.as_ref().filter(|_| order.answered() == Some(Outcome::Contended)) {
-        return answer(Outcome::Contended, said.message.clone());
-    }
-    let hash = images_hash(&images);
-    if workload.runs(&images) {
-        let outcome = running(order, &health);
-        let message = if outcome == Outcome::Reverted { returned(order, &health) } else { health.message };
-        let gives_up = order.overdue && outcome == Outcome::Progressing;
-        let workload = Some(health.observation);
-        return Step::Answer(Answer { outcome, message, workload, applied_hash: Some(hash), gives_up });
-    }
-    if spec.on_drift == OnDrift::Report {
-        return answer(Outcome::Drifted, drift::reported(order, workload, &images));
-    }
-    if order.overdue && !order.has_given_up() {
-        return gives_up(order, workload);
-    }
-    let drifted = order.applied_hash() == Some(&hash);
-    if drifted && order.contested {
-        return answer(Outcome::Contended, drift::contended(order, workload, &images));
-    }
-    if drifted || is_expected(order, &there) {
-        return Step::Apply(Images { images, drifted });
-    }
-    answer(Outcome::PreviousChanged, changed(&there))
 }
 
 /// An answer that is not about health.
 pub fn answer(order: &Order, live: Option<&Workload>, outcome: Outcome, message: String) -> Answer {
-    let workload = live.map(|workload| health(workload).observation);
-    let applied_hash = order.applied_hash().map(ToOwned::to_owned);
-    Answer { outcome, message, workload, applied_hash, gives_up: false }
-}
-
-/// What is said of a workload with the wanted images.
-fn running(order: &Order, health: &Health) -> Outcome {
-    match health.is_healthy() {
-        _ if order.has_given_up() => Outcome::Reverted,
-        true => Outcome::Healthy,
-        false if health.awaits_owner => Outcome::PodDeletionByOwner,
-        false => Outcome::Progressing,
-    }
-}
-
-/// The deadline has passed before the images could even be set, or while somebody else's were there.
-fn gives_up(order: &Order, workload: &Workload) -> Step {
-    let message = format!("not healthy within {} s: goes back by itself", order.spec.deadline_seconds);
-    let answer = answer(order, Some(workload), Outcome::Progressing, message);
-    Step::Answer(Answer { gives_up: true, ..answer })
-}
-
-fn returned(order: &Order, health: &Health) -> String {
-    format!("not healthy within {} s: went back by itself; {}", order.spec.deadline_seconds, health.message)
+    ladder::answer(order, live.map(|workload| health(workload).observation), outcome, message)
 }
 
 /// The images that the assignment means by now. `None`: it is a return to nowhere.
 pub fn wanted(order: &Order) -> Option<BTreeMap<String, String>> {
-    let spec = &order.spec;
-    let named = &spec.workload.images;
-    match (going(order), &spec.previous) {
+    let named = order.spec.images();
+    match (going(order), &order.spec.previous) {
         (Intent::Return, Some(previous)) => {
             let mut images = previous.images.clone();
             images.retain(|name, _| named.contains_key(name));
@@ -153,26 +125,6 @@ pub fn wanted(order: &Order) -> Option<BTreeMap<String, String>> {
         (Intent::Return, None) => None,
         (Intent::Observe | Intent::Apply | Intent::Withdraw, _) => Some(named.clone()),
     }
-}
-
-/// Where the workload is to go: one that was not healthy in time goes back.
-pub fn going(order: &Order) -> Intent {
-    if order.has_given_up() { Intent::Return } else { order.spec.intent }
-}
-
-/// Whether what is there is what the hub saw. A return goes back to the recorded state from wherever it is, unless the
-/// hub says from where.
-fn is_expected(order: &Order, there: &BTreeMap<String, String>) -> bool {
-    match &order.spec.expected_hash {
-        _ if order.has_given_up() => true,
-        Some(expected) => *expected == images_hash(there),
-        None => order.spec.intent == Intent::Return,
-    }
-}
-
-fn changed(there: &BTreeMap<String, String>) -> String {
-    let images: Vec<String> = there.iter().map(|(name, image)| format!("{name}={image}")).collect();
-    format!("nothing was applied: the workload no longer runs what was observed; it runs {}", images.join(", "))
 }
 
 fn quoted(names: &[&str]) -> String {

@@ -215,7 +215,7 @@ fn semantics_22_what_was_never_set_is_not_contended() {
 fn semantics_22_nobody_who_is_known_is_called_unknown_and_each_container_has_its_own() {
     let mut two = apply();
     let wanted = images(&[("app", "shop:v2"), ("init", "init:v2")]);
-    two.spec.workload.images.clone_from(&wanted);
+    two.spec.workload.as_mut().unwrap().images.clone_from(&wanted);
     two.spec.on_drift = OnDrift::Report;
     let order = Order::of(&answered(&two, Outcome::Healthy, Some(&wanted)));
     let (_, said) = outcome(plan(&order, Some(&workload(DEPLOYMENT, &[V9]))));

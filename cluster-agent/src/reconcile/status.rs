@@ -4,7 +4,7 @@ use crds::{Report, RolloutAssignmentStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::deadline;
-use super::plan::Answer;
+use super::ladder::Answer;
 use crate::assignment::Order;
 
 /// Longest message in characters, as the schema says.

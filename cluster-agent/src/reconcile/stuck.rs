@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, Preconditions};
 use kube::{Api, Client, ResourceExt as _};
 
-use super::plan::going;
+use super::ladder::going;
 use super::pods;
 use super::workload::{Strategy, Workload};
 use crate::assignment::Order;

@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crds::WorkloadKind;
+use crds::{AssignedWorkload, WorkloadKind};
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, DeploymentCondition, StatefulSet};
 use k8s_openapi::api::core::v1::{Container, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ManagedFieldsEntry, ObjectMeta};
 use kube::{Api, Client};
 
-use crate::assignment::Target;
 use crate::cluster::{Error, call};
 
 /// When pods are replaced.
@@ -209,7 +208,7 @@ impl From<&DaemonSet> for Workload {
 }
 
 /// Reads a workload from a quorum; `None` when it does not exist. Client required.
-pub async fn read(client: &Client, target: &Target) -> Result<Option<Workload>, Error> {
+pub async fn read(client: &Client, target: &AssignedWorkload) -> Result<Option<Workload>, Error> {
     let (namespace, name) = (&target.namespace, &target.name);
     let what = "read the workload";
     let client = client.clone();

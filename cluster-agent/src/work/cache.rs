@@ -14,7 +14,7 @@ use kube::{Api, Client, ResourceExt};
 use tokio::sync::watch;
 
 use super::queue::Queue;
-use crate::assignment::Target;
+use crate::assignment::{Target, WorkloadTarget};
 use crate::hub::resync::Resync;
 use crate::logging::with_causes;
 use crate::metrics::Metrics;
@@ -68,14 +68,21 @@ impl Cache {
         self.store.get(&ObjectRef::new(rollout))
     }
 
-    /// Objects that assignments are about.
+    /// What assignments are about.
     pub fn targets(&self) -> BTreeSet<Target> {
-        self.all().iter().map(|assignment| Target::from(&assignment.spec.workload)).collect()
+        self.all().iter().map(|assignment| Target::from(&assignment.spec)).collect()
     }
 
-    /// Rollouts whose assignment is about this object.
-    pub fn rollouts_of(&self, target: &Target) -> Vec<String> {
-        let assignments = self.store.state_filter(|one| Target::from(&one.spec.workload) == *target);
+    /// Workloads that assignments are about.
+    pub fn workloads(&self) -> BTreeSet<WorkloadTarget> {
+        self.all().iter().filter_map(|assignment| assignment.spec.workload.as_ref()).map(WorkloadTarget::from).collect()
+    }
+
+    /// Rollouts whose assignment is about this workload.
+    pub fn rollouts_of(&self, target: &WorkloadTarget) -> Vec<String> {
+        let is_about =
+            |one: &RolloutAssignment| one.spec.workload.as_ref().map(WorkloadTarget::from).as_ref() == Some(target);
+        let assignments = self.store.state_filter(is_about);
         assignments.iter().map(|assignment| assignment.name_any()).collect()
     }
 

@@ -19,7 +19,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::cache::Cache;
 use super::queue::Queue;
-use crate::assignment::Target;
+use crate::assignment::WorkloadTarget;
 use crate::logging::with_causes;
 
 /// A dead watch is noticed 5 s after this; resync works meanwhile.
@@ -30,9 +30,9 @@ const SETTLE: Duration = Duration::from_millis(20);
 /// Keeps the watches that are needed, for ever; they end when this future is dropped.
 pub async fn run(client: Client, cache: Arc<Cache>, queue: Arc<Queue>) {
     let mut changes = cache.subscribe();
-    let mut running: BTreeMap<Target, AbortOnDropHandle<()>> = BTreeMap::new();
+    let mut running: BTreeMap<WorkloadTarget, AbortOnDropHandle<()>> = BTreeMap::new();
     loop {
-        let needed = cache.targets();
+        let needed = cache.workloads();
         for target in ended(&running, &needed) {
             running.remove(&target);
         }
@@ -51,12 +51,15 @@ pub async fn run(client: Client, cache: Arc<Cache>, queue: Arc<Queue>) {
 }
 
 /// Watches that nobody needs any more, and those that ended by a fault of ours.
-fn ended(running: &BTreeMap<Target, AbortOnDropHandle<()>>, needed: &BTreeSet<Target>) -> Vec<Target> {
+fn ended(
+    running: &BTreeMap<WorkloadTarget, AbortOnDropHandle<()>>,
+    needed: &BTreeSet<WorkloadTarget>,
+) -> Vec<WorkloadTarget> {
     let ended = running.iter().filter(|(target, handle)| !needed.contains(*target) || handle.is_finished());
     ended.map(|(target, _)| target.clone()).collect()
 }
 
-async fn follow(client: Client, target: Target, cache: Arc<Cache>, queue: Arc<Queue>) {
+async fn follow(client: Client, target: WorkloadTarget, cache: Arc<Cache>, queue: Arc<Queue>) {
     match target.kind {
         WorkloadKind::Deployment => follow_kind::<Deployment>(client, target, cache, queue).await,
         WorkloadKind::StatefulSet => follow_kind::<StatefulSet>(client, target, cache, queue).await,
@@ -65,7 +68,7 @@ async fn follow(client: Client, target: Target, cache: Arc<Cache>, queue: Arc<Qu
 }
 
 /// Only metadata is asked for: its resourceVersion changes with the status too, and the object is read afresh anyway.
-async fn follow_kind<K>(client: Client, target: Target, cache: Arc<Cache>, queue: Arc<Queue>)
+async fn follow_kind<K>(client: Client, target: WorkloadTarget, cache: Arc<Cache>, queue: Arc<Queue>)
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug + Send + 'static,
 {

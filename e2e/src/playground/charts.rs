@@ -1,5 +1,6 @@
 //! The charts' service accounts and roles: what controllers and agents may do, and tokens to do it with.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -52,10 +53,13 @@ pub(super) struct Rights {
 }
 
 impl Charts {
-    pub(super) async fn render(assets: &Assets) -> Result<Self> {
+    /// Renders them; `manifests` is that value of the agent's chart.
+    pub(super) async fn render(assets: &Assets, manifests: &Value) -> Result<Self> {
         let hub = render(assets, "rollout-hub", &[]).await?;
         // Names and addresses have no part in the rights, but the chart insists on them.
-        let values = ["--set", "member.name=any", "--set", "hub.urls={https://127.0.0.1:7443}"];
+        let manifests = format!("manifests={manifests}");
+        let values =
+            ["--set", "member.name=any", "--set", "hub.urls={https://127.0.0.1:7443}", "--set-json", &manifests];
         let member = render(assets, "rollout-member", &values).await?;
         Ok(Self { hub: Rights::of(&hub)?, member: Rights::of(&member)? })
     }
@@ -75,8 +79,13 @@ impl Rights {
             manifests.push_str(&crds::yaml::to_string(object).context("failed to write a chart's object")?);
             Ok(())
         };
-        push(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}))?;
-        for object in objects.iter().filter(|object| RIGHTS.iter().any(|kind| object["kind"] == *kind)) {
+        let is_right = |object: &&Value| RIGHTS.iter().any(|kind| object["kind"] == *kind);
+        let named = objects.iter().filter(is_right).filter_map(|object| object["metadata"]["namespace"].as_str());
+        let namespaces: BTreeSet<&str> = named.chain([namespace.as_str()]).collect();
+        for namespace in namespaces {
+            push(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}))?;
+        }
+        for object in objects.iter().filter(is_right) {
             push(object)?;
         }
         Ok(Self { manifests, account, namespace })

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail, ensure};
 use crds::{GateMode, is_dns_label};
+use serde_json::json;
 
 use crate::assets::Program;
 
@@ -33,6 +34,10 @@ pub struct Options {
     pub gates: GateMode,
     /// Further variables of the controllers' environment.
     pub controller_environment: Vec<(String, String)>,
+    /// Namespaces, and rules of a Role without verbs: what rollouts may apply in them, in each member.
+    pub manifests: Vec<(String, serde_json::Value)>,
+    /// The same for all namespaces, and for kinds that are in none.
+    pub cluster_manifests: serde_json::Value,
 }
 
 impl Options {
@@ -50,6 +55,8 @@ impl Options {
             event_sinks: Vec::new(),
             gates: GateMode::TimerOnly,
             controller_environment: Vec::new(),
+            manifests: Vec::new(),
+            cluster_manifests: json!([]),
         }
     }
 
@@ -93,6 +100,28 @@ impl Options {
     pub fn with_controller_variable(mut self, key: &str, value: &str) -> Self {
         self.controller_environment.push((key.to_owned(), value.to_owned()));
         self
+    }
+
+    /// The same with rollouts that may apply objects of these kinds in a namespace of each member; `rules` is what the agent's
+    /// chart takes, for example `[{"apiGroups": ["apps"], "resources": ["deployments"]}]`.
+    #[must_use]
+    pub fn with_manifests(mut self, namespace: &str, rules: serde_json::Value) -> Self {
+        self.manifests.push((namespace.to_owned(), rules));
+        self
+    }
+
+    /// The same with rollouts that may apply objects of these kinds wherever they are.
+    #[must_use]
+    pub fn with_cluster_manifests(mut self, rules: serde_json::Value) -> Self {
+        self.cluster_manifests = rules;
+        self
+    }
+
+    /// The `manifests` of the agent's chart.
+    pub(super) fn manifests_value(&self) -> serde_json::Value {
+        let of = |(namespace, rules): &(String, serde_json::Value)| json!({"namespace": namespace, "rules": rules});
+        let namespaced: Vec<serde_json::Value> = self.manifests.iter().map(of).collect();
+        json!({"namespaced": namespaced, "cluster": {"rules": self.cluster_manifests}})
     }
 
     /// Programs that it needs.

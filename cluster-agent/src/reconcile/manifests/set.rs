@@ -1,0 +1,165 @@
+//! Applying the objects of a rollout, in their order. Client required.
+
+use std::time::Instant;
+
+use crds::ObjectRef;
+use serde_json::Value;
+
+use super::super::{Error, Reconciler};
+use super::fields::FieldSet;
+use super::kinds::Kind;
+use super::objects::{self, How};
+use super::state::{Entry, is_first, uid};
+use super::trial::definition;
+use super::wanted::{Target, seen};
+use super::{Halt, Look, phases, readiness, store};
+
+/// How often an object is applied over what was read, while others only write its status.
+const ATTEMPTS: u32 = 4;
+
+impl Reconciler {
+    /// Applies all objects that are not as they are to be, after having written down what is there. Returns what has to come
+    /// first where it can't go on yet.
+    pub(super) async fn set(&self, look: &mut Look<'_>, drifted: bool) -> Result<Option<String>, Halt> {
+        if let Some(message) = look.trials.contested_or_refused() {
+            return Err(Halt::Refused(message));
+        }
+        self.begin(look).await?;
+        let set = self.set_all(look).await;
+        let waiting = match set {
+            Ok(None) if look.wanted.is_return => self.remove_each(look).await.map(|()| None),
+            set => set,
+        };
+        if matches!(waiting, Ok(None)) {
+            look.loaded.state.applying = None;
+        }
+        // What was applied until then is noted, whatever kept the rest from it.
+        let written = self.write(look).await;
+        if let Err(Halt::Failed(error)) = &waiting {
+            let is_conflict = matches!(error, Error::Cluster(error) if error.is_conflict());
+            self.metrics.applied(if is_conflict { "conflict" } else { "failed" });
+        }
+        let waiting = waiting?;
+        written?;
+        if waiting.is_none() {
+            self.was_set(look, drifted);
+        }
+        Ok(waiting)
+    }
+
+    fn was_set(&self, look: &Look<'_>, drifted: bool) {
+        let order = look.order;
+        self.metrics.applied(match drifted {
+            true => "repaired",
+            false if order.has_given_up() => "reverted",
+            false => "applied",
+        });
+        let (rollout, intent) = (&order.spec.rollout.name, order.spec.intent.as_str());
+        let objects = look.wanted.objects.len();
+        tracing::info!(rollout, intent, fence = %order.spec.fence, drifted, objects, "applied the objects");
+        if drifted {
+            self.repairs.note(order, Instant::now());
+        }
+    }
+
+    /// Writes down what is there, and what is about to be set.
+    async fn begin(&self, look: &mut Look<'_>) -> Result<(), Halt> {
+        let now = look.seen().now();
+        let previous = look.order.spec.previous.as_ref().and_then(|previous| previous.snapshot.as_deref());
+        let (state, lives) = (&mut look.loaded.state, &look.lives);
+        state.left_behind.retain(|object| lives.get(object).is_some());
+        if !look.wanted.is_return {
+            state.keep(previous, &now);
+        }
+        state.begin(&look.wanted.hash, &now);
+        self.check_mark(look.order).await?;
+        self.check_lease()?;
+        self.write(look).await
+    }
+
+    pub(super) async fn write(&self, look: &mut Look<'_>) -> Result<(), Halt> {
+        let rollout = &look.order.spec.rollout.name;
+        match self.records.write(rollout, &mut look.loaded).await {
+            Ok(()) => Ok(()),
+            Err(error @ store::Error::TooLarge(_)) => Err(Halt::Refused(format!("nothing was applied: {error}"))),
+            Err(store::Error::Cluster(error)) => Err(error.into()),
+        }
+    }
+
+    async fn set_all(&self, look: &mut Look<'_>) -> Result<Option<String>, Halt> {
+        let mut targets = look.wanted.objects.clone();
+        phases::sort_for_apply(&mut targets, |target| target.object.clone());
+        for target in targets {
+            if look.seen().is_there(&target) {
+                continue;
+            }
+            let object = &target.object;
+            if let Some(waiting) = undefined(look, object) {
+                return Ok(Some(waiting));
+            }
+            let Some(kind) = self.kinds.find(&self.client, object).await? else {
+                return Ok(Some(format!("waiting until the API server knows the kind {} of {object}", object.kind)));
+            };
+            let applied = self.set_one(look, &target, &kind).await.map_err(|error| Halt::of(object, error))?;
+            let entry = entry(look, &target, &applied);
+            look.loaded.state.note(entry);
+            let live = self.judge(applied).await?;
+            look.lives.put(object, Some(live));
+        }
+        Ok(None)
+    }
+
+    /// Applies one object over exactly what was read. Its status may change meanwhile, and nothing else.
+    async fn set_one(&self, look: &Look<'_>, target: &Target, kind: &Kind) -> Result<Value, Error> {
+        let (object, rollout) = (&target.object, &look.order.spec.rollout.name);
+        let how = How { force: look.forces(target), dry_run: false };
+        let mut live = look.lives.value(object).cloned();
+        for _ in 1..ATTEMPTS {
+            self.check_mark(look.order).await?;
+            self.check_lease()?;
+            let body = objects::body(&target.manifest, rollout, live.as_ref());
+            match objects::apply(&self.client, (object, kind), &body, &look.manager, how).await {
+                Err(error) if error.is_conflict() => {
+                    let fresh = objects::read(&self.client, object, kind).await?;
+                    if !look.is_alike(object, live.as_ref(), fresh.as_ref()) {
+                        return Err(error.into());
+                    }
+                    live = fresh;
+                }
+                applied => return Ok(applied?),
+            }
+        }
+        Err(Error::Restless)
+    }
+}
+
+impl Look<'_> {
+    /// Whether nobody has changed what the decision was about.
+    fn is_alike(&self, object: &ObjectRef, before: Option<&Value>, fresh: Option<&Value>) -> bool {
+        let (Some(before), Some(fresh)) = (before, fresh) else { return false };
+        let owned = |value: &Value| FieldSet::of(&self.manager, value).unwrap_or_default();
+        let set = owned(before).union(&self.trials.would.get(object).map(owned).unwrap_or_default());
+        uid(before) == uid(fresh) && owned(before) == owned(fresh) && set.project(before) == set.project(fresh)
+    }
+}
+
+/// What is known of an object by what it became when it was applied.
+fn entry(look: &Look<'_>, target: &Target, applied: &Value) -> Entry {
+    let (object, manager) = (&target.object, look.manager.as_str());
+    let known = look.loaded.state.entry(object).filter(|entry| entry.uid.as_deref() == Some(uid(applied).as_str()));
+    let is_new = look.lives.get(object).is_none() && is_first(manager, applied);
+    Entry {
+        object: object.clone(),
+        uid: Some(uid(applied)),
+        created: is_new || known.is_some_and(|entry| entry.created),
+        body: Some(target.body.clone()),
+        seen: Some(seen(applied, manager)),
+    }
+}
+
+/// What is waited for, where an object's kind is defined by another one of them that is not served yet.
+fn undefined(look: &Look<'_>, object: &ObjectRef) -> Option<String> {
+    let definition = &definition(&look.wanted, object)?.object;
+    let is_served = look.lives.value(definition).is_some_and(readiness::is_established);
+    (!is_served).then(|| format!("waiting until {definition} is established"))
+}
