@@ -10,7 +10,9 @@ pub mod webhook;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crds::{AGENT_MANAGER, Fence, Intent, Outcome, Report, RolloutAssignment, RolloutAssignmentStatus};
+use crds::{
+    AGENT_MANAGER, Fence, Intent, Outcome, Report, RolloutAssignment, RolloutAssignmentSpec, RolloutAssignmentStatus,
+};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Client, ResourceExt as _};
@@ -18,7 +20,7 @@ use tokio::sync::Mutex;
 
 use self::fences::{Fences, Loaded};
 use self::marks::{Marks, Verdict};
-use crate::assignment::{Order, manifest};
+use crate::assignment::{Order, completed, manifest};
 use crate::cluster::{self, call};
 use crate::metrics::Metrics;
 use crate::retry;
@@ -204,10 +206,11 @@ impl Acceptor {
             Verdict::Known => {}
             Verdict::Newer => self.raise(loaded, marks, assignment).await?,
         }
+        let spec = completed(spec, current.as_ref());
         match &current {
-            Some(current) if current.spec == *spec && Order::of(current).intact => Ok(Accepted::Unchanged),
+            Some(current) if current.spec == spec && Order::of(current).intact => Ok(Accepted::Unchanged),
             None if spec.intent == Intent::Withdraw => Ok(Accepted::Gone(Box::new(gone(assignment)))),
-            _ => self.write(assignment, current.as_ref()).await,
+            _ => self.write(&spec, current.as_ref()).await,
         }
     }
 
@@ -226,10 +229,9 @@ impl Acceptor {
 
     async fn write(
         &self,
-        assignment: &RolloutAssignment,
+        spec: &RolloutAssignmentSpec,
         current: Option<&RolloutAssignment>,
     ) -> Result<Accepted, Error> {
-        let spec = &assignment.spec;
         let (name, fence) = (&spec.rollout.name, spec.fence);
         let body = manifest(spec, current);
         let parameters = PatchParams::apply(AGENT_MANAGER).force();

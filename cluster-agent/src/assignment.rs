@@ -173,6 +173,21 @@ pub fn manifest(spec: &RolloutAssignmentSpec, current: Option<&RolloutAssignment
     })
 }
 
+/// An order as it is to be written over `current`. The hub sends one without its objects when it doesn't know them any more,
+/// as its store was lost; then those that are here go on, if they are the same.
+pub fn completed(spec: &RolloutAssignmentSpec, current: Option<&RolloutAssignment>) -> RolloutAssignmentSpec {
+    let mut completed = spec.clone();
+    let known = current.filter(|current| Order::of(current).intact).and_then(|current| current.spec.manifests.as_ref());
+    if let (Intent::Observe | Intent::Apply, Some(manifests), Some(known)) =
+        (spec.intent, &mut completed.manifests, known)
+        && manifests.objects.is_empty()
+        && manifests.hash == known.hash
+    {
+        manifests.objects.clone_from(&known.objects);
+    }
+    completed
+}
+
 fn since(annotations: &BTreeMap<String, String>) -> Option<Fence> {
     let (epoch, generation) = annotations.get(REVISION_SINCE)?.split_once('/')?;
     Some(Fence { epoch: epoch.parse().ok()?, generation: generation.parse().ok()? })
@@ -233,6 +248,31 @@ spec:
 mod tests {
     use super::fixtures::{accepted, assignment, order};
     use super::*;
+
+    #[test]
+    fn semantics_42_objects_that_the_hub_has_lost_go_on_where_they_are() {
+        let with = |generation: i64, hash: &str, objects: &[&str]| {
+            let mut spec = assignment(generation).spec;
+            spec.workload = None;
+            let objects = objects.iter().map(|name| crds::Manifest(serde_json::json!({"kind": name}))).collect();
+            let hash = hash.to_owned();
+            spec.manifests =
+                Some(crds::AssignedManifests { hash, overrides: Vec::new(), force_conflicts: false, objects });
+            spec
+        };
+        let current = accepted(&with(5, "a", &["X"]), None);
+        assert_eq!(completed(&with(6, "a", &[]), Some(&current)), with(6, "a", &["X"]));
+        // Others are others, and what is sent counts.
+        assert_eq!(completed(&with(6, "b", &[]), Some(&current)), with(6, "b", &[]));
+        assert_eq!(completed(&with(6, "a", &["Y"]), Some(&current)), with(6, "a", &["Y"]));
+        assert_eq!(completed(&with(6, "a", &[]), None), with(6, "a", &[]));
+        let mut edited = current.clone();
+        edited.spec.deadline_seconds = 1;
+        assert_eq!(completed(&with(6, "a", &[]), Some(&edited)), with(6, "a", &[]));
+        let mut back = with(6, "a", &[]);
+        back.intent = Intent::Return;
+        assert_eq!(completed(&back, Some(&current)), back);
+    }
 
     fn with_status(mut object: RolloutAssignment) -> RolloutAssignment {
         object.status = Some(RolloutAssignmentStatus {

@@ -47,7 +47,7 @@ pub use history::{PastRun, RolloutHistory, RunOutcome};
 pub use inquiry::{Finding, Found, Inquiry};
 pub use intorpercent::{IntOrPercent, ParsePercentError};
 pub use manifest::{
-    AssignedManifests, Manifest, Manifests, ObjectRef, PatchOp, PatchOperation, PatchTarget, images_of,
+    AssignedManifests, FullPayload, Manifest, Manifests, ObjectRef, PatchOp, PatchOperation, PatchTarget,
 };
 pub use member::{Connection, ConnectionType, MemberCluster, MemberClusterSpec, MemberClusterStatus};
 pub use names::*;
@@ -56,8 +56,8 @@ pub use payload::{
     Content, IfMissing, Payload, Revision, WorkloadKind, WorkloadPayload, images_hash, short_sha256, spec_hash,
 };
 pub use plan::{
-    BackTest, BackTestExample, BackTestedGate, PlanAnswer, PlanRequest, PlannedGate, PlannedImages, PlannedMetric,
-    PlannedStep,
+    BackTest, BackTestExample, BackTestedGate, PlanAnswer, PlanRequest, PlannedContent, PlannedGate, PlannedMetric,
+    PlannedObject, PlannedStep,
 };
 pub use report::{
     AGENT_API_LEVEL, AgentInfo, AssignmentEvent, Heartbeat, Heartbeats, Leader, Register, Report, Reports, Upload,

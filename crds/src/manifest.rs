@@ -1,6 +1,5 @@
 //! Whole objects as a payload: what a person writes into a rollout, what the hub remembers of it, and what a member is told.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use kube::KubeSchema;
@@ -8,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Override, short_sha256};
+use crate::{Override, Payload, short_sha256};
 
 /// One object, as `kubectl apply` takes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,6 +114,18 @@ impl Manifests {
     }
 }
 
+/// A payload with everything in it, as the hub keeps it and undo writes it back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FullPayload {
+    /// What is delivered, and the overrides.
+    #[serde(flatten)]
+    pub payload: Payload,
+    /// The objects themselves; none where images of a workload are delivered, or nobody knows them any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub manifests: Vec<Manifest>,
+}
+
 /// The objects that one member gets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -139,12 +150,12 @@ pub struct AssignedManifests {
 
 impl AssignedManifests {
     /// What a member gets of `manifests` by these overrides, without the objects themselves.
-    pub fn of(manifests: &Manifests, overrides: &[Override], for_member: Vec<i32>, force_conflicts: bool) -> Self {
+    pub fn of(manifests: &Manifests, overrides: &[Override], for_member: Vec<i32>) -> Self {
         let meant = for_member.iter().filter_map(|index| overrides.get(usize::try_from(*index).ok()?));
         let meant: Vec<&Override> = meant.collect();
         let text = if meant.is_empty() { String::new() } else { serde_json::to_string(&meant).unwrap_or_default() };
         let hash = short_sha256(&format!("{}\n{text}", manifests.hash));
-        Self { hash, overrides: for_member, force_conflicts, objects: Vec::new() }
+        Self { hash, overrides: for_member, force_conflicts: false, objects: Vec::new() }
     }
 }
 
@@ -152,7 +163,6 @@ impl AssignedManifests {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.op in ['move', 'copy'] ? has(self.from) : !has(self.from)").message("from belongs to move and copy, and to no other operation").reason(Reason::FieldValueInvalid).field_path(".op"))]
-#[x_kube(validation = Rule::new("self.op in ['add', 'replace', 'test'] ? has(self.value) : !has(self.value)").message("value belongs to add, replace and test, and to no other operation").reason(Reason::FieldValueInvalid).field_path(".op"))]
 pub struct PatchOperation {
     /// add, remove, replace, move, copy or test.
     pub op: PatchOp,
@@ -187,13 +197,40 @@ pub enum PatchOp {
     Test,
 }
 
+/// "replace /spec/replicas: 3".
+impl fmt::Display for PatchOperation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { op, path, from, value } = self;
+        write!(f, "{} {path}", op.as_str())?;
+        match (from, value) {
+            (Some(from), _) => write!(f, " from {from}"),
+            (None, Some(value)) => write!(f, ": {value}"),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
+impl PatchOp {
+    /// The operation as it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Add => "add",
+            Self::Remove => "remove",
+            Self::Replace => "replace",
+            Self::Move => "move",
+            Self::Copy => "copy",
+            Self::Test => "test",
+        }
+    }
+}
+
 /// A null that is there is a value; only what is missing is none.
 fn even_null<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
     Value::deserialize(deserializer).map(Some)
 }
 
 fn any_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    schemars::json_schema!({"x-kubernetes-preserve-unknown-fields": true})
+    schemars::json_schema!({"nullable": true, "x-kubernetes-preserve-unknown-fields": true})
 }
 
 /// The object of a rollout's manifests that a patch is for.
@@ -233,12 +270,4 @@ impl fmt::Display for PatchTarget {
         let Self { api_version, kind, namespace, name } = self.clone();
         ObjectRef { api_version, kind, namespace, name }.fmt(f)
     }
-}
-
-/// Container to image of the pod template of a manifest; none where it has no pod template.
-pub fn images_of(manifest: &Manifest) -> BTreeMap<String, String> {
-    let containers = |pointer: &str| manifest.0.pointer(pointer).and_then(Value::as_array).into_iter().flatten();
-    let all = containers("/spec/template/spec/initContainers").chain(containers("/spec/template/spec/containers"));
-    all.filter_map(|one| Some((one.get("name")?.as_str()?.to_owned(), one.get("image")?.as_str()?.to_owned())))
-        .collect()
 }

@@ -6,6 +6,8 @@ pub const GROUP: &str = "rollout.example.com";
 pub const VERSION: &str = "v1alpha1";
 /// Label that the controller sets on each `MemberCluster`, so that "all of them" can be selected.
 pub const MEMBER_LABEL: &str = "rollout.example.com/member";
+/// Label that agents set on each whole object that a rollout delivers, to find them again; its value is the rollout's name.
+pub const ROLLOUT_LABEL: &str = "rollout.example.com/rollout";
 /// Finalizer of the controller on a `ClusterScopeRollout`.
 pub const FINALIZER: &str = "rollout.example.com/withdraw";
 /// Field manager of the controller for what it writes to the hub.

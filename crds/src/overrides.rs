@@ -6,7 +6,7 @@ use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::payload::images_schema;
-use crate::{ClusterSelector, MEMBER_LABEL, PatchOperation, PatchTarget};
+use crate::{ClusterSelector, PatchOperation, PatchTarget};
 
 /// What some of the members get instead: other images of workload, or one of manifests with a patch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -33,14 +33,8 @@ pub struct Override {
 }
 
 impl Override {
-    /// Whether it is for this member. The label that names a member is there from its beginning on, whether it has been
-    /// written yet or not.
+    /// Whether it is for this member.
     pub fn is_for(&self, member: &str, labels: &BTreeMap<String, String>) -> bool {
-        if labels.contains_key(MEMBER_LABEL) {
-            return self.cluster_selector.matches(labels);
-        }
-        let mut labels = labels.clone();
-        labels.insert(MEMBER_LABEL.to_owned(), member.to_owned());
-        self.cluster_selector.matches(&labels)
+        self.cluster_selector.selects(member, labels)
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::{Deserialize, Serialize};
 
-use crate::{Approval, ClusterScopeRollout, MeasuredFrom, Revision, Verdict, WaitingOnStatus};
+use crate::{Approval, ClusterScopeRollout, MeasuredFrom, ObjectRef, Revision, Verdict, WaitingOnStatus};
 
 /// What is asked.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,7 +31,7 @@ pub struct PlanAnswer {
     pub members: usize,
     /// What they get: first what those get that no override is for.
     #[serde(default)]
-    pub delivers: Vec<PlannedImages>,
+    pub delivers: Vec<PlannedContent>,
     /// What keeps it from starting; none: it starts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_on: Option<WaitingOnStatus>,
@@ -47,13 +47,28 @@ pub struct PlanAnswer {
 }
 
 /// What some of the members get.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct PlannedImages {
+pub struct PlannedContent {
     /// Container to image, overrides applied.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub images: BTreeMap<String, String>,
-    /// Members that get exactly these, in their order.
+    /// Whole objects, in the order in which they are written.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub objects: Vec<PlannedObject>,
+    /// Members that get exactly this, in their order.
     pub members: Vec<String>,
+}
+
+/// One of the whole objects.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlannedObject {
+    /// Which it is.
+    pub object: ObjectRef,
+    /// What an override changes of it, as "replace /spec/replicas: 3".
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub patches: Vec<String>,
 }
 
 /// One step.

@@ -6,6 +6,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::MEMBER_LABEL;
+
 /// Selects members by their labels; all requirements must hold. An empty selector is refused: "all" is
 /// `matchExpressions: [{key: rollout.example.com/member, operator: Exists}]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -52,6 +54,17 @@ pub enum SelectorOperator {
 }
 
 impl ClusterSelector {
+    /// Whether it selects a member of this name and these labels. The label that names a member is there from its beginning
+    /// on, whether it has been written yet or not.
+    pub fn selects(&self, member: &str, labels: &BTreeMap<String, String>) -> bool {
+        if labels.contains_key(MEMBER_LABEL) {
+            return self.matches(labels);
+        }
+        let mut labels = labels.clone();
+        labels.insert(MEMBER_LABEL.to_owned(), member.to_owned());
+        self.matches(&labels)
+    }
+
     /// Whether a member with these labels is selected. An empty selector selects none.
     pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
         if self.match_labels.is_empty() && self.match_expressions.is_empty() {

@@ -75,7 +75,9 @@ pub(crate) fn held(mirror: &Mirror, uid: &str, predecessor: Option<&str>, wanted
 fn add_implied(table: &mut ClaimTable, mirror: &Mirror, uid: &str, targets: &[Target]) {
     for other in mirror.rollouts().filter(|other| *other != uid) {
         let Some(stored) = mirror.rollout(other) else { continue };
-        let target = stored.state.header.run.as_ref().map(|run| Target::of_payload(&run.payload.workload));
+        // Whole objects came later.
+        let workload = stored.state.header.run.as_ref().and_then(|run| run.payload.workload());
+        let target = workload.map(Target::of_payload);
         let Some(target) = target.filter(|target| targets.contains(target)) else { continue };
         let held = stored.state.members.iter().filter(|(_, record)| record.stage != MemberStage::Withdrawing);
         for (member, _) in held {

@@ -12,11 +12,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crds::Fence as AssignmentFence;
+use crds::{Fence as AssignmentFence, Revision};
 use federated_store::Fence;
 use kube::ResourceExt as _;
 use rollout_core::replay::Recorded;
-use rollout_core::{Decision, MemberFacts, Millis, decide, is_recovering, lint, lint_orders};
+use rollout_core::{Decision, Desired, MemberFacts, Millis, decide, is_recovering, lint, lint_orders};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -260,6 +260,7 @@ impl Driver<'_> {
                     state: state.clone(),
                     header_revision: *header_revision,
                     predecessor: predecessor.clone(),
+                    wanted: wanted_by(desired),
                     recorded,
                 };
                 (before, decision, broken)
@@ -276,6 +277,14 @@ impl Driver<'_> {
             return None;
         }
         Some((before, decision))
+    }
+}
+
+/// The revision that the hub asks for.
+fn wanted_by(desired: Desired<'_>) -> Option<Revision> {
+    match desired {
+        Desired::Present(rollout) => rollout.payload.as_ref().map(|payload| payload.revision.clone()),
+        Desired::Invalid { .. } | Desired::Deleted { .. } => None,
     }
 }
 

@@ -199,7 +199,8 @@ impl Wanted {
 
 /// The objects that a rollout of the hub changes in each member, as it says, valid or not.
 pub(crate) fn raw_targets(object: &ClusterScopeRollout) -> Vec<Target> {
-    object.spec.workload.iter().map(Target::of_payload).collect()
+    let manifests = object.spec.manifests.iter().map(|manifest| Target::of_object(&manifest.object()));
+    object.spec.workload.iter().map(Target::of_payload).chain(manifests).collect()
 }
 
 /// Whether the object carries our finalizer, without which nothing is assigned: it could vanish unnoticed.

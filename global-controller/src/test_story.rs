@@ -43,7 +43,13 @@ impl Story {
             },
         });
         let labels = BTreeMap::from([("env".to_owned(), "prod".to_owned())]);
-        let facts = MemberFacts { labels, reachable: Reachability::Reachable, cordoned: false, uploaded: true };
+        let facts = MemberFacts {
+            labels,
+            reachable: Reachability::Reachable,
+            cordoned: false,
+            uploaded: true,
+            api_level: crds::AGENT_API_LEVEL,
+        };
         Self {
             rollout: validate(&serde_json::from_value(object).unwrap()).unwrap(),
             state: RolloutState::new("checkout", "u"),
@@ -91,7 +97,7 @@ impl Story {
         for (name, assignment) in &self.assignments {
             let spec = &assignment.spec;
             let applies = spec.intent == crds::Intent::Apply;
-            let images = if applies { spec.workload.images.clone() } else { [("app".into(), "v1".into())].into() };
+            let images = if applies { spec.images().clone() } else { [("app".into(), "v1".into())].into() };
             let outcome = if applies { Outcome::Healthy } else { Outcome::Observed };
             let workload = WorkloadObservation { images, healthy: true, ..WorkloadObservation::default() };
             let status = RolloutAssignmentStatus {

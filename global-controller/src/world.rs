@@ -14,6 +14,7 @@ use rollout_core::{
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::act::objects::Kept;
 use crate::bus::{Bus, Change};
 use crate::config::Settings;
 use crate::hub::{HubCache, HubRollout, Wanted};
@@ -61,6 +62,8 @@ pub(crate) struct World {
     pub clock_off: watch::Sender<bool>,
     /// Events that wait for the hub.
     pub events: Queue,
+    /// Whole objects that were sent lately.
+    pub kept: Kept,
     settings: ArcSwap<Settings>,
     mirror: RwLock<Mirror>,
     /// Revision of the mirror; 0 while it was never filled.
@@ -93,6 +96,7 @@ impl World {
             cut_off: watch::Sender::new(false),
             clock_off: watch::Sender::new(false),
             events,
+            kept: Kept::default(),
             settings: ArcSwap::from_pointee(settings),
             mirror: RwLock::default(),
             mirrored: watch::Sender::new(0),
@@ -260,8 +264,13 @@ impl World {
             .map(|(name, member)| {
                 let labels = member.metadata.labels.clone().unwrap_or_default();
                 let cordoned = member.spec.cordoned;
-                let uploaded = self.mirror().is_uploaded(name);
-                (name.clone(), MemberFacts { labels, reachable: self.reachability(name), cordoned, uploaded })
+                let (uploaded, api_level) = {
+                    let mirror = self.mirror();
+                    let info = mirror.member(name).and_then(|member| member.info.as_ref());
+                    (mirror.is_uploaded(name), info.map_or(1, |info| info.api_level))
+                };
+                let reachable = self.reachability(name);
+                (name.clone(), MemberFacts { labels, reachable, cordoned, uploaded, api_level })
             })
             .collect()
     }

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use crds::{
-    AgentInfo, AssignmentEvent, Connection, Heartbeat, Heartbeats, Intent, MemberCluster, MemberClusterSpec, Outcome,
-    Register, Report, Reports, RolloutAssignment, RolloutAssignmentStatus, Upload, WorkloadObservation, images_hash,
+    AGENT_API_LEVEL, AgentInfo, AssignmentEvent, Connection, Heartbeat, Heartbeats, Intent, MemberCluster,
+    MemberClusterSpec, Outcome, Register, Report, Reports, RolloutAssignment, RolloutAssignmentStatus, Upload,
+    WorkloadObservation, short_sha256,
 };
 use reqwest::{Certificate, Client, Identity};
 use serde::Serialize;
@@ -73,6 +74,9 @@ struct Fake {
     hub: String,
     traffic: Option<Arc<Traffic>>,
     images: BTreeMap<String, String>,
+    /// Whole objects that it pretends to have: the hash of what was applied, and by snapshot of what was there before.
+    objects: String,
+    kept: BTreeMap<String, String>,
     generation: i64,
     sequence: i64,
 }
@@ -94,6 +98,8 @@ impl Fake {
             hub: controller.agents_url.clone(),
             traffic: traffic.cloned(),
             images: BTreeMap::from([(WORKLOAD.1.to_owned(), image)]),
+            objects: String::new(),
+            kept: BTreeMap::new(),
             generation: 1,
             sequence: 0,
             name,
@@ -107,6 +113,7 @@ impl Fake {
             kubernetes_version: "v1.37.0".to_owned(),
             nodes: 1,
             ready_nodes: 1,
+            api_level: AGENT_API_LEVEL,
             ..AgentInfo::default()
         };
         let beats = tokio::spawn(beat(self.client.clone(), self.hub.clone(), self.name.clone()));
@@ -154,6 +161,23 @@ impl Fake {
         }
     }
 
+    /// Name of what the objects are.
+    fn snapshot(&self) -> String {
+        short_sha256(&self.objects)
+    }
+
+    /// Makes the objects what they are to be.
+    fn make(&mut self, intent: Intent, hash: &str) {
+        if intent == Intent::Return {
+            self.objects = self.kept.get(hash).cloned().unwrap_or_default();
+            return;
+        }
+        if self.objects != hash {
+            let before = std::mem::replace(&mut self.objects, hash.to_owned());
+            self.kept = BTreeMap::from([(short_sha256(&before), before)]);
+        }
+    }
+
     fn obey(&mut self, order: &RolloutAssignment) -> Report {
         let spec = &order.spec;
         let wanted = spec.images();
@@ -162,6 +186,9 @@ impl Fake {
             self.images.extend(wanted.clone());
             self.generation += 1;
             self.serve();
+        }
+        if let Some(manifests) = spec.manifests.as_ref().filter(|_| changes) {
+            self.make(spec.intent, &manifests.hash);
         }
         self.sequence += 1;
         let outcome = match spec.intent {
@@ -174,7 +201,7 @@ impl Fake {
             fence: spec.fence,
             sequence: self.sequence,
             outcome,
-            applied_hash: changes.then(|| images_hash(wanted)),
+            applied_hash: spec.content_hash().filter(|_| changes),
             workload: Some(WorkloadObservation {
                 uid: format!("{}-uid", self.name),
                 generation: self.generation,
@@ -186,7 +213,7 @@ impl Fake {
                 available: pods,
                 healthy: true,
                 partial: false,
-                snapshot: None,
+                snapshot: spec.manifests.as_ref().map(|_| self.snapshot()),
             }),
             message: "done, by a fake agent without a cluster".to_owned(),
             ..RolloutAssignmentStatus::default()

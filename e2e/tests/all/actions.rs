@@ -210,7 +210,7 @@ async fn semantics_06_and_48_undo_goes_back_to_what_the_history_tells(playground
     let ended = [RunOutcome::Aborted, RunOutcome::RolledBack, RunOutcome::Succeeded, RunOutcome::Superseded];
     assert_eq!(outcomes, ended.map(Some).into_iter().chain([None]).collect::<Vec<_>>());
     assert_eq!(history.accepted_revision.as_ref(), Some(&history.runs[4].revision));
-    assert_eq!(history.payloads[&history.runs[3].revision].workload.images["app"], V3);
+    assert_eq!(history.payloads[&history.runs[3].revision].workload().unwrap().images["app"], V3);
     let table = playground.plugin().ok(&plugin(&["history", ROLLOUT])).await.unwrap();
     assert!(table.contains("aborted by alice") && table.contains("under way"), "{table}");
     let superseded = history.runs[3].revision.to_string();

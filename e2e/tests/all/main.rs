@@ -22,6 +22,7 @@ mod drift;
 mod fault_points;
 mod gates;
 mod hub_rewound;
+mod manifests;
 mod metrics;
 mod on_delete;
 mod overrides;

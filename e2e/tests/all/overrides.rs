@@ -87,7 +87,11 @@ async fn what_cannot_be_meant_is_refused(playground: &Playground) {
     let workload = manifest(V2, &for_mars(OWN));
     let bare: Vec<&str> = workload.lines().filter(|line| !line.contains("workload:")).collect();
     let refused = playground.kubectl().apply(&bare.join("\n")).await.unwrap();
-    assert!(refused.stderr.contains("overrides replace images of workload, which is missing"), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("images of overrides replace those of workload, which is missing"),
+        "{}",
+        refused.stderr
+    );
 }
 
 async fn the_plan_shows_who_gets_what(playground: &Playground) {

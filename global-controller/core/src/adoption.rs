@@ -9,8 +9,8 @@ mod member;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crds::{
-    ClusterScopeRolloutStatus, Intent, Phase, Revision, RollbackScope, RolloutAssignment, WorkloadPayload,
-    millis_from_time,
+    ClusterScopeRolloutStatus, Content, Intent, Manifest, Manifests, Phase, Revision, RollbackScope, RolloutAssignment,
+    WorkloadPayload, millis_from_time,
 };
 
 pub(crate) use member::{TakenUp, taken_up};
@@ -203,6 +203,7 @@ impl Sources<'_> {
             changed_members: true,
             paused: rollout.is_some_and(|rollout| rollout.paused),
             on_drift: rollout.map_or(new.on_drift, |rollout| rollout.on_drift),
+            on_conflict: rollout.map_or(new.on_conflict, |rollout| rollout.on_conflict),
             ..new
         };
         run.finished_at = run.is_over().then(|| time(&status.finished_at));
@@ -216,8 +217,13 @@ impl Sources<'_> {
         let nameless = || self.payloads(stored).into_iter().map(|(_, payload)| payload).chain(others).next();
         let exact = self.exact_payload(revision, stored);
         exact.or_else(|| {
-            let workload = nameless()?.workload;
-            Some(WorkloadPayload { images: BTreeMap::new(), ..workload }.into())
+            let mut payload = nameless()?;
+            match &mut payload.content {
+                Content::Images(workload) => workload.images.clear(),
+                Content::Manifests(manifests) => manifests.hash.clear(),
+            }
+            payload.overrides.clear();
+            Some(payload)
         })
     }
 
@@ -254,9 +260,16 @@ impl Sources<'_> {
     }
 }
 
-/// What a member was told, which is the whole payload where there are no overrides.
+/// What a member was told, which is the whole payload where there are no overrides. Of whole objects it only says which they
+/// are: a payload whose hash nobody knows.
 fn payload_of(order: &RolloutAssignment) -> crds::Payload {
-    let workload = &order.spec.workload;
+    let spec = &order.spec;
+    let Some(workload) = &spec.workload else {
+        let objects = spec.manifests.iter().flat_map(|manifests| &manifests.objects);
+        let objects = objects.map(Manifest::object).collect();
+        let content = Content::Manifests(Manifests { objects, hash: String::new() });
+        return crds::Payload { content, overrides: Vec::new() };
+    };
     let workload = WorkloadPayload {
         kind: workload.kind,
         namespace: workload.namespace.clone(),

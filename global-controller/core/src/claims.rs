@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crds::{AssignedWorkload, WorkloadPayload};
+use crds::{AssignedWorkload, Content, ObjectRef, WorkloadPayload};
 use serde::{Deserialize, Serialize};
 
 use crate::plan::order;
@@ -17,7 +17,7 @@ use crate::{MemberFacts, Millis, Rollout};
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Target {
-    /// Kind and API group without its version, as in `Deployment.apps`.
+    /// Kind and API group without its version, as in `Deployment.apps`; kinds of the core group have none, as in `Service`.
     pub kind: String,
     /// Namespace; empty for objects that have none.
     pub namespace: String,
@@ -83,6 +83,15 @@ impl Target {
     /// The object of an assignment of one workload.
     pub fn of_assigned(workload: &AssignedWorkload) -> Self {
         Self::of(workload.kind, &workload.namespace, &workload.name)
+    }
+
+    /// The object of a manifest.
+    pub fn of_object(object: &ObjectRef) -> Self {
+        let kind = match object.group() {
+            "" => object.kind.clone(),
+            group => format!("{}.{group}", object.kind),
+        };
+        Self { kind, namespace: object.namespace.clone(), name: object.name.clone() }
     }
 
     fn of(kind: crds::WorkloadKind, namespace: &str, name: &str) -> Self {
@@ -163,7 +172,15 @@ impl Footing {
 
 /// The objects that a rollout changes in each member.
 pub fn targets(rollout: &Rollout) -> Vec<Target> {
-    rollout.payload.iter().map(|payload| Target::of_payload(&payload.content.workload)).collect()
+    rollout.payload.as_ref().map_or_else(Vec::new, |payload| targets_of(&payload.content))
+}
+
+/// The objects that a payload changes in each member.
+pub fn targets_of(payload: &crds::Payload) -> Vec<Target> {
+    match &payload.content {
+        Content::Images(workload) => vec![Target::of_payload(workload)],
+        Content::Manifests(manifests) => manifests.objects.iter().map(Target::of_object).collect(),
+    }
 }
 
 /// What those among `contenders` are about to claim that are older than `rollout` and, like it, have not started. The

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crds::{IfMissing, Payload, Revision, RunOutcome};
+use crds::{Content, IfMissing, Payload, Revision, RunOutcome};
 use serde::{Deserialize, Serialize};
 
 use crate::{Millis, RolloutState, Run, Stage, words};
@@ -74,7 +74,9 @@ impl History {
         if Revision::of(payload) == *revision && !self.payloads.contains_key(revision) {
             // What else the specification says beside it is that of the specification, not of the revision.
             let mut payload = payload.clone();
-            payload.workload.if_missing = IfMissing::default();
+            if let Content::Images(workload) = &mut payload.content {
+                workload.if_missing = IfMissing::default();
+            }
             self.payloads.insert(revision.clone(), payload);
         }
     }

@@ -19,6 +19,7 @@ mod gates;
 mod history;
 mod hub;
 mod lint;
+pub mod manifests;
 mod observations;
 mod plan;
 mod preview;
@@ -50,13 +51,13 @@ pub use lint::{lint, lint_orders};
 pub use observations::{MemberFacts, Observations, Reachability, Recovery};
 pub use plan::{Order, order};
 pub use preview::{Rehearsal, Rehearsed, preview, rehearsals};
-pub use rollout::{FailureRules, Payload, Rollout, Step, Weight, WeightError};
+pub use rollout::{FailureRules, OnConflict, Payload, Rollout, Step, Weight, WeightError};
 pub use state::{
     Clock, Header, Hold, Late, MemberRecord, MemberStage, Plan, RefusedBy, RolloutState, Run, STATE_VERSION, Silence,
     Stage, Standing, Touched,
 };
 pub use summary::{ConditionFact, MAX_CLUSTERS_IN_STATUS, Summary, summarize};
-pub use validate::{Problem, validate};
+pub use validate::{Concern, Problem, validate};
 pub use waiting::{MemberTrouble, WaitingOn, waiting_on};
 
 /// Milliseconds since the Unix epoch.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crds::{FailureTolerance, Intent, OnDrift, Revision, RollbackMode, RolloutAssignmentSpec};
 
+use crate::claims::targets_of;
 use crate::tally::Tally;
 use crate::{
     Command, Decision, Desired, History, MAX_PAST_RUNS, MemberStage, Observations, RolloutState, Run, Stage, Target,
@@ -146,11 +147,23 @@ fn is_same_order(known: &RolloutAssignmentSpec, spec: &RolloutAssignmentSpec) ->
 
 /// Whether the rollout holds the claim on what it changes there, or takes it with the order.
 fn is_claimed(decision: &Decision, observations: &Observations<'_>, name: &str, spec: &RolloutAssignmentSpec) -> bool {
-    let wanted = Target::of_assigned(&spec.workload);
     let uid = &decision.state.header.uid;
-    let held = observations.claims.holder(name, &wanted);
-    let taken = |command: &Command| matches!(command, Command::Claim { member, target, .. } if member == name && *target == wanted);
-    held.is_some_and(|claim| claim.uid == *uid) || (held.is_none() && decision.commands.iter().any(taken))
+    let is_ours = |wanted: &Target| {
+        let held = observations.claims.holder(name, wanted);
+        let taken = |command: &Command| matches!(command, Command::Claim { member, target, .. } if member == name && target == wanted);
+        held.is_some_and(|claim| claim.uid == *uid) || (held.is_none() && decision.commands.iter().any(taken))
+    };
+    match &spec.workload {
+        Some(workload) => is_ours(&Target::of_assigned(workload)),
+        None => objects_of(&decision.state, spec).iter().all(is_ours),
+    }
+}
+
+/// The objects of an order of whole objects, which itself names none.
+fn objects_of(state: &RolloutState, spec: &RolloutAssignmentSpec) -> Vec<Target> {
+    let late = state.plan.late.as_deref().map(|late| &late.run);
+    let runs = state.header.run.iter().chain(late);
+    runs.filter(|run| run.number == spec.rollout.run).flat_map(|run| targets_of(&run.payload)).collect()
 }
 
 /// What must hold whenever a member is told to apply.

@@ -66,6 +66,18 @@ pub struct MemberFacts {
     /// Whether the store knows what it was told before: always, but in a store that was lost or went back, which the
     /// member has to tell first.
     pub uploaded: bool,
+    /// What its agent understands, see [`crds::AGENT_API_LEVEL`]; 1 where it has not said so.
+    #[serde(default = "first_level", skip_serializing_if = "is_first_level")]
+    pub api_level: i32,
+}
+
+fn first_level() -> i32 {
+    1
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // As serde hands it over.
+fn is_first_level(level: &i32) -> bool {
+    *level == first_level()
 }
 
 /// Whether a member's agent is heard.
@@ -107,6 +119,13 @@ impl<'a> Observations<'a> {
         run.payload.images_for(member, self.labels_of(member))
     }
 
+    /// Whether a member of which these images were seen runs what it gets in a run by now. Whether whole objects are as they
+    /// are to be the hub can't see.
+    pub(crate) fn runs_it(&self, run: &Run, member: &str, images: &BTreeMap<String, String>) -> bool {
+        let wanted = self.images_for(run, member);
+        run.payload.workload().is_some() && wanted.iter().all(|(container, image)| images.get(container) == Some(image))
+    }
+
     /// The labels of a member; one without `MemberCluster` has none.
     pub(crate) fn labels_of(&self, member: &str) -> &'a BTreeMap<String, String> {
         static NONE: BTreeMap<String, String> = BTreeMap::new();
@@ -116,6 +135,11 @@ impl<'a> Observations<'a> {
     /// Whether a person keeps a member out of new waves.
     pub fn is_cordoned(&self, member: &str) -> bool {
         self.members.get(member).is_some_and(|facts| facts.cordoned)
+    }
+
+    /// Whether a member's agent is too old for what a run delivers (SEMANTICS 49): it would not understand the order.
+    pub(crate) fn is_too_old(&self, run: &Run, member: &str) -> bool {
+        self.members.get(member).is_some_and(|facts| facts.api_level < run.payload.api_level())
     }
 
     /// Whether that keeps it from being told to run the revision: one that was told before goes on.

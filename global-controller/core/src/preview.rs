@@ -2,10 +2,14 @@
 
 mod rehearsal;
 
-use crds::{GateMode, Override, PlanAnswer, PlannedGate, PlannedImages, PlannedMetric, PlannedStep, WaitingOnStatus};
+use crds::{
+    Content, GateMode, Manifests, ObjectRef, Override, PlanAnswer, PlannedContent, PlannedGate, PlannedMetric,
+    PlannedObject, PlannedStep, WaitingOnStatus,
+};
 
 use crate::decide::new_run;
 use crate::gates::{Metric, Rule, missing_source};
+use crate::manifests::patch_for;
 use crate::plan::order;
 use crate::waves::{current_weight, raise_limits, wave_end};
 use crate::{
@@ -85,17 +89,36 @@ fn waves(
 }
 
 /// What each member gets. Those that no override changes anything for come first, also if there are none.
-fn delivers(payload: &Payload, members: &[String], observations: &Observations<'_>) -> Vec<PlannedImages> {
-    let base = PlannedImages { images: payload.content.workload.images.clone(), members: Vec::new() };
+fn delivers(payload: &Payload, members: &[String], observations: &Observations<'_>) -> Vec<PlannedContent> {
+    let base = match &payload.content.content {
+        Content::Images(workload) => PlannedContent { images: workload.images.clone(), ..PlannedContent::default() },
+        Content::Manifests(manifests) => {
+            let objects = planned_objects(manifests, &payload.content.overrides, &[]);
+            PlannedContent { objects, ..PlannedContent::default() }
+        }
+    };
     let mut groups = vec![base];
     for member in members {
-        let images = payload.content.images_for(member, observations.labels_of(member));
-        match groups.iter_mut().find(|group| group.images == images) {
+        let labels = observations.labels_of(member);
+        let images = payload.content.images_for(member, labels);
+        let objects = payload.content.manifests().map_or_else(Vec::new, |manifests| {
+            let for_member = payload.content.overrides_for(member, labels);
+            planned_objects(manifests, &payload.content.overrides, &for_member)
+        });
+        match groups.iter_mut().find(|group| group.images == images && group.objects == objects) {
             Some(group) => group.members.push(member.clone()),
-            None => groups.push(PlannedImages { images, members: vec![member.clone()] }),
+            None => groups.push(PlannedContent { images, objects, members: vec![member.clone()] }),
         }
     }
     groups
+}
+
+fn planned_objects(manifests: &Manifests, overrides: &[Override], for_member: &[i32]) -> Vec<PlannedObject> {
+    let planned = |object: &ObjectRef| {
+        let patch = patch_for(overrides, for_member, object).unwrap_or_default();
+        PlannedObject { object: object.clone(), patches: patch.iter().map(ToString::to_string).collect() }
+    };
+    manifests.objects.iter().map(planned).collect()
 }
 
 /// A word about overrides that are for nobody: most likely the selector is mistaken.

@@ -1,10 +1,12 @@
 //! One look over the touched members of a rollout: who has gone back to its previous state, and who not yet.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use crds::{Intent, Outcome, Previous, RolloutAssignment, RolloutAssignmentStatus, images_hash};
+use crds::{
+    AssignedManifests, Intent, Outcome, Previous, RolloutAssignment, RolloutAssignmentSpec, RolloutAssignmentStatus,
+};
 
-use crate::tally::trouble;
+use crate::tally::{says_applied, trouble};
 use crate::{MemberRecord, MemberStage, MemberTrouble, Millis, Observations, Reachability, RolloutState};
 
 /// Touched members, each in one of the lists or counted as returned. Those whose `MemberCluster` is gone are left out:
@@ -85,11 +87,17 @@ pub(crate) fn return_answer<'a>(
     observations.answer(name).filter(|(assignment, _)| assignment.spec.intent == Intent::Return)
 }
 
-/// Images to set back: those before, of the containers that this rollout has set.
-pub(crate) fn images_before(record: &MemberRecord, previous: &Previous) -> BTreeMap<String, String> {
-    let mut images = previous.images.clone();
-    images.retain(|container, _| record.containers.contains(container));
-    images
+/// Makes an order one that goes back: to the images before, of the containers that this rollout has set, or to what the
+/// objects were before, which the agent keeps.
+pub(crate) fn turn_back(spec: &mut RolloutAssignmentSpec, record: &MemberRecord, previous: &Previous) {
+    if let Some(workload) = &mut spec.workload {
+        workload.images.clone_from(&previous.images);
+        workload.images.retain(|container, _| record.containers.contains(container));
+    }
+    if let Some(manifests) = &mut spec.manifests {
+        let hash = previous.snapshot.clone().unwrap_or_default();
+        *manifests = AssignedManifests { hash, overrides: Vec::new(), force_conflicts: false, objects: Vec::new() };
+    }
 }
 
 /// Whether a report proves that the member runs what it ran before and is at least as healthy: the agent says so, having
@@ -100,17 +108,10 @@ pub(crate) fn proves_return(
     report: &RolloutAssignmentStatus,
 ) -> bool {
     let Some(previous) = &record.previous else { return false };
-    let images = &assignment.spec.workload.images;
     let as_healthy = match report.outcome {
         Outcome::Healthy => true,
         Outcome::Progressing | Outcome::PodDeletionByOwner => !previous.healthy,
         _ => false,
     };
-    let applied = report.applied_hash.as_ref().is_none_or(|hash| *hash == images_hash(images));
-    as_healthy
-        && applied
-        && report.workload.as_ref().is_some_and(|workload| {
-            workload.observed_generation >= workload.generation
-                && images.iter().all(|(container, image)| workload.images.get(container) == Some(image))
-        })
+    as_healthy && says_applied(assignment, report)
 }

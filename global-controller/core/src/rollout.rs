@@ -45,6 +45,9 @@ pub struct Rollout {
     /// What agents do about drift after a success.
     #[serde(default, skip_serializing_if = "OnDrift::is_repair")]
     pub on_drift: OnDrift,
+    /// What agents do about fields of whole objects that belong to somebody else.
+    #[serde(default, skip_serializing_if = "OnConflict::is_refuse")]
+    pub on_conflict: OnConflict,
     /// Runs that are kept beside the latest one; 1 to 100.
     #[serde(default = "default_past_runs")]
     pub past_runs: usize,
@@ -53,6 +56,23 @@ pub struct Rollout {
 /// Also what records of older versions mean.
 fn default_past_runs() -> usize {
     DEFAULT_PAST_RUNS
+}
+
+/// What agents do about fields of whole objects that belong to another field manager.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OnConflict {
+    /// They apply nothing and say whose they are.
+    #[default]
+    Refuse,
+    /// They take them over.
+    Force,
+}
+
+impl OnConflict {
+    #[allow(clippy::trivially_copy_pass_by_ref)] // As serde hands it over.
+    pub(crate) fn is_refuse(&self) -> bool {
+        *self == Self::Refuse
+    }
 }
 
 /// What counts as failure, how many are borne, and what is done about them. A run keeps them as last seen: a rollback

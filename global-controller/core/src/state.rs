@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 use crate::actions::Handled;
 use crate::alerts::Alerts;
 use crate::gates::OpenGate;
-use crate::{Basis, FailureRules, Gate, GateDefaults, History, Millis, Observations, Payload, SeenSpec, Step, words};
+use crate::{
+    Basis, FailureRules, Gate, GateDefaults, History, Millis, Observations, OnConflict, Payload, SeenSpec, Step, words,
+};
 
 /// Version of the records' format. A reader refuses a higher one.
 pub const STATE_VERSION: u32 = 1;
@@ -163,6 +165,9 @@ pub struct Run {
     /// What agents do about drift after its success, as last seen.
     #[serde(default, skip_serializing_if = "OnDrift::is_repair")]
     pub on_drift: OnDrift,
+    /// What agents do about fields of whole objects that belong to somebody else, as last seen.
+    #[serde(default, skip_serializing_if = "OnConflict::is_refuse")]
+    pub on_conflict: OnConflict,
     /// The person who has aborted it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aborted_by: Option<String>,
@@ -354,12 +359,24 @@ pub struct Standing {
     /// What the agent does when somebody else changes what it has set.
     #[serde(default, skip_serializing_if = "OnDrift::is_repair")]
     pub on_drift: OnDrift,
+    /// What agents do about fields of whole objects that belong to somebody else.
+    #[serde(default, skip_serializing_if = "OnConflict::is_refuse")]
+    pub on_conflict: OnConflict,
 }
 
 impl Standing {
+    /// That of an order to apply, until the member has arrived.
+    pub(crate) fn on_the_way(run: &Run) -> Self {
+        let returns_after = run.failure_rules.returns_after();
+        Self { returns_after, on_drift: OnDrift::Repair, on_conflict: run.on_conflict }
+    }
+
     /// Makes it part of an order.
     pub(crate) fn write_to(self, spec: &mut RolloutAssignmentSpec) {
-        let Self { returns_after, on_drift } = self;
+        let Self { returns_after, on_drift, on_conflict } = self;
+        if let Some(manifests) = &mut spec.manifests {
+            manifests.force_conflicts = on_conflict == OnConflict::Force;
+        }
         spec.on_drift = on_drift;
         match returns_after {
             Some(seconds) => (spec.on_deadline, spec.deadline_seconds) = (OnDeadline::Return, seconds),
@@ -642,6 +659,7 @@ impl Run {
             changed_members: false,
             paused: false,
             on_drift: OnDrift::Repair,
+            on_conflict: OnConflict::Refuse,
             aborted_by: None,
             retry: false,
             gate_defaults: None,

@@ -2,7 +2,7 @@
 //!
 //! Decisions, reasons for waiting and the status are all read from the same tally, so they can't disagree.
 
-use crds::{FailureTolerance, Intent, Outcome, RolloutAssignment, RolloutAssignmentStatus, images_hash};
+use crds::{FailureTolerance, Intent, Outcome, RolloutAssignment, RolloutAssignmentStatus};
 
 use crate::returns::return_answer;
 use crate::{
@@ -58,6 +58,8 @@ pub(crate) struct Tally {
     pub silent_unassigned: Vec<String>,
     /// Not told to run the revision and kept out of new waves by a person: in no budget, and waited for by nobody.
     pub cordoned: Vec<String>,
+    /// Heard and not told to run the revision, which its agent is too old for.
+    pub too_old: Vec<String>,
     /// Not heard by a new leader yet.
     pub unheard: Vec<String>,
     /// When the next deadline passes, if nothing is heard until then.
@@ -123,7 +125,7 @@ impl Tally {
     pub fn is_settled(&self) -> bool {
         let under_way =
             [&self.applying, &self.awaiting_owner, &self.overdue, &self.refused, &self.returning, &self.going_back];
-        let untold = [&self.ready, &self.unobserved, &self.unheard];
+        let untold = [&self.ready, &self.unobserved, &self.too_old, &self.unheard];
         under_way.iter().all(|members| members.is_empty()) && untold.iter().all(|members| members.is_empty())
     }
 
@@ -155,6 +157,9 @@ impl Tally {
             }
             Reachability::Unreachable => return self.silent_unassigned.push(name.to_owned()),
             Reachability::Unknown => return self.unheard.push(name.to_owned()),
+            Reachability::Reachable if !stage.is_assigned() && observations.is_too_old(run, name) => {
+                return self.too_old.push(name.to_owned());
+            }
             Reachability::Reachable => {}
         }
         let answer = current_answer(run, name, stage, observations);
@@ -291,14 +296,14 @@ pub(crate) fn current_answer<'a>(
 /// Whether a report proves health at the revision: the agent says so, having seen the workload's own status
 /// of the present generation, with the images assigned.
 pub(crate) fn proves_health(assignment: &RolloutAssignment, report: &RolloutAssignmentStatus) -> bool {
-    let images = &assignment.spec.workload.images;
-    let applied = report.applied_hash.as_ref().is_none_or(|hash| *hash == images_hash(images));
-    report.outcome == Outcome::Healthy
-        && applied
-        && report.workload.as_ref().is_some_and(|workload| {
-            workload.observed_generation >= workload.generation
-                && images.iter().all(|(container, image)| workload.images.get(container) == Some(image))
-        })
+    report.outcome == Outcome::Healthy && says_applied(assignment, report)
+}
+
+/// Whether a report says that what is assigned is there: by its hash, which older agents leave out, and by what was seen.
+pub(crate) fn says_applied(assignment: &RolloutAssignment, report: &RolloutAssignmentStatus) -> bool {
+    let spec = &assignment.spec;
+    let applied = report.applied_hash.as_ref().is_none_or(|hash| Some(hash) == spec.content_hash().as_ref());
+    applied && report.workload.as_ref().is_some_and(|workload| spec.may_be(workload))
 }
 
 pub(crate) fn trouble(name: &str, report: Option<&RolloutAssignmentStatus>) -> MemberTrouble {

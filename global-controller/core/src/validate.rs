@@ -4,6 +4,7 @@
 //! schema change.
 
 mod analysis;
+mod manifests;
 mod overrides;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +15,7 @@ use crds::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{FailureRules, MAX_PAST_RUNS, Payload, Rollout, Step, Weight};
+use crate::{FailureRules, MAX_PAST_RUNS, MemberFacts, OnConflict, Payload, Rollout, Step, Weight, words};
 
 /// A month: the longest pause or soak.
 const MAX_PAUSE_SECONDS: i64 = 2_592_000;
@@ -45,6 +46,50 @@ pub struct Problem {
     pub value: String,
     /// What it must be.
     pub message: String,
+    /// What the problem is about, beside the field.
+    #[serde(default, skip_serializing_if = "Concern::is_field")]
+    pub concern: Concern,
+}
+
+/// What a problem is about, beside its field.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Concern {
+    /// Nothing else.
+    #[default]
+    Field,
+    /// The payload is too large.
+    Size,
+    /// Members, by their labels.
+    Members(ClusterSelector),
+}
+
+impl Concern {
+    fn is_field(&self) -> bool {
+        *self == Self::Field
+    }
+}
+
+impl Problem {
+    /// The same, with the names of those among `members` that it is about.
+    #[must_use]
+    pub fn naming(&self, members: &BTreeMap<String, MemberFacts>) -> Self {
+        if !matches!(self.concern, Concern::Members(_)) {
+            return self.clone();
+        }
+        let meant = members.iter().filter(|(name, facts)| self.is_about(name, facts));
+        let names: Vec<&String> = meant.map(|(name, _)| name).collect();
+        let message = match names.as_slice() {
+            [] => format!("{}; it is for no member at present", self.message),
+            names => format!("{}; it is for {}", self.message, words::list(names)),
+        };
+        Self { message, ..self.clone() }
+    }
+
+    /// Whether it is about this member.
+    pub(crate) fn is_about(&self, member: &str, facts: &MemberFacts) -> bool {
+        matches!(&self.concern, Concern::Members(selector) if selector.selects(member, &facts.labels))
+    }
 }
 
 impl std::fmt::Display for Problem {
@@ -84,6 +129,9 @@ pub fn validate(object: &ClusterScopeRollout) -> Result<Rollout, Vec<Problem>> {
     if let Some(workload) = &spec.workload {
         check_workload(workload, &mut problems);
     }
+    manifests::check(&spec.manifests, &mut problems);
+    let both = spec.workload.is_some() && !spec.manifests.is_empty();
+    problems.require(!both, "spec.manifests", "and spec.workload", "must not both be given");
     overrides::check(spec, &mut problems);
     let analysis = spec.analysis.as_ref().map(|analysis| analysis::check(analysis, &mut problems));
     problems.into_result(Rollout {
@@ -111,6 +159,7 @@ pub fn validate(object: &ClusterScopeRollout) -> Result<Rollout, Vec<Problem>> {
         analysis,
         paused: spec.paused,
         on_drift: if spec.enforce { OnDrift::Repair } else { OnDrift::Report },
+        on_conflict: if spec.force_conflicts { OnConflict::Force } else { OnConflict::Refuse },
         past_runs: usize::try_from(spec.revision_history_limit).unwrap_or_default(),
     })
 }
@@ -278,7 +327,8 @@ struct Problems(Vec<Problem>);
 impl Problems {
     fn require(&mut self, holds: bool, field: &str, value: &str, message: &str) {
         if !holds {
-            self.0.push(Problem { field: field.to_owned(), value: value.to_owned(), message: message.to_owned() });
+            let (field, value, message) = (field.to_owned(), value.to_owned(), message.to_owned());
+            self.0.push(Problem { field, value, message, concern: Concern::Field });
         }
     }
 

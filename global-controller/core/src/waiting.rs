@@ -9,7 +9,7 @@ use crds::{Outcome, Revision, Verdict, WaitingOnStatus, time_from_millis};
 
 pub use choose::waiting_on;
 
-use crate::{Address, Millis, MissingSource, Problem, Run, words};
+use crate::{Address, Concern, Millis, MissingSource, Problem, Run, words};
 
 /// What a rollout waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -176,6 +176,13 @@ pub enum WaitingOn {
         /// Their names.
         members: Vec<String>,
     },
+    /// Agents are too old for what is delivered.
+    AgentTooOld {
+        /// Names of their members.
+        members: Vec<String>,
+        /// The level of the agents' API that it needs.
+        needs: i32,
+    },
     /// The run has succeeded, and members that are silent or cordoned are owed the revision.
     Owed {
         /// Names of the silent ones.
@@ -278,6 +285,9 @@ impl WaitingOn {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Withdrawal { .. } => "Withdrawal",
+            Self::Invalid { problems } if problems.iter().any(|problem| problem.concern == Concern::Size) => {
+                "PayloadTooLarge"
+            }
             Self::Invalid { .. } => "Invalid",
             Self::HubRewound { .. } => "HubRewound",
             Self::StoreRebuilt { .. } => "StoreRebuilt",
@@ -304,6 +314,7 @@ impl WaitingOn {
             Self::TooManyFailed { .. } => "TooManyFailed",
             Self::CatchUpHeld { .. } => "CatchUpHeld",
             Self::Cordoned { .. } => "Cordoned",
+            Self::AgentTooOld { .. } => "AgentTooOld",
             Self::Owed { .. } => "Owed",
             Self::Heartbeat { .. } => "Heartbeat",
             Self::Observation { .. } => "Observation",
@@ -364,6 +375,7 @@ impl WaitingOn {
             | Self::MemberUnreachable { .. }
             | Self::StrictTolerance { .. }
             | Self::Cordoned { .. }
+            | Self::AgentTooOld { .. }
             | Self::TooManyFailed { .. }
             | Self::CatchUpHeld { .. }
             | Self::SourceMissing { .. }
@@ -480,7 +492,7 @@ impl WaitingOn {
             }
             Self::HubRewound { told } => rewound(told),
             Self::StoreRebuilt { run, unknown } => rebuilt(run.as_ref(), unknown),
-            Self::NoPayload => "there is nothing to roll out: set spec.workload".to_owned(),
+            Self::NoPayload => "there is nothing to roll out: set spec.workload or spec.manifests".to_owned(),
             Self::TargetMissing { names } => format!(
                 "no MemberCluster for {}: create it, or take the name out of targetClusters",
                 words::list(names)
@@ -527,6 +539,7 @@ impl WaitingOn {
                 words::members(members.len()),
                 words::list(members)
             ),
+            Self::AgentTooOld { members, needs } => too_old(members, *needs),
             Self::Owed { members, cordoned, revision } => {
                 let owed = |names: &[String], why: &str, until: &str| {
                     (!names.is_empty()).then(|| {
@@ -611,6 +624,14 @@ fn gate(verdict: Option<Verdict>, text: &str) -> String {
             format!("the pause is over, and there was nothing to measure: {text}; measuring goes on")
         }
     }
+}
+
+fn too_old(members: &[String], needs: i32) -> String {
+    format!(
+        "the agents of {} are too old for whole objects, which need API level {needs}: {}; upgrade them, and the run goes on",
+        words::members(members.len()),
+        words::list(members)
+    )
 }
 
 /// How it shows that the hub went back, and what to do about it.

@@ -1,6 +1,6 @@
 //! Wording that the status, events and messages share: bounded lists of names, durations, times.
 
-use crds::{Counts, Payload, time_from_millis};
+use crds::{Content, Counts, Payload, time_from_millis};
 
 use crate::Millis;
 
@@ -73,10 +73,15 @@ pub(crate) fn partial(members: &[&str]) -> String {
     }
 }
 
-/// "Deployment shop/checkout".
+/// "Deployment shop/checkout", or "5 objects".
 pub(crate) fn workload(payload: &Payload) -> String {
-    let payload = &payload.workload;
-    format!("{} {}/{}", payload.kind, payload.namespace, payload.name)
+    match &payload.content {
+        Content::Images(workload) => format!("{} {}/{}", workload.kind, workload.namespace, workload.name),
+        Content::Manifests(manifests) => match manifests.objects.as_slice() {
+            [one] => one.to_string(),
+            objects => format!("{} objects", objects.len()),
+        },
+    }
 }
 
 /// At most `most` characters; a cut is shown.

@@ -44,7 +44,8 @@ pub(crate) async fn resume(hub: &Hub, name: &str, act: &Reasoned) -> Result<Exit
 pub(crate) async fn retry(hub: &Hub, name: &str, act: &Reasoned) -> Result<ExitCode> {
     let rollout = hub.rollout(name).await?;
     // It is for what the spec wants, which need not be what ran last.
-    let payload = Payload::of(&rollout.spec).context("there is nothing to roll out: set spec.workload")?;
+    let payload =
+        Payload::of(&rollout.spec).context("there is nothing to roll out: set spec.workload or spec.manifests")?;
     let revision = Revision::of(&payload);
     create(hub, &rollout, ActionKind::Retry, revision, &act.why, act.waiting).await
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
-use crds::{PlanAnswer, PlanRequest, RolloutHistory};
+use crds::{FullPayload, PlanAnswer, PlanRequest, Revision, RolloutHistory};
 use kube::api::{GetParams, PostParams};
 use kube::core::Request;
 use kube::{Client, Config};
@@ -17,6 +17,13 @@ const PLAN_DEADLINE: Duration = Duration::from_secs(150);
 /// The runs of a rollout.
 pub(crate) async fn history(controller: &str, name: &str) -> Result<RolloutHistory> {
     let request = Request::new(format!("/api/v1/rollouts/{name}")).get("history", &GetParams::default())?;
+    answer(controller, request, DEADLINE).await
+}
+
+/// The payload of one revision, with all that is in it.
+pub(crate) async fn payload(controller: &str, name: &str, revision: &Revision) -> Result<FullPayload> {
+    let path = format!("/api/v1/rollouts/{name}/payloads");
+    let request = Request::new(path).get(revision.as_str(), &GetParams::default())?;
     answer(controller, request, DEADLINE).await
 }
 

@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use crds::{ClusterScopeRollout, PastRun, Payload, Revision, RolloutHistory, RunOutcome};
+use crds::{
+    ClusterScopeRollout, Content, FullPayload, PastRun, Payload, Revision, RolloutHistory, RunOutcome, WorkloadPayload,
+};
 use kube::ResourceExt as _;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
@@ -20,7 +22,7 @@ use crate::output::{self, FIELD_MANAGER};
 const ATTEMPTS: usize = 5;
 
 /// Columns of the table of runs.
-const HEADER: [&str; 7] = ["RUN", "REVISION", "OUTCOME", "STARTED", "FINISHED", "IMAGES", "REASON"];
+const HEADER: [&str; 7] = ["RUN", "REVISION", "OUTCOME", "STARTED", "FINISHED", "PAYLOAD", "REASON"];
 
 /// Prints the runs, the latest first.
 pub(crate) async fn print(controller: &str, name: &str, format: Format) -> Result<()> {
@@ -38,7 +40,14 @@ pub(crate) async fn undo(hub: &Hub, controller: &str, name: &str, undo: &UndoTo)
     let rollout = hub.rollout(name).await?;
     let history = controller::history(controller, name).await?;
     let (revision, payload) = target(&rollout, &history, undo)?;
-    write(hub, rollout.clone(), payload).await?;
+    let full = match payload.content {
+        Content::Images(_) => FullPayload { payload: payload.clone(), manifests: Vec::new() },
+        Content::Manifests(_) => controller::payload(controller, name, revision).await?,
+    };
+    if full.payload.manifests().is_some() && full.manifests.is_empty() {
+        bail!("nobody knows the objects of revision {revision} any more");
+    }
+    write(hub, rollout.clone(), &full).await?;
     println!("{name}: its specification has the payload of revision {revision} again");
     if history.quarantined_revisions.contains(revision) {
         println!("it is in quarantine: kubectl clusterrollout retry {name} --why REASON");
@@ -47,7 +56,7 @@ pub(crate) async fn undo(hub: &Hub, controller: &str, name: &str, undo: &UndoTo)
 }
 
 /// The controller writes the status all the time, which is no reason to give up; another specification is.
-async fn write(hub: &Hub, mut rollout: ClusterScopeRollout, payload: &Payload) -> Result<()> {
+async fn write(hub: &Hub, mut rollout: ClusterScopeRollout, payload: &FullPayload) -> Result<()> {
     let (name, seen) = (rollout.name_any(), rollout.metadata.generation);
     let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
     for _ in 0..ATTEMPTS {
@@ -122,19 +131,28 @@ fn last_accepted<'a>(name: &str, history: &'a RolloutHistory, wanted: Option<&Re
     })
 }
 
-/// Only images and overrides: all else of the workload is immutable or no part of a payload. What somebody else wrote
-/// meanwhile, and a recreated rollout of the same name, are a conflict.
-fn patch(rollout: &ClusterScopeRollout, payload: &Payload) -> Value {
-    let Payload { workload, overrides } = payload;
+/// Only what is delivered and overrides: all else of a workload is immutable or no part of a payload. What somebody else
+/// wrote meanwhile, and a recreated rollout of the same name, are a conflict.
+fn patch(rollout: &ClusterScopeRollout, FullPayload { payload, manifests }: &FullPayload) -> Value {
+    let Payload { content, overrides } = payload;
+    let mut spec = match content {
+        Content::Images(workload) => json!({"workload": {"images": images_patch(rollout, workload)}}),
+        Content::Manifests(_) => json!({"manifests": manifests}),
+    };
+    // An empty list is none.
+    spec["overrides"] = json!((!overrides.is_empty()).then_some(overrides));
+    json!({"metadata": {"uid": rollout.uid(), "resourceVersion": rollout.resource_version()}, "spec": spec})
+}
+
+/// Container to image, or to null where the payload has none.
+fn images_patch<'a>(
+    rollout: &'a ClusterScopeRollout,
+    workload: &'a WorkloadPayload,
+) -> BTreeMap<&'a String, Option<&'a String>> {
     let now = rollout.spec.workload.iter().flat_map(|workload| workload.images.keys());
     let gone: BTreeMap<&String, Option<&String>> =
         now.filter(|container| !workload.images.contains_key(*container)).map(|container| (container, None)).collect();
-    let images: BTreeMap<&String, Option<&String>> =
-        workload.images.iter().map(|(container, image)| (container, Some(image))).chain(gone).collect();
-    // An empty list is none.
-    let overrides = (!overrides.is_empty()).then_some(overrides);
-    let metadata = json!({"uid": rollout.uid(), "resourceVersion": rollout.resource_version()});
-    json!({"metadata": metadata, "spec": {"workload": {"images": images}, "overrides": overrides}})
+    workload.images.iter().map(|(container, image)| (container, Some(image))).chain(gone).collect()
 }
 
 fn table(history: &RolloutHistory) -> String {
@@ -157,7 +175,7 @@ fn row(history: &RolloutHistory, past: &PastRun) -> [String; 7] {
             1 => " and 1 override".to_owned(),
             count => format!(" and {count} overrides"),
         };
-        format!("{}{overrides}", output::images(&payload.workload.images))
+        format!("{}{overrides}", output::content(payload))
     });
     [
         past.run.to_string(),
@@ -173,6 +191,8 @@ fn row(history: &RolloutHistory, past: &PastRun) -> [String; 7] {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+
+    use crds::{Manifest, Manifests};
 
     use super::*;
 
@@ -196,6 +216,10 @@ mod tests {
     fn payload(number: i64) -> Payload {
         let payload = json!({"kind": "Deployment", "namespace": "shop", "name": "checkout", "images": {"app": format!("shop:v{number}")}});
         serde_json::from_value(payload).unwrap()
+    }
+
+    fn full(payload: Payload) -> FullPayload {
+        FullPayload { payload, manifests: Vec::new() }
     }
 
     fn hash(number: i64) -> Revision {
@@ -269,7 +293,7 @@ mod tests {
         let mut rollout = rollout(4);
         rollout.spec.workload.as_mut().unwrap().images.insert("proxy".to_owned(), "proxy:1".to_owned());
         assert_eq!(
-            patch(&rollout, &payload(1)),
+            patch(&rollout, &full(payload(1))),
             json!({"metadata": {"uid": "u", "resourceVersion": "7"},
                    "spec": {"workload": {"images": {"app": "shop:v1", "proxy": null}}, "overrides": null}})
         );
@@ -279,10 +303,24 @@ mod tests {
     fn a_patch_brings_the_overrides_back_and_the_table_counts_them() {
         let other = json!({"clusterSelector": {"matchLabels": {"region": "east"}}, "images": {"app": "east/shop:v1"}});
         let with = Payload { overrides: serde_json::from_value(json!([other])).unwrap(), ..payload(1) };
-        assert_eq!(patch(&rollout(4), &with)["spec"]["overrides"], json!([other]));
+        assert_eq!(patch(&rollout(4), &full(with.clone()))["spec"]["overrides"], json!([other]));
         let mut history = history();
         history.payloads.insert(hash(1), with);
         assert!(table(&history).contains("app=shop:v1 and 1 override  "), "{}", table(&history));
+    }
+
+    #[test]
+    fn whole_objects_are_written_back_as_they_were_and_counted_in_the_table() {
+        let config =
+            |name: &str| Manifest(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}}));
+        let manifests = vec![config("a"), config("b")];
+        let content = Content::Manifests(Manifests::of(&manifests));
+        let payload = Payload { content, overrides: Vec::new() };
+        let mut history = history();
+        history.payloads.insert(hash(1), payload.clone());
+        assert!(table(&history).contains("  2 objects  "), "{}", table(&history));
+        let patch = patch(&rollout(4), &FullPayload { payload, manifests: manifests.clone() });
+        assert_eq!(patch["spec"], json!({"manifests": manifests, "overrides": null}));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
-use crds::{ClusterScopeRollout, ClusterScopeRolloutStatus, Phase};
+use crds::{ClusterScopeRollout, ClusterScopeRolloutStatus, Content, Payload, Phase};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use kube::api::ListParams;
@@ -78,6 +78,17 @@ pub(crate) fn row(rollout: &ClusterScopeRollout, now: Timestamp) -> [String; 8] 
         status.waiting_on.as_ref().map_or("-", |waiting| &waiting.reason).to_owned(),
         created.map_or_else(|| "-".to_owned(), |created| age(now.as_second() - created.as_second())),
     ]
+}
+
+/// What a payload delivers: "app=shop:v2,proxy=envoy:1", or "5 objects".
+pub(crate) fn content(payload: &Payload) -> String {
+    match &payload.content {
+        Content::Images(workload) => images(&workload.images),
+        Content::Manifests(manifests) => match manifests.objects.as_slice() {
+            [one] => one.to_string(),
+            objects => format!("{} objects", objects.len()),
+        },
+    }
 }
 
 /// "app=shop:v2,proxy=envoy:1".

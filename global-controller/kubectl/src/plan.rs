@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use crds::{
-    BackTest, BackTestedGate, ClusterScopeRollout, MeasuredFrom, PlanAnswer, PlanRequest, PlannedGate, PlannedStep,
+    BackTest, BackTestedGate, ClusterScopeRollout, MeasuredFrom, PlanAnswer, PlanRequest, PlannedContent, PlannedGate,
+    PlannedStep,
 };
 use kube::ResourceExt as _;
 use kube::api::PostParams;
@@ -85,6 +86,7 @@ fn text(plan: &PlanAnswer) -> String {
         text.push('\n');
         text.push_str(&steps(plan));
     }
+    text.push_str(&objects(plan));
     if plan.delivers.len() > 1 {
         text.push('\n');
         text.push_str(&delivers(plan));
@@ -127,11 +129,28 @@ fn steps(plan: &PlanAnswer) -> String {
 }
 
 fn delivers(plan: &PlanAnswer) -> String {
-    let mut lines = vec![["IMAGES", "MEMBERS", "THESE"].map(str::to_owned)];
+    let objects = plan.delivers.iter().any(|one| !one.objects.is_empty());
+    let what = if objects { "PATCHES" } else { "IMAGES" };
+    let mut lines = vec![[what, "MEMBERS", "THESE"].map(str::to_owned)];
     for one in &plan.delivers {
-        lines.push([output::images(&one.images), one.members.len().to_string(), names(&one.members)]);
+        let what = if objects { patches(one) } else { output::images(&one.images) };
+        lines.push([what, one.members.len().to_string(), names(&one.members)]);
     }
     aligned(&lines)
+}
+
+/// "Deployment shop/checkout: replace /spec/replicas: 3", or "none".
+fn patches(one: &PlannedContent) -> String {
+    let patched = one.objects.iter().filter(|one| !one.patches.is_empty());
+    let lines: Vec<String> = patched.map(|one| format!("{}: {}", one.object, one.patches.join(", "))).collect();
+    if lines.is_empty() { "none".to_owned() } else { lines.join("; ") }
+}
+
+/// The objects, in the order in which they are written.
+fn objects(plan: &PlanAnswer) -> String {
+    let objects = plan.delivers.first().map(|one| one.objects.as_slice()).unwrap_or_default();
+    let lines: Vec<String> = objects.iter().map(|one| format!("  {}", one.object)).collect();
+    if lines.is_empty() { String::new() } else { format!("\nobjects:\n{}\n", lines.join("\n")) }
 }
 
 fn names(names: &[String]) -> String {

@@ -10,6 +10,7 @@ use federated_store::ReadError;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::objects;
 use crate::fault;
 use crate::keys::{self, Key};
 use crate::mirror;
@@ -133,8 +134,12 @@ impl Stream<'_> {
         newer.map(|(rollout, assignment)| (rollout.clone(), assignment.clone())).collect()
     }
 
-    async fn assign(&mut self, rollout: String, assignment: RolloutAssignment) -> Result<(), Ended> {
+    async fn assign(&mut self, rollout: String, mut assignment: RolloutAssignment) -> Result<(), Ended> {
         fault::pass(self.world, fault::Stage::Act);
+        objects::fill(self.world, &mut assignment).await.map_err(|error| {
+            tracing::warn!(%error, rollout, "the objects of an assignment can't be read");
+            Ended
+        })?;
         let generation = assignment.spec.fence.generation;
         self.line(&AssignmentEvent::Assign(assignment)).await?;
         self.sent.insert(rollout, generation);

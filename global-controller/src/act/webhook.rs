@@ -9,6 +9,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::objects;
 use crate::bus::{Dirty, Subscription};
 use crate::fault;
 use crate::world::World;
@@ -103,7 +104,7 @@ impl Pusher {
                         pending.under_way = true;
                     }
                     fault::pass(&self.world, fault::Stage::Act);
-                    let post = self.posts.spawn(post(self.client.clone(), url, assignment));
+                    let post = self.posts.spawn(post(Arc::clone(&self.world), self.client.clone(), url, assignment));
                     self.under_way.insert(post.id(), target);
                 }
                 None => drop(self.pending.remove(&target)),
@@ -163,12 +164,16 @@ impl Pusher {
 }
 
 async fn post(
+    world: Arc<World>,
     client: reqwest::Client,
     url: String,
-    assignment: RolloutAssignment,
+    mut assignment: RolloutAssignment,
 ) -> (Fence, Posted, std::time::Instant) {
     let started = std::time::Instant::now();
     let fence = assignment.spec.fence;
+    if let Err(error) = objects::fill(&world, &mut assignment).await {
+        return (fence, Posted::Failed(crate::logging::with_causes(&error)), started);
+    }
     let posted = match client.post(url).timeout(DEADLINE).json(&assignment).send().await {
         // Conflict: it has seen a higher fence, and so got something newer.
         Ok(answer) if answer.status().is_success() || answer.status() == reqwest::StatusCode::CONFLICT => {

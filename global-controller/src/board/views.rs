@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crds::{
-    AgentInfo, ClusterScopeRollout, ClusterStatus, Counts, GateStatus, Outcome, Phase, Revision, WaitingOnStatus,
-    WorkloadKind, WorkloadPayload,
+    AgentInfo, ClusterScopeRollout, ClusterStatus, Counts, GateStatus, Outcome, Phase, Revision, RolloutAssignmentSpec,
+    WaitingOnStatus, WorkloadKind, WorkloadObservation, WorkloadPayload,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
@@ -31,6 +31,8 @@ pub(crate) struct RolloutView {
     pub weight: i32,
     pub counts: Counts,
     pub workload: Option<WorkloadPayload>,
+    /// The whole objects that it delivers instead, as "Deployment shop/checkout".
+    pub objects: Vec<String>,
     pub revision: Option<Revision>,
     pub accepted_revision: Option<Revision>,
     pub waiting_on: Option<WaitingOnStatus>,
@@ -55,6 +57,7 @@ impl RolloutView {
             weight: status.weight,
             counts: status.counts,
             workload: spec.workload.clone(),
+            objects: spec.manifests.iter().map(|manifest| manifest.object().to_string()).collect(),
             revision: status.revision,
             accepted_revision: status.accepted_revision,
             waiting_on: status.waiting_on,
@@ -87,9 +90,8 @@ pub(crate) struct ClusterView {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct WorkloadView {
     pub rollout: String,
-    pub kind: WorkloadKind,
-    pub namespace: String,
-    pub name: String,
+    #[serde(flatten)]
+    pub subject: Subject,
     /// As last reported; null: never.
     pub images: Option<BTreeMap<String, String>>,
     /// The agent's answer to the present assignment; null: none yet.
@@ -99,17 +101,47 @@ pub(crate) struct WorkloadView {
     pub message: String,
 }
 
+/// What a rollout changes in a member.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged, rename_all_fields = "camelCase")]
+pub(crate) enum Subject {
+    Workload {
+        kind: WorkloadKind,
+        namespace: String,
+        name: String,
+    },
+    Objects {
+        /// How many objects are assigned, as last reported; 0: never.
+        objects: i32,
+        /// How many of them are ready.
+        ready_objects: i32,
+    },
+}
+
+impl Subject {
+    fn of(spec: &RolloutAssignmentSpec, seen: Option<&WorkloadObservation>) -> Self {
+        match &spec.workload {
+            Some(workload) => Self::Workload {
+                kind: workload.kind,
+                namespace: workload.namespace.clone(),
+                name: workload.name.clone(),
+            },
+            None => Self::Objects {
+                objects: seen.map_or(0, |seen| seen.desired),
+                ready_objects: seen.map_or(0, |seen| seen.ready),
+            },
+        }
+    }
+}
+
 impl ClusterView {
     pub fn of(name: &str, facts: &MemberFacts, mirror: &Mirror) -> Self {
         let workloads = mirror.assignments_of(name).map(|(rollout, assignment)| {
-            let workload = &assignment.spec.workload;
             let reported = mirror.report(name, rollout).filter(|one| one.uid == assignment.spec.rollout.uid);
             let answer = reported.filter(|one| one.status.fence == assignment.spec.fence);
             WorkloadView {
                 rollout: rollout.clone(),
-                kind: workload.kind,
-                namespace: workload.namespace.clone(),
-                name: workload.name.clone(),
+                subject: Subject::of(&assignment.spec, reported.and_then(|one| one.status.workload.as_ref())),
                 images: reported.and_then(|one| Some(one.status.workload.as_ref()?.images.clone())),
                 outcome: answer.map(|one| one.status.outcome),
                 partial: answer.and_then(|one| one.status.workload.as_ref()).is_some_and(|one| one.partial),

@@ -57,7 +57,8 @@ struct AssignmentFacts {
     /// Member and rollout's name, as the value has them.
     names: (String, String),
     intent: Intent,
-    target: Target,
+    /// None: it is about whole objects, which it doesn't name.
+    target: Option<Target>,
     epoch: i64,
 }
 
@@ -206,12 +207,14 @@ impl Survey {
             require(self.records.contains_key(&(uid.clone(), member.clone())), &|| {
                 format!("rollout {uid} has no record of the member")
             });
-            let claim = self.claims.get(&(member.clone(), target.clone()));
             let forward = matches!(intent, Intent::Observe | Intent::Apply);
-            require(!forward || claim.is_some_and(|claim| claim.uid == *uid), &|| {
-                let holder = claim.map_or("nobody", |claim| claim.rollout.as_str());
-                format!("it says {} and the claim on {target} is held by {holder}", intent.as_str())
-            });
+            if let Some(target) = target.as_ref().filter(|_| forward) {
+                let claim = self.claims.get(&(member.clone(), target.clone()));
+                require(claim.is_some_and(|claim| claim.uid == *uid), &|| {
+                    let holder = claim.map_or("nobody", |claim| claim.rollout.as_str());
+                    format!("it says {} and the claim on {target} is held by {holder}", intent.as_str())
+                });
+            }
             require(self.epoch.is_some_and(|known| *epoch <= known), &|| {
                 format!("its epoch {epoch} is above the store's, {:?}", self.epoch)
             });
@@ -276,7 +279,7 @@ impl Survey {
 
 impl AssignmentFacts {
     fn of(spec: RolloutAssignmentSpec) -> Self {
-        let target = Target::of_assigned(&spec.workload);
+        let target = spec.workload.as_ref().map(Target::of_assigned);
         let RolloutAssignmentSpec { member, rollout, intent, fence, .. } = spec;
         Self { uid: rollout.uid, names: (member, rollout.name), intent, target, epoch: fence.epoch }
     }

@@ -13,6 +13,8 @@ const RETRY_MILLIS = 2_000;
 // Rows and cards beyond these would make the page slow and help nobody.
 const MAX_ROWS = 500;
 const MAX_CARDS = 50;
+// Objects of a payload that its card names.
+const MAX_OBJECTS = 10;
 // Changes that arrive together are drawn together.
 const DRAW_DELAY_MILLIS = 50;
 
@@ -73,6 +75,7 @@ const REASONS = {
   MemberUnhealthy: "A member is no longer healthy",
   MemberUnreachable: "Waiting for a silent member",
   Cordoned: "Members are cordoned",
+  AgentTooOld: "Agents are too old",
   StrictTolerance: "A silent member may have failed",
   Finishing: "Too many failed; finishing what has begun",
   TooManyFailed: "Too many members failed",
@@ -198,7 +201,7 @@ function searchText(cluster) {
   const words = [cluster.name];
   for (const [key, value] of Object.entries(cluster.labels ?? {})) words.push(`${key}=${value}`);
   for (const workload of cluster.workloads ?? []) {
-    words.push(workload.rollout, workload.kind, `${workload.namespace}/${workload.name}`, workload.outcome, workload.message);
+    words.push(workload.rollout, workloadName(workload), workload.outcome, workload.message);
     words.push(outcomeOf(workload).text, ...Object.values(workload.images ?? {}));
   }
   return words.filter(Boolean).join("\n").toLowerCase();
@@ -285,7 +288,12 @@ function spaced(word) {
 }
 
 function workloadName(workload) {
+  if (workload.objects !== undefined) return `${workload.readyObjects} of ${plural(workload.objects, "object")} ready`;
   return `${workload.kind} ${workload.namespace}/${workload.name}`;
+}
+
+function objectCount(payload) {
+  return payload?.objects ? plural(payload.objects.length, "object") : "";
 }
 
 function imageList(images) {
@@ -426,7 +434,7 @@ async function loadHistory(name, list) {
     if (!answer.ok) throw new Error(`status ${answer.status}`);
     const { runs, payloads } = await answer.json();
     const items = runs.reverse().map((run) => {
-      const images = imageList(payloads[run.revision]?.images ?? {}).join(", ") || run.revision;
+      const images = imageList(payloads[run.revision]?.images ?? {}).join(", ") || objectCount(payloads[run.revision]) || run.revision;
       const ended = run.finishedAt ? ` ${run.finishedAt}` : "";
       return element("li", "", `${run.run} · ${images} · ${run.outcome ? spaced(run.outcome) : "under way"}${ended}${run.reason ? `: ${run.reason}` : ""}`);
     });
@@ -457,8 +465,15 @@ function fillCard(card, data) {
 }
 
 function payloadLines(data) {
-  if (!data.workload) return [element("p", "muted", "no workload named yet")];
   const revision = data.revision ? `, revision ${data.revision.slice(0, 12)}` : "";
+  if (data.objects?.length) {
+    const lines = [element("p", "muted", plural(data.objects.length, "object") + revision)];
+    for (const object of data.objects.slice(0, MAX_OBJECTS)) lines.push(element("p", "image", object));
+    const more = data.objects.length - MAX_OBJECTS;
+    if (more > 0) lines.push(element("p", "muted", `and ${more} more`));
+    return lines;
+  }
+  if (!data.workload) return [element("p", "muted", "no workload named yet")];
   const lines = [element("p", "muted", workloadName(data.workload) + revision)];
   for (const image of imageList(data.workload.images)) lines.push(element("p", "image", image));
   return lines;
@@ -607,7 +622,7 @@ function fillRow(row, data) {
 }
 
 function messageLine(workload, total) {
-  return element("div", "message", total > 1 ? `${workload.name}: ${workload.message}` : workload.message);
+  return element("div", "message", total > 1 ? `${workload.name ?? workload.rollout}: ${workload.message}` : workload.message);
 }
 
 function workloadLine(workload, total) {

@@ -1,12 +1,13 @@
 //! One decision as one transaction: state, assignments and the record of the decision, or nothing.
 
-use crds::{Fence as AssignmentFence, RolloutAssignmentSpec};
+use crds::{Fence as AssignmentFence, FullPayload, Manifest, Manifests, Payload, Revision, RolloutAssignmentSpec};
 use federated_store::{Fence, MAX_TXN_BYTES, Op, TxnOutcome, When, WriteError};
 use kube::Resource as _;
 use rollout_core::replay::{Recorded, Unrecorded, digest};
 use rollout_core::{Command, Decision, History, Millis, RolloutState};
 
 use super::recorder::{BASE_EVERY, MAX_RECORDED_BYTES};
+use crate::act::objects;
 use crate::fault;
 use crate::keys;
 use crate::records::{DecisionRecord, HubRecord, Replayable, commands_of, events_of, put};
@@ -32,6 +33,8 @@ pub(super) enum Error {
     Write(#[from] WriteError),
     #[error("failed to read from the store")]
     Read(#[from] federated_store::ReadError),
+    #[error("the specification has changed since it was decided about")]
+    Changed,
     #[error("another decision came first: the header is at {found:?}")]
     Conflict { found: Vec<(String, Option<u64>)> },
 }
@@ -45,6 +48,8 @@ pub(super) struct Before {
     pub(super) recorded: Option<Recorded>,
     /// uid of the rollout that it inherits from.
     pub(super) predecessor: Option<String>,
+    /// Revision that the hub asked for.
+    pub(super) wanted: Option<Revision>,
 }
 
 /// What became of a decision.
@@ -84,6 +89,7 @@ impl Commit<'_> {
         }
         let record = self.record(decision);
         let mut operations = self.operations(before, decision)?;
+        operations.extend(self.history(before, &decision.state.history).await?);
         operations.push(self.put_record(&operations, before, decision, &record)?);
         let header = keys::header(self.uid);
         let mut when = vec![match before.header_revision {
@@ -169,7 +175,6 @@ impl Commit<'_> {
         if state.plan != before.state.plan || before.header_revision.is_none() {
             operations.push(put(keys::plan(self.uid), &state.plan)?);
         }
-        operations.extend(self.history(&before.state.history, &state.history)?);
         for member in &decision.changed_members {
             let key = keys::member(self.uid, member);
             operations.push(match state.members.get(member) {
@@ -202,17 +207,47 @@ impl Commit<'_> {
     }
 
     /// What changes of the past runs and their payloads: six operations at most.
-    fn history(&self, before: &History, after: &History) -> Result<Vec<Op>, Error> {
+    async fn history(&self, decided_on: &Before, after: &History) -> Result<Vec<Op>, Error> {
+        let before = &decided_on.state.history;
         let mut operations = Vec::new();
         if after.runs != before.runs {
             operations.push(put(keys::history(self.uid), &after.runs)?);
         }
         for (revision, payload) in after.payloads.iter().filter(|(name, _)| !before.payloads.contains_key(*name)) {
-            operations.push(put(keys::payload(self.uid, revision), payload)?);
+            let manifests = self.manifests(decided_on, revision, payload).await?;
+            let full = FullPayload { payload: payload.clone(), manifests };
+            operations.push(put(keys::payload(self.uid, revision), &full)?);
         }
         let gone = before.payloads.keys().filter(|revision| !after.payloads.contains_key(*revision));
         operations.extend(gone.map(|revision| Op::Delete { key: keys::payload(self.uid, revision) }));
         Ok(operations)
+    }
+
+    /// The objects of a payload, which decisions know by their hash: from the hub, or from the rollout that this one inherits
+    /// from. What a lost store knew and the hub does not is gone.
+    async fn manifests(
+        &self,
+        decided_on: &Before,
+        revision: &Revision,
+        payload: &Payload,
+    ) -> Result<Vec<Manifest>, Error> {
+        let Some(wanted) = payload.manifests() else { return Ok(Vec::new()) };
+        let on_hub = self.world.hub().rollout_by_uid(self.uid).map(|object| object.spec.manifests.clone());
+        if let Some(found) = on_hub.filter(|found| Manifests::of(found) == *wanted) {
+            return Ok(found);
+        }
+        let stored = match &decided_on.predecessor {
+            Some(uid) => objects::payload(self.world, uid, revision).await?,
+            None => None,
+        };
+        let stored = stored.map(|full| full.manifests.clone()).filter(|found| !found.is_empty());
+        let is_wanted = decided_on.wanted.as_ref() == Some(revision);
+        match stored {
+            Some(found) => Ok(found),
+            // It was changed a moment ago, and is decided about afresh.
+            None if is_wanted => Err(Error::Changed),
+            None => Ok(Vec::new()),
+        }
     }
 
     /// The record of the decision. What makes it too large for the transaction is left out, and the record says so.

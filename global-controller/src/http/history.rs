@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use crds::{RolloutHistory, time_from_millis};
+use axum::http::StatusCode;
+use crds::{FullPayload, Revision, RolloutHistory, time_from_millis};
 use rollout_core::{PastRun, RolloutState};
 
 use super::{Refused, uid_of};
+use crate::act::objects;
 use crate::world::World;
 
 /// The history of a rollout; that of one that nothing was decided about is empty.
@@ -19,6 +21,18 @@ pub(super) async fn serve(
     let mirror = world.mirror();
     let stored = mirror.rollout(&uid);
     Ok(Json(stored.map_or_else(|| told(&RolloutState::new(&name, &uid)), |stored| told(&stored.state))))
+}
+
+/// The payload of one revision with all that is in it, from a majority of the store.
+pub(super) async fn payload(
+    State(world): State<Arc<World>>,
+    Path((name, revision)): Path<(String, String)>,
+) -> Result<Json<FullPayload>, Refused> {
+    let uid = uid_of(&world, &name)?;
+    let found = objects::payload(&world, &uid, &Revision(revision.clone())).await;
+    let found = found.map_err(|error| (StatusCode::SERVICE_UNAVAILABLE, error.to_string()))?;
+    let unknown = || (StatusCode::NOT_FOUND, format!("nobody knows the payload of revision {revision}"));
+    found.map(|full| Json((*full).clone())).ok_or_else(unknown)
 }
 
 fn told(state: &RolloutState) -> RolloutHistory {

@@ -54,6 +54,7 @@ pub(crate) fn router(world: Arc<World>, board: Arc<Board>, secrets: Secrets) -> 
         .route("/api/v1/leader", get(leader))
         .route("/api/v1/rollouts", get(rollouts))
         .route("/api/v1/rollouts/{name}/history", get(history::serve))
+        .route("/api/v1/rollouts/{name}/payloads/{revision}", get(history::payload))
         .route("/api/v1/clusters", get(clusters))
         .route("/api/v1/decisions", get(decisions))
         .route("/api/v1/decisions/replay", get(replayable))

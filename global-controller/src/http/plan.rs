@@ -95,7 +95,8 @@ fn look(
     let rollout = match object.wanted() {
         Wanted::Present(rollout) => rollout,
         Wanted::Invalid { problems, .. } => {
-            let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            let members = world.member_facts();
+            let lines: Vec<String> = problems.iter().map(|problem| problem.naming(&members).to_string()).collect();
             return Err((StatusCode::UNPROCESSABLE_ENTITY, lines.join("\n")));
         }
         Wanted::Deleted { .. } => return Err((StatusCode::UNPROCESSABLE_ENTITY, "it is being deleted".to_owned())),

@@ -88,10 +88,10 @@ fn check(report: &Report) -> Result<(), Refusal> {
 pub(super) fn is_bounded(status: &RolloutAssignmentStatus) -> bool {
     status.message.chars().count() <= MAX_MESSAGE_CHARS
         && status.applied_hash.as_ref().is_none_or(|hash| hash.len() <= MAX_HASH_BYTES)
-        && status
-            .workload
-            .as_ref()
-            .is_none_or(|workload| workload.uid.len() <= MAX_HASH_BYTES && are_bounded(&workload.images))
+        && status.workload.as_ref().is_none_or(|workload| {
+            let snapshot = workload.snapshot.as_ref().is_none_or(|name| name.len() <= MAX_HASH_BYTES);
+            snapshot && workload.uid.len() <= MAX_HASH_BYTES && are_bounded(&workload.images)
+        })
 }
 
 /// Whether containers and images are.

@@ -1,7 +1,7 @@
 //! What members were told before, for a store that was lost or went back (SEMANTICS 42). It stays in the store until the
 //! rollout's own decision takes it up.
 
-use crds::{MAX_NAME_BYTES, RolloutAssignment, Upload};
+use crds::{AssignedManifests, MAX_NAME_BYTES, RolloutAssignment, Upload};
 use federated_store::{Op, TxnOutcome, When};
 
 use super::refusal::Refusal;
@@ -15,6 +15,8 @@ use crate::world::World;
 const MAX_ORDERS: usize = 8;
 /// Longest name of a workload, as the schema says.
 const MAX_WORKLOAD_BYTES: usize = 253;
+/// Overrides of a rollout, as the schema says.
+const MAX_OVERRIDES: usize = 32;
 
 /// Writes a part of what a member has; returns once it is committed, or was known already.
 pub(super) async fn accept(world: &World, upload: Upload) -> Result<(), Refusal> {
@@ -27,7 +29,11 @@ pub(super) async fn accept(world: &World, upload: Upload) -> Result<(), Refusal>
     let Some(epoch) = world.mirror().recovery.map(|recovery| recovery.epoch) else { return Ok(()) };
     let Some(unmarked) = unmarked(world, &member, epoch).await? else { return Ok(()) };
     for order in orders {
-        let RolloutAssignment { spec, status, .. } = order;
+        let RolloutAssignment { mut spec, status, .. } = order;
+        if let Some(manifests) = &mut spec.manifests {
+            // The store has objects once, with their payload.
+            manifests.objects.clear();
+        }
         let name = spec.rollout.name.clone();
         let order = RolloutAssignment { status, ..mirror::assignment(&name, spec) };
         let operation = put(keys::upload(&member, &name), &order).map_err(unfit)?;
@@ -70,10 +76,13 @@ fn check(order: &RolloutAssignment) -> Result<(), Refusal> {
     let spec = &order.spec;
     let RolloutAssignment { status, .. } = order;
     let named = order.metadata.name.as_ref() == Some(&spec.rollout.name) && !spec.rollout.name.contains('/');
-    let images = [Some(&spec.workload.images), spec.previous.as_ref().map(|previous| &previous.images)];
+    let images = [Some(spec.images()), spec.previous.as_ref().map(|previous| &previous.images)];
     let sound = named
-        && [&spec.rollout.name, &spec.workload.namespace].iter().all(|name| name.len() <= MAX_NAME_BYTES)
-        && spec.workload.name.len() <= MAX_WORKLOAD_BYTES
+        && spec.rollout.name.len() <= MAX_NAME_BYTES
+        && spec.workload.as_ref().is_none_or(|workload| {
+            workload.namespace.len() <= MAX_NAME_BYTES && workload.name.len() <= MAX_WORKLOAD_BYTES
+        })
+        && spec.manifests.as_ref().is_none_or(is_bounded)
         && [&spec.rollout.uid, &spec.revision.0].iter().all(|it| it.len() <= reports::MAX_HASH_BYTES)
         && spec.expected_hash.as_ref().is_none_or(|hash| hash.len() <= reports::MAX_HASH_BYTES)
         && images.into_iter().flatten().all(reports::are_bounded)
@@ -85,4 +94,8 @@ fn check(order: &RolloutAssignment) -> Result<(), Refusal> {
         "the order of rollout '{}' exceeds the bounds of a RolloutAssignment, or is not named like its rollout",
         spec.rollout.name
     )))
+}
+
+fn is_bounded(manifests: &AssignedManifests) -> bool {
+    manifests.hash.len() <= reports::MAX_HASH_BYTES && manifests.overrides.len() <= MAX_OVERRIDES
 }

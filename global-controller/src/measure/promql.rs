@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use promql_parser::parser::{self, Expr, Offset};
-use rollout_core::{Problem, RateRule, Rollout, Rule, Template};
+use rollout_core::{Concern, Problem, RateRule, Rollout, Rule, Template};
 
 /// What is wrong with the queries of a rollout, which core, that knows no PromQL, has found valid.
 pub(crate) fn problems(rollout: &Rollout) -> Vec<Problem> {
@@ -24,7 +24,7 @@ pub(crate) fn problems(rollout: &Rollout) -> Vec<Problem> {
 pub(crate) fn problem(field: &str, query: &Template) -> Option<Problem> {
     let error = lookback(&query.sample()).err()?;
     let message = format!("must be PromQL: {error}");
-    Some(Problem { field: field.to_owned(), value: query.as_str().to_owned(), message })
+    Some(Problem { field: field.to_owned(), value: query.as_str().to_owned(), message, concern: Concern::Field })
 }
 
 /// How far back from the moment that it is asked about a query looks; its ranges, offsets and subqueries add up. A plain

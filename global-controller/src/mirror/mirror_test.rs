@@ -25,12 +25,13 @@ fn spec(uid: &str) -> RolloutAssignmentSpec {
         revision: Revision("0".to_owned()),
         intent: Intent::Observe,
         fence: Fence { epoch: 5, generation: 0 },
-        workload: AssignedWorkload {
+        workload: Some(AssignedWorkload {
             kind: WorkloadKind::Deployment,
             namespace: "shop".to_owned(),
             name: "checkout".to_owned(),
             images: BTreeMap::new(),
-        },
+        }),
+        manifests: None,
         expected_hash: None,
         previous: None,
         deadline_seconds: 600,

@@ -9,6 +9,10 @@ use super::objects;
 use super::state::{Entry, Snapshot, State, uid};
 use crate::assignment::Order;
 
+/// What is said of an order without the objects that it is about.
+const UNKNOWN: &str = "the hub has lost the objects of this revision, and this member has not had them; apply the rollout with \
+                       other manifests, or undo it";
+
 /// What the objects of a rollout are to be.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Wanted {
@@ -73,6 +77,10 @@ pub fn wanted(order: &Order, state: &State, place: &str) -> Result<Wanted, Strin
     if going(order) != Intent::Return {
         let manifests = spec.manifests.as_ref();
         let objects: Vec<WantedObject> = manifests.iter().flat_map(|all| &all.objects).map(WantedObject::of).collect();
+        // Nothing is not what anybody wants, and all that there was would be deleted for it.
+        if objects.is_empty() {
+            return Err(UNKNOWN.to_owned());
+        }
         let hash = spec.content_hash().unwrap_or_default();
         return Ok(with(hash, objects, state, false));
     }

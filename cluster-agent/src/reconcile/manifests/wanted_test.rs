@@ -48,6 +48,15 @@ fn an_apply_wants_its_objects_and_leaves_those_of_earlier_revisions() {
 }
 
 #[test]
+fn semantics_42_an_order_whose_objects_are_lost_removes_nothing() {
+    for intent in [Intent::Observe, Intent::Apply] {
+        let mut lost = order(&[]);
+        lost.spec.intent = intent;
+        assert_eq!(wanted(&of(&lost, Some("wanted")), &state(), "").unwrap_err(), UNKNOWN);
+    }
+}
+
+#[test]
 fn semantics_13_a_return_wants_what_was_there_before() {
     let mut back = order(&[]);
     back.spec.intent = Intent::Return;

@@ -2,11 +2,11 @@
 
 use crds::{
     DeadlineState, Intent, OnDeadline, OnDrift, Outcome, RolloutAssignment, RolloutAssignmentSpec,
-    RolloutAssignmentStatus, images_hash,
+    RolloutAssignmentStatus,
 };
 
 use super::is_of;
-use crate::returns::images_before;
+use crate::returns::turn_back;
 use crate::tally::proves_health;
 use crate::{Header, MemberRecord, MemberStage, Millis, Stage, Standing, Touched};
 
@@ -56,7 +56,7 @@ fn record(order: &RolloutAssignment, header: &Header, now: Millis) -> MemberReco
     }
     if matches!(spec.intent, Intent::Apply | Intent::Return) {
         record.standing.on_drift = spec.on_drift;
-        record.containers = spec.workload.images.keys().cloned().collect();
+        record.containers = spec.images().keys().cloned().collect();
     }
     record.stage = stage(order, now);
     if matches!(record.stage, MemberStage::Healthy { .. }) {
@@ -95,11 +95,12 @@ fn answer(order: &RolloutAssignment) -> Option<&RolloutAssignmentStatus> {
     order.status.as_ref().filter(|report| report.fence == order.spec.fence)
 }
 
-/// What it said of this very order, or of the one before it, if that was to apply the same images: a store that goes back
+/// What it said of this very order, or of the one before it, if that was to apply the same: a store that goes back
 /// gives each order again, and one that does so twice may ask before the member has answered the second.
 fn said_of_images(order: &RolloutAssignment) -> Option<&RolloutAssignmentStatus> {
-    let hash = images_hash(&order.spec.workload.images);
-    answer(order).or_else(|| order.status.as_ref().filter(|report| report.applied_hash.as_ref() == Some(&hash)))
+    let hash = order.spec.content_hash();
+    let of_it = |report: &&RolloutAssignmentStatus| report.applied_hash.is_some() && report.applied_hash == hash;
+    answer(order).or_else(|| order.status.as_ref().filter(of_it))
 }
 
 /// Whether the order is of a run that never was, as this store counts them: one that was lost with the store, and whose
@@ -141,7 +142,7 @@ fn given_back(mut record: MemberRecord, spec: &RolloutAssignmentSpec, header: &H
     order.expected_hash = None;
     record.standing.write_to(&mut order);
     if let Some(previous) = &record.previous {
-        order.workload.images = images_before(&record, previous);
+        turn_back(&mut order, &record, previous);
     }
     TakenUp { record, order: Some(order) }
 }

@@ -54,7 +54,10 @@ fn take_up(change: &mut Change<'_>, desired: Desired<'_>, name: &str, order: &Ro
         begin_member(&mut change.state, name);
     }
     count_failures(&mut change.state.header, &change.state.members);
-    claim(change, desired, name, &Target::of_assigned(&order.spec.workload));
+    // Of whole objects nobody knows yet which they are: their claims are taken as ever, with the payload.
+    if let Some(workload) = &order.spec.workload {
+        claim(change, desired, name, &Target::of_assigned(workload));
+    }
     if let Some(mut spec) = repeated {
         spec.fence = Fence::default();
         change.command(Command::Assign { member: name.to_owned(), spec: Box::new(spec) });

@@ -1,7 +1,5 @@
 //! New assignments of the waves that have begun: first `Observe`, then `Apply`.
 
-use std::collections::BTreeMap;
-
 use crds::Intent;
 
 use super::{catch_up, change::Change, domains::Domains, gate, order};
@@ -38,7 +36,7 @@ fn observe(change: &mut Change<'_>, rollout: &Rollout, run: &Run, tally: &Tally)
         let untouched = change.state.members.get(&name).is_none_or(|record| record.touched == Touched::No);
         let allowed = (!rollout.paused || (nothing_touched && untouched)) && !change.observations.is_cordoned(&name);
         // What an unknown one was told before would be overwritten.
-        let known = change.observations.is_known(&name);
+        let known = change.observations.is_known(&name) && !change.observations.is_too_old(run, &name);
         if untold && allowed && known && !returns_first(change, run, &name) && change.claim(&name) {
             tell(change, run, &name);
         }
@@ -95,16 +93,10 @@ fn apply(change: &mut Change<'_>, rollout: &Rollout, run: &Run, tally: &Tally) {
         if let Some(domains) = &mut domains {
             domains.take(change, name);
         }
-        let images = change.observations.images_for(run, name);
-        if !contains(&observed.images, &images)
+        if !change.observations.runs_it(run, name, &observed.images)
             && let Some(run) = change.state.header.run.as_mut()
         {
             run.changed_members = true;
         }
     }
-}
-
-/// Whether all of the wanted images are among these.
-pub(super) fn contains(images: &BTreeMap<String, String>, wanted: &BTreeMap<String, String>) -> bool {
-    wanted.iter().all(|(container, image)| images.get(container) == Some(image))
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crds::{OnDrift, Revision, RunOutcome};
+use crds::{OnDrift, Previous, Revision, RunOutcome};
 
 use super::{catch_up, change::Change, failure, forward, reports, run, silence, standing};
 use crate::plan::{Joiners, replan};
@@ -106,8 +106,8 @@ fn lacks(change: &Change<'_>, accepted: &Run, name: &str) -> bool {
         MemberStage::Applying { .. } => record.run < latest.number,
         // Whether it ran that when it was observed last.
         _ => {
-            let wanted = change.observations.images_for(accepted, name);
-            !record.previous.as_ref().is_some_and(|previous| forward::contains(&previous.images, &wanted))
+            let runs_it = |previous: &Previous| change.observations.runs_it(accepted, name, &previous.images);
+            !record.previous.as_ref().is_some_and(runs_it)
         }
     }
 }

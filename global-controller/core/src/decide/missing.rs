@@ -24,7 +24,7 @@ pub(super) struct Meant {
 pub(super) fn leave_out(change: &mut Change<'_>, rollout: &Rollout, wanted: &[String], joiners: Joiners) -> Meant {
     let everybody = || Meant { members: wanted.to_vec(), skipped: Vec::new() };
     let Some(run) = change.state.header.run.clone() else { return everybody() };
-    let skips = rollout.payload.as_ref().is_some_and(|payload| payload.content.workload.if_missing == IfMissing::Skip);
+    let skips = rollout.payload.as_ref().is_some_and(|payload| payload.content.if_missing() == IfMissing::Skip);
     let skipped = if skips { skip(change, &run) } else { Vec::new() };
     for name in wanted.iter().filter(|_| joiners == Joiners::Welcome) {
         let left_out = change.state.stage_of(name) == MemberStage::Skipped;

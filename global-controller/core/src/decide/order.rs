@@ -1,12 +1,12 @@
 //! Orders to members, each a complete assignment but for its fence.
 
 use crds::{
-    AssignedRollout, AssignedWorkload, Fence, Intent, OnDeadline, OnDrift, Previous, RolloutAssignmentSpec,
-    WorkloadObservation, images_hash,
+    AssignedManifests, AssignedRollout, AssignedWorkload, Content, Fence, Intent, OnDeadline, OnDrift, Previous,
+    RolloutAssignmentSpec, WorkloadObservation,
 };
 
 use super::{Command, change::Change};
-use crate::returns::images_before;
+use crate::returns::turn_back;
 use crate::{MemberStage, Reachability, Run, Silence, Standing, Touched};
 
 /// Tells a member to report what it runs. The answer becomes its previous state, unless something was applied before.
@@ -25,7 +25,7 @@ pub(super) fn observe(change: &mut Change<'_>, run: &Run, name: &str) {
 /// Tells a member to run the revision over what was observed.
 pub(super) fn apply(change: &mut Change<'_>, run: &Run, name: &str, observed: &WorkloadObservation) {
     let since = change.now;
-    let standing = Standing { returns_after: run.failure_rules.returns_after(), on_drift: OnDrift::Repair };
+    let standing = Standing::on_the_way(run);
     let record = change.record(name);
     record.stage = MemberStage::Applying { since };
     record.told_at = since;
@@ -36,10 +36,10 @@ pub(super) fn apply(change: &mut Change<'_>, run: &Run, name: &str, observed: &W
     if record.touched == Touched::No {
         record.touched = Touched::Perhaps;
     }
-    record.containers.extend(run.payload.workload.images.keys().cloned());
+    record.containers.extend(run.payload.workload().into_iter().flat_map(|workload| workload.images.keys().cloned()));
     let previous = record.previous.clone();
     let mut spec = assignment(change, run, name, Intent::Apply, previous);
-    spec.expected_hash = Some(images_hash(&observed.images));
+    spec.expected_hash = Some(observed.content_hash());
     standing.write_to(&mut spec);
     send(change, spec);
 }
@@ -55,9 +55,9 @@ pub(super) fn give_back(change: &mut Change<'_>, run: &Run, name: &str, stage: M
     record.awaits_owner = false;
     record.silence = if unheard { Silence::Lasting } else { Silence::None };
     let Some(previous) = record.previous.clone() else { return };
-    let images = images_before(record, &previous);
-    let mut spec = assignment(change, run, name, Intent::Return, Some(previous));
-    spec.workload.images = images;
+    let record = record.clone();
+    let mut spec = assignment(change, run, name, Intent::Return, Some(previous.clone()));
+    turn_back(&mut spec, &record, &previous);
     send(change, spec);
 }
 
@@ -85,19 +85,26 @@ fn assignment(
     intent: Intent,
     previous: Option<Previous>,
 ) -> RolloutAssignmentSpec {
-    let (header, workload) = (&change.state.header, &run.payload.workload);
+    let header = &change.state.header;
+    let (workload, manifests) = match &run.payload.content {
+        Content::Images(workload) => {
+            let images = change.observations.images_for(run, member);
+            let (kind, namespace, name) = (workload.kind, workload.namespace.clone(), workload.name.clone());
+            (Some(AssignedWorkload { kind, namespace, name, images }), None)
+        }
+        Content::Manifests(manifests) => {
+            let overrides = run.payload.overrides_for(member, change.observations.labels_of(member));
+            (None, Some(AssignedManifests::of(manifests, &run.payload.overrides, overrides)))
+        }
+    };
     RolloutAssignmentSpec {
         member: member.to_owned(),
         rollout: AssignedRollout { name: header.name.clone(), uid: header.uid.clone(), run: run.number },
         revision: run.revision.clone(),
         intent,
         fence: Fence::default(),
-        workload: AssignedWorkload {
-            kind: workload.kind,
-            namespace: workload.namespace.clone(),
-            name: workload.name.clone(),
-            images: change.observations.images_for(run, member),
-        },
+        workload,
+        manifests,
         expected_hash: None,
         previous,
         deadline_seconds: run.failure_rules.progress_deadline_seconds,

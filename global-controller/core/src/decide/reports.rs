@@ -78,11 +78,7 @@ fn next_record(
     }
     match (record.stage, report.outcome) {
         (MemberStage::Observing, Outcome::Observed) if record.touched == Touched::No => {
-            next.previous = report.workload.as_ref().map(|workload| Previous {
-                uid: workload.uid.clone(),
-                images: workload.images.clone(),
-                healthy: workload.healthy,
-            });
+            next.previous = report.workload.as_ref().map(Previous::of);
         }
         (MemberStage::Applying { .. }, Outcome::PreviousChanged) => {
             // Nothing was applied: what is there now is observed afresh.

@@ -1,12 +1,15 @@
 //! A hub that was restored from an older backup: nothing moves and nothing is withdrawn until a person accepts it, and a
 //! rollout that was recreated goes on as the one that had its name (SEMANTICS 43).
 
-use crds::{Fence, Revision};
+use crds::{Fence, Payload, Revision};
 
 use super::{Command, Desired, EventKind, actions, change::Change, reports, silence};
 use crate::history::MAX_PAYLOADS_PER_DECISION;
 use crate::hub::generation;
 use crate::{Claim, Header, Heir, HubFacts, Predecessor, RolloutState, SeenSpec, Stage, went_back};
+
+/// As many payloads does one of whole objects count for: its 192 KiB are written with it, and a transaction bears 1 MiB.
+const WHOLE_OBJECTS: usize = 2;
 
 /// True: everything holds, and that is all that this decision does.
 pub(super) fn hold(change: &mut Change<'_>, desired: Desired<'_>) -> bool {
@@ -113,7 +116,13 @@ fn take_history(change: &mut Change<'_>, old: &RolloutState) {
     let history = &mut change.state.history;
     history.runs.clone_from(&old.history.runs);
     let missing = old.history.payloads.iter().filter(|(revision, _)| !history.payloads.contains_key(*revision));
-    let some: Vec<_> = missing.take(MAX_PAYLOADS_PER_DECISION).map(|(name, one)| (name.clone(), one.clone())).collect();
+    let mut room = MAX_PAYLOADS_PER_DECISION;
+    let fits = |(_, payload): &(&Revision, &Payload)| {
+        let left = room.checked_sub(if payload.manifests().is_some() { WHOLE_OBJECTS } else { 1 });
+        room = left.unwrap_or(0);
+        left.is_some()
+    };
+    let some: Vec<_> = missing.take_while(fits).map(|(name, one)| (name.clone(), one.clone())).collect();
     history.payloads.extend(some);
 }
 

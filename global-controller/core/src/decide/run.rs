@@ -88,6 +88,7 @@ pub(crate) fn new_run(number: i64, rollout: &Rollout, payload: &Payload, gates: 
         failure_rules: rollout.failures,
         paused: rollout.paused,
         on_drift: rollout.on_drift,
+        on_conflict: rollout.on_conflict,
         gate_defaults,
         gate,
         ..Run::new(number, payload.clone(), now)
@@ -182,6 +183,7 @@ pub(super) fn follow_limits(change: &mut Change<'_>, rollout: &Rollout) {
     }
     run.failure_rules = rollout.failures;
     run.on_drift = rollout.on_drift;
+    run.on_conflict = rollout.on_conflict;
 }
 
 /// Steps or soak changed. They apply to the running run; waves that are done stay done.

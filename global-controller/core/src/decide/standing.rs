@@ -27,8 +27,7 @@ fn wanted(change: &Change<'_>, run: &Run, name: &str, record: &MemberRecord) -> 
     match record.stage {
         // Of one that is silent nobody knows which order it has; it is judged by its own report.
         MemberStage::Applying { .. } if present && heard && run.judges() => {
-            let returns_after = run.failure_rules.returns_after();
-            Some((Intent::Apply, Standing { returns_after, on_drift: OnDrift::Repair }))
+            Some((Intent::Apply, Standing::on_the_way(run)))
         }
         MemberStage::Healthy { .. } | MemberStage::Unhealthy { .. } => {
             Some((Intent::Apply, arrived(record, on_drift(run, present)?)))
@@ -59,6 +58,6 @@ fn on_drift(run: &Run, present: bool) -> Option<OnDrift> {
 
 /// Where it was to arrive in time it has; the repeated order gives it no deadline, after which it would go back.
 fn arrived(record: &MemberRecord, on_drift: OnDrift) -> Standing {
-    let Standing { returns_after, on_drift: before } = record.standing;
-    Standing { returns_after: returns_after.filter(|_| before == on_drift), on_drift }
+    let Standing { returns_after, on_drift: before, on_conflict } = record.standing;
+    Standing { returns_after: returns_after.filter(|_| before == on_drift), on_drift, on_conflict }
 }

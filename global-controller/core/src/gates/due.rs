@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crds::Revision;
+use crds::{Content, Payload, Revision};
 
 use super::compare::{COMPARABLE, Compared, Limits, groups};
 use super::series::Series;
@@ -133,6 +133,16 @@ fn after(open: &OpenGate<'_>, before: Millis) -> Millis {
     open.ends_at.filter(|ends_at| before < *ends_at).map_or(next, |ends_at| ends_at.min(next))
 }
 
+/// Namespace and name of the workload that queries are about; of whole objects the first workload among them.
+fn subject(payload: &Payload) -> (&str, &str) {
+    match &payload.content {
+        Content::Images(workload) => (&workload.namespace, &workload.name),
+        Content::Manifests(manifests) => {
+            manifests.workload().map_or(("", ""), |object| (&object.namespace, &object.name))
+        }
+    }
+}
+
 fn ask(
     series: Series<'_>,
     (open, background): (&OpenGate<'_>, Option<&OpenGate<'_>>),
@@ -141,11 +151,12 @@ fn ask(
 ) -> Ask {
     let Series { metric, key, since, first_at: _, sample: _ } = series;
     let seconds = |since: Millis| now.saturating_sub(since).max(0) / 1000;
+    let (namespace, workload) = subject(&open.run.payload);
     let fill = |template: &Template, member: Option<&str>, window_seconds: i64| {
         template.fill(Values {
             cluster: member.unwrap_or_default(),
-            namespace: &open.run.payload.workload.namespace,
-            workload: &open.run.payload.workload.name,
+            namespace,
+            workload,
             revision: open.run.revision.as_str(),
             labels: observations.labels_of(member.unwrap_or_default()),
             window_seconds,

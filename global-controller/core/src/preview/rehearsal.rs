@@ -65,6 +65,7 @@ impl Rehearsal {
             reachable: Reachability::Reachable,
             cordoned: false,
             uploaded: true,
+            api_level: facts.api_level,
         };
         let known = |name: &String| Some((name.clone(), well(facts.get(name)?)));
         let facts = members.iter().filter_map(known).collect();

@@ -359,9 +359,16 @@ fn relevant<'a>(state: &'a RolloutState, desired: Desired<'_>, observations: &Ob
         past.state.plan.members.iter().chain(past.state.members.keys()).chain(past.assignments.keys())
     });
     relevant.extend(told.chain(inherited).map(String::as_str));
-    if let Desired::Present(rollout) = desired {
-        let meant = order(rollout, members).members;
-        relevant.extend(meant.iter().filter_map(|name| members.get_key_value(name)).map(|(name, _)| name.as_str()));
+    match desired {
+        Desired::Present(rollout) => {
+            let meant = order(rollout, members).members;
+            relevant.extend(meant.iter().filter_map(|name| members.get_key_value(name)).map(|(name, _)| name.as_str()));
+        }
+        Desired::Invalid { problems, .. } => {
+            let named = |name: &str, facts: &MemberFacts| problems.iter().any(|problem| problem.is_about(name, facts));
+            relevant.extend(members.iter().filter(|(name, facts)| named(name, facts)).map(|(name, _)| name.as_str()));
+        }
+        Desired::Deleted { .. } => {}
     }
     relevant
 }

@@ -77,6 +77,7 @@ pub(super) fn needing_attention(view: &View<'_>) -> Vec<ClusterStatus> {
         )
         .chain(silent.map(named("Unreachable", "its agent is silent")))
         .chain(tally.cordoned.iter().map(named("Cordoned", "kept out of new waves; owed the revision")))
+        .chain(tally.too_old.iter().chain(&late.too_old).map(named("AgentTooOld", "its agent is too old: upgrade it")))
         .chain(awaiting)
         .chain(applying)
         .chain(view.state.skipped().into_iter().map(|name| skipped(view, name)))
@@ -120,7 +121,8 @@ fn returned(view: &View<'_>, name: &str) -> ClusterStatus {
     let images =
         view.state.members.get(name).and_then(|record| record.previous.as_ref()).map(|previous| &previous.images);
     let images: Vec<String> = images.into_iter().flatten().map(|(name, image)| format!("{name}={image}")).collect();
-    member(name, "Returned", &format!("runs again what it ran before: {}", words::list(&images)))
+    let which = if images.is_empty() { String::new() } else { format!(": {}", words::list(&images)) };
+    member(name, "Returned", &format!("runs again what it ran before{which}"))
 }
 
 fn troubled_member(state: &str, trouble: &MemberTrouble) -> ClusterStatus {

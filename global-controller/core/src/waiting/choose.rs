@@ -32,7 +32,10 @@ pub fn waiting_on(
         Desired::Deleted { .. } => {
             return rollback(state, None, observations, now).or_else(|| withdrawal(state));
         }
-        Desired::Invalid { problems, .. } => return Some(WaitingOn::Invalid { problems: problems.to_vec() }),
+        Desired::Invalid { problems, .. } => {
+            let problems = problems.iter().map(|problem| problem.naming(observations.members)).collect();
+            return Some(WaitingOn::Invalid { problems });
+        }
         Desired::Present(rollout) => rollout,
     };
     match state.header.hold {
@@ -306,5 +309,9 @@ fn under_way(run: &Run, tally: Tally, observations: &Observations<'_>) -> Option
     if !tally.unobserved.is_empty() {
         return Some(WaitingOn::Observation { members: tally.unobserved });
     }
-    (!tally.unheard.is_empty()).then_some(WaitingOn::Heartbeat { members: tally.unheard })
+    if !tally.unheard.is_empty() {
+        return Some(WaitingOn::Heartbeat { members: tally.unheard });
+    }
+    let needs = run.payload.api_level();
+    (!tally.too_old.is_empty()).then_some(WaitingOn::AgentTooOld { members: tally.too_old, needs })
 }

@@ -199,6 +199,7 @@ impl Report {
             available: if self.ready { 2 } else { 0 },
             healthy: self.ready,
             partial: false,
+            snapshot: None,
         };
         crds::RolloutAssignmentStatus {
             fence: crds::Fence { epoch, generation: i64::from(self.fence) },

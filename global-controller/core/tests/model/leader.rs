@@ -72,7 +72,13 @@ impl Seen {
 }
 
 fn facts(reachable: Reachability) -> MemberFacts {
-    MemberFacts { labels: BTreeMap::new(), reachable, cordoned: false, uploaded: true }
+    MemberFacts {
+        labels: BTreeMap::new(),
+        reachable,
+        cordoned: false,
+        uploaded: true,
+        api_level: crds::AGENT_API_LEVEL,
+    }
 }
 
 /// What comes of deciding.

@@ -148,7 +148,7 @@ pub fn tag_of(images: &BTreeMap<String, String>) -> Tag {
 
 /// The image that an order to apply means.
 pub fn tag_of_order(spec: &RolloutAssignmentSpec) -> Tag {
-    tag_of(&spec.workload.images)
+    tag_of(spec.images())
 }
 
 fn rollout(setup: &Setup, names: &[String], index: usize) -> Rollout {

@@ -194,7 +194,13 @@ fn semantics_07_a_run_of_a_version_without_claims_takes_them_before_it_gives_ano
 
 fn fleet(names: &[&str]) -> BTreeMap<String, MemberFacts> {
     let reachable = Reachability::Reachable;
-    let facts = || MemberFacts { labels: BTreeMap::new(), reachable, cordoned: false, uploaded: true };
+    let facts = || MemberFacts {
+        labels: BTreeMap::new(),
+        reachable,
+        cordoned: false,
+        uploaded: true,
+        api_level: crds::AGENT_API_LEVEL,
+    };
     names.iter().map(|name| ((*name).to_owned(), facts())).collect()
 }
 

@@ -30,7 +30,7 @@ fn payloads(world: &World) -> Vec<String> {
         .history
         .payloads
         .values()
-        .map(|payload| payload.workload.images["app"].replace("shop:", ""))
+        .map(|payload| payload.workload().unwrap().images["app"].replace("shop:", ""))
         .collect();
     tags.sort();
     tags

@@ -29,6 +29,7 @@ mod history;
 mod hub;
 mod limits;
 mod linting;
+mod manifests;
 mod membership;
 mod metrics;
 mod missing;

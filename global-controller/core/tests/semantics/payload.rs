@@ -156,7 +156,7 @@ fn semantics_02_each_assignment_carries_the_revision_and_the_images_that_it_name
     let payload = world.rollout().unwrap().payload.as_ref().unwrap();
     assert_eq!(spec.revision, payload.revision);
     assert_eq!(spec.revision, Revision::of(&payload.content));
-    assert_eq!(spec.workload.images, images("v2"));
+    assert_eq!(*spec.images(), images("v2"));
 }
 
 #[test]

@@ -32,7 +32,7 @@ fn semantics_13_an_observation_comes_first_and_is_recorded_as_the_previous_state
     assert_eq!(world.orders(), ["Apply m1: run 1 v2 over v1+proxy=proxy:v7, previous v1+proxy=proxy:v7"]);
     let mut images = images("v1");
     images.insert("proxy".to_owned(), "proxy:v7".to_owned());
-    let previous = Previous { uid: "w1".to_owned(), images, healthy: false };
+    let previous = Previous { uid: "w1".to_owned(), images, healthy: false, snapshot: None };
     assert_eq!(world.state.members["m1"].previous.as_ref(), Some(&previous));
 }
 

@@ -104,7 +104,7 @@ fn semantics_29_a_return_sets_back_the_containers_of_all_runs_and_no_others() {
     world.rest();
     world.advance(30);
     world.decide();
-    let named: Vec<String> = world.assignments["m1"].spec.workload.images.values().cloned().collect();
+    let named: Vec<String> = world.assignments["m1"].spec.images().values().cloned().collect();
     assert_eq!(named, ["shop:v1", "proxy:v7"]);
 }
 

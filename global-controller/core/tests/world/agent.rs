@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crds::{
     Fence, Intent, OnDeadline, OnDrift, Outcome, RolloutAssignment, RolloutAssignmentSpec, RolloutAssignmentStatus,
-    WorkloadObservation, images_hash,
+    WorkloadObservation, images_hash, short_sha256,
 };
 
 use super::World;
@@ -16,6 +16,10 @@ type Images = BTreeMap<String, String>;
 pub struct Agent {
     /// Images of all containers of the workload; none: there is no workload.
     pub runs: Option<Images>,
+    /// Hash of the whole objects that are there; empty: none of them is.
+    pub objects: String,
+    /// What it keeps of the objects that were there, by the name of the snapshot.
+    kept: BTreeMap<String, String>,
     /// uid of the workload.
     pub uid: String,
     /// Whether the workload is healthy by its own status.
@@ -41,6 +45,8 @@ impl Default for Agent {
     fn default() -> Self {
         Self {
             runs: Some(images("v1")),
+            objects: String::new(),
+            kept: BTreeMap::new(),
             uid: "w1".to_owned(),
             healthy: true,
             desired: 2,
@@ -62,7 +68,7 @@ pub fn images(tag: &str) -> Images {
 
 /// The images that an agent sets, as `cluster-agent` has it.
 fn wanted(spec: &RolloutAssignmentSpec) -> Images {
-    let named = &spec.workload.images;
+    let named = spec.images();
     match (spec.intent, &spec.previous) {
         (Intent::Return, Some(previous)) => {
             let back = previous.images.iter().filter(|(container, _)| named.contains_key(*container));
@@ -79,6 +85,11 @@ fn set(spec: &RolloutAssignmentSpec, outcome: Outcome) -> Option<Images> {
         Outcome::Reverted => Some(wanted(&RolloutAssignmentSpec { intent: Intent::Return, ..spec.clone() })),
         _ => None,
     }
+}
+
+/// Name of what whole objects are.
+fn snapshot(objects: &str) -> String {
+    short_sha256(&format!("objects {objects}"))
 }
 
 /// Whether pods of one of the images never become ready.
@@ -98,7 +109,7 @@ impl World {
         let agent = self.agents.get_mut(member).expect("the member has an agent");
         agent.since = agent.since(&spec);
         if let Some(images) = set(&spec, outcome) {
-            agent.apply(spec.fence, images);
+            agent.make(&spec, images, outcome);
             agent.healthy = !matches!(outcome, Outcome::Progressing | Outcome::PodDeletionByOwner);
         }
         let report = agent.report(&spec, outcome, message);
@@ -127,7 +138,7 @@ impl World {
             let agent = &self.agents[member];
             report.fence == spec.fence
                 && report.outcome == outcome
-                && report.workload.as_ref().map(|workload| &workload.images) == agent.runs.as_ref()
+                && report.workload.as_ref().map(|workload| &workload.images) == agent.images(&spec).as_ref()
                 && report.workload.as_ref().is_none_or(|workload| workload.desired == agent.desired)
         });
         if !known {
@@ -144,7 +155,8 @@ impl World {
         let applied = agent.applied.as_ref().is_some_and(|(fence, _)| *fence == spec.fence);
         let healthy = agent.outcome(&spec) == Outcome::Healthy;
         if spec.intent == Intent::Apply && spec.on_deadline == OnDeadline::Return && applied && !healthy {
-            agent.apply(spec.fence, set(&spec, Outcome::Reverted).expect("there is a way back"));
+            let images = set(&spec, Outcome::Reverted).expect("there is a way back");
+            agent.make(&spec, images, Outcome::Reverted);
             agent.reverted = Some(spec.clone());
             let report = agent.report(&spec, Outcome::Reverted, "");
             if let Some(local) = agent.order.as_mut() {
@@ -170,6 +182,9 @@ impl Agent {
 
     /// An honest answer: what comes of doing as `spec` says.
     fn outcome(&self, spec: &RolloutAssignmentSpec) -> Outcome {
+        if spec.manifests.is_some() {
+            return self.outcome_of_objects(spec);
+        }
         let Some(runs) = &self.runs else {
             return if spec.intent == Intent::Withdraw { Outcome::Withdrawn } else { Outcome::WorkloadMissing };
         };
@@ -187,6 +202,49 @@ impl Agent {
             Intent::Apply | Intent::Return if is_bad(&wanted) => Outcome::Progressing,
             Intent::Apply | Intent::Return => Outcome::Healthy,
         }
+    }
+
+    fn outcome_of_objects(&self, spec: &RolloutAssignmentSpec) -> Outcome {
+        let wanted = spec.content_hash().expect("there are objects");
+        let there =
+            if spec.intent == Intent::Return { snapshot(&self.objects) == wanted } else { self.objects == wanted };
+        let expected = spec.expected_hash.as_ref() == Some(&snapshot(&self.objects));
+        let begun = self.applied.as_ref().is_some_and(|(fence, hash)| *fence >= self.since(spec) && *hash == wanted);
+        match spec.intent {
+            Intent::Observe => Outcome::Observed,
+            Intent::Withdraw => Outcome::Withdrawn,
+            Intent::Apply | Intent::Return if spec.on_drift == OnDrift::Report && !there => Outcome::Drifted,
+            Intent::Apply if self.has_given_up(spec) => Outcome::Reverted,
+            Intent::Apply if !(begun || there || expected) => Outcome::PreviousChanged,
+            Intent::Apply if self.cursed => Outcome::Progressing,
+            Intent::Apply | Intent::Return => Outcome::Healthy,
+        }
+    }
+
+    /// What it says of images in answer to this.
+    fn images(&self, spec: &RolloutAssignmentSpec) -> Option<Images> {
+        if spec.manifests.is_some() { Some(Images::new()) } else { self.runs.clone() }
+    }
+
+    /// Sets the images, or makes the objects what they are to be.
+    fn make(&mut self, spec: &RolloutAssignmentSpec, images: Images, outcome: Outcome) {
+        let Some(hash) = spec.content_hash().filter(|_| spec.manifests.is_some()) else {
+            return self.apply(spec.fence, images);
+        };
+        let back = match outcome {
+            Outcome::Reverted => spec.previous.as_ref().and_then(|previous| previous.snapshot.clone()),
+            _ => (spec.intent == Intent::Return).then(|| hash.clone()),
+        };
+        if let Some(back) = back {
+            self.objects = self.kept.get(&back).expect("it has kept what was there").clone();
+            self.applied = Some((spec.fence, back));
+            return;
+        }
+        if self.objects != hash {
+            self.kept.insert(snapshot(&self.objects), self.objects.clone());
+        }
+        self.objects.clone_from(&hash);
+        self.applied = Some((spec.fence, hash));
     }
 
     /// Whether it has set these images for this very order, or for one that said the same beside its fence.
@@ -232,13 +290,14 @@ impl Agent {
             available: self.desired,
             healthy: self.healthy,
             partial: self.healthy && self.partial,
+            snapshot: spec.manifests.is_some().then(|| snapshot(&self.objects)),
         };
         RolloutAssignmentStatus {
             fence: spec.fence,
             sequence: self.sequence,
             outcome,
             applied_hash: self.applied.as_ref().filter(|(fence, _)| *fence == spec.fence).map(|(_, hash)| hash.clone()),
-            workload: self.runs.as_ref().filter(|_| outcome != Outcome::WorkloadMissing).map(observation),
+            workload: self.images(spec).as_ref().filter(|_| outcome != Outcome::WorkloadMissing).map(observation),
             message: message.to_owned(),
             changed_at: None,
             deadline: None,

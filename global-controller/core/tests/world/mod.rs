@@ -150,7 +150,13 @@ impl World {
 
     pub fn join(&mut self, member: &str, env: &str) {
         let labels = BTreeMap::from([("env".to_owned(), env.to_owned())]);
-        let facts = MemberFacts { labels, reachable: Reachability::Reachable, cordoned: false, uploaded: true };
+        let facts = MemberFacts {
+            labels,
+            reachable: Reachability::Reachable,
+            cordoned: false,
+            uploaded: true,
+            api_level: crds::AGENT_API_LEVEL,
+        };
         self.members.insert(member.to_owned(), facts);
         self.agents.entry(member.to_owned()).or_default();
     }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use crds::RolloutAssignmentSpec;
+use crds::{Previous, RolloutAssignmentSpec};
 use rollout_core::Command;
 
 use super::{World, claims};
@@ -24,23 +24,14 @@ impl World {
 pub fn line(command: &Command) -> String {
     match command {
         Command::Assign { member, spec } => {
-            let RolloutAssignmentSpec {
-                member: named,
-                rollout,
-                workload,
-                intent,
-                expected_hash,
-                previous,
-                on_drift,
-                ..
-            } = &**spec;
+            let RolloutAssignmentSpec { member: named, rollout, intent, expected_hash, previous, on_drift, .. } =
+                &**spec;
             assert_eq!(named, member, "an assignment goes to the member that it names");
             let over = expected_hash.as_ref().map(|hash| format!(" over {hash}")).unwrap_or_default();
-            let previous =
-                previous.as_ref().map(|it| format!(", previous {}", images_text(&it.images))).unwrap_or_default();
+            let previous = previous.as_ref().map(|it| format!(", previous {}", previous_text(it))).unwrap_or_default();
             let reported = if on_drift.is_repair() { "" } else { ", drift reported" };
-            let (intent, images) = (intent.as_str(), images_text(&workload.images));
-            format!("{intent} {member}: run {} {images}{over}{previous}{reported}", rollout.run)
+            let (intent, what) = (intent.as_str(), content_text(spec));
+            format!("{intent} {member}: run {} {what}{over}{previous}{reported}", rollout.run)
         }
         Command::Forget { member } => format!("Forget {member}"),
         Command::AcceptHub => "AcceptHub".to_owned(),
@@ -50,6 +41,16 @@ pub fn line(command: &Command) -> String {
         Command::Announce { event } => format!("{:?} {}: {}", event.kind, event.reason, event.message),
         Command::ReleaseFinalizer => "ReleaseFinalizer".to_owned(),
     }
+}
+
+/// The images, or the hash of the objects.
+fn content_text(spec: &RolloutAssignmentSpec) -> String {
+    let objects = || spec.content_hash().unwrap_or_default();
+    spec.workload.as_ref().map_or_else(objects, |workload| images_text(&workload.images))
+}
+
+fn previous_text(previous: &Previous) -> String {
+    previous.snapshot.clone().unwrap_or_else(|| images_text(&previous.images))
 }
 
 /// "v1" for container `app` with `shop:v1`; other containers follow, as in "v1+proxy=proxy:v7".

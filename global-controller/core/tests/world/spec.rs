@@ -15,6 +15,9 @@ pub struct Spec {
     pub image: Option<String>,
     /// `Hold` or `Skip`.
     pub if_missing: Option<String>,
+    /// As YAML; instead of the image.
+    pub manifests: Option<String>,
+    pub force_conflicts: bool,
     /// As YAML, for example `[{setWeight: 10, pause: 300}]`.
     pub steps: String,
     /// As YAML, for example `[{clusterSelector: {matchLabels: {region: east}}, images: {app: 'east/shop:v2'}}]`.
@@ -52,6 +55,8 @@ impl Spec {
             selector: None,
             image: Some("v2".to_owned()),
             if_missing: None,
+            manifests: None,
+            force_conflicts: false,
             steps: steps.to_owned(),
             overrides: None,
             soak_seconds: None,
@@ -92,7 +97,7 @@ impl Spec {
         self.yaml().lines().skip_while(|line| *line != "spec:").collect()
     }
 
-    fn yaml(&self) -> String {
+    pub fn yaml(&self) -> String {
         let mut text = format!(
             "apiVersion: rollout.example.com/v1alpha1
 kind: ClusterScopeRollout
@@ -113,7 +118,9 @@ spec:
         let workload = |tag| {
             format!("{{kind: Deployment, namespace: shop, name: checkout, images: {{app: 'shop:{tag}'}}{if_missing}}}")
         };
-        line("  workload", self.image.as_ref().map(workload));
+        line("  workload", self.image.as_ref().filter(|_| self.manifests.is_none()).map(workload));
+        line("  manifests", self.manifests.clone());
+        line("  forceConflicts", self.force_conflicts.then(|| "true".to_owned()));
         line("  enforce", (!self.enforce).then(|| "false".to_owned()));
         line("  overrides", self.overrides.clone());
         line("  revisionHistoryLimit", self.history_limit.map(|limit| limit.to_string()));

@@ -13,7 +13,7 @@ pub(super) fn judge(change: &mut Change<'_>, desired: Desired<'_>, action: &Acti
         return Err(Refusal("the specification is invalid: fix it first".to_owned()));
     };
     let Some(payload) = &rollout.payload else {
-        return Err(Refusal("there is nothing to roll out: set spec.workload".to_owned()));
+        return Err(Refusal("there is nothing to roll out: set spec.workload or spec.manifests".to_owned()));
     };
     let run = fitting_run(change, action)?.clone();
     check_revision(action, &payload.revision, "spec.workload")?;
