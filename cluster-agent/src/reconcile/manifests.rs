@@ -198,6 +198,8 @@ impl Reconciler {
         (workload, message): (Option<WorkloadObservation>, String),
     ) -> Result<Finish, Error> {
         self.metrics.applied("refused");
+        // What it is called is known only when all of it could be tried.
+        let workload = workload.map(|seen| WorkloadObservation { snapshot: None, ..seen });
         let answer = ladder::answer(order, workload, Outcome::Refused, message.clone());
         self.answer(api, order, current, answer).await?;
         Err(Error::Refused(message))

@@ -248,6 +248,22 @@ mod tests {
     }
 
     #[test]
+    fn news_that_come_one_by_one_are_looked_at_once_and_not_put_off() {
+        let (mut schedule, start) = (Schedule::default(), Instant::now());
+        let mut looks = 0;
+        for milli in 0..1_000 {
+            let now = start + Duration::from_millis(milli);
+            schedule.wake("a", now + BUNCH);
+            if schedule.next(now) == name("a") {
+                looks += 1;
+                schedule.finish("a", Finish::Fine, now, 1.0);
+            }
+        }
+        assert_eq!(looks, 1);
+        assert_eq!(schedule.next(start + Duration::from_secs(1) + SPACING), name("a"));
+    }
+
+    #[test]
     fn the_longest_due_comes_first() {
         let (mut schedule, now) = (Schedule::default(), Instant::now());
         schedule.wake("b", now);

@@ -75,3 +75,21 @@ impl Kinds {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::config_ref;
+    use super::*;
+
+    #[test]
+    fn an_object_is_in_a_namespace_if_its_kind_says_so() {
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("", "v1", "ConfigMap"));
+        let kind = |is_namespaced| Kind { resource: resource.clone(), is_namespaced };
+        let (with, without) = (config_ref("a"), ObjectRef { namespace: String::new(), ..config_ref("a") });
+        assert_eq!((kind(true).misplaced(&with), kind(false).misplaced(&without)), (None, None));
+        let said = kind(true).misplaced(&without).unwrap_or_default();
+        assert!(said.starts_with("ConfigMap a needs metadata.namespace"), "{said}");
+        let said = kind(false).misplaced(&with).unwrap_or_default();
+        assert!(said.starts_with("ConfigMap shop/a must not have metadata.namespace"), "{said}");
+    }
+}
