@@ -41,14 +41,19 @@ fn parts(member: &str, seen: Fence, orders: Vec<RolloutAssignment>) -> Vec<Uploa
     parts
 }
 
-/// Without what is of this cluster only.
+/// Without what is of this cluster only, and without the objects, which the hub has from the rollout or not at all.
 fn bare(order: RolloutAssignment) -> RolloutAssignment {
-    let RolloutAssignment { metadata, spec, status } = order;
+    let RolloutAssignment { metadata, mut spec, status } = order;
+    if let Some(manifests) = &mut spec.manifests {
+        manifests.objects.clear();
+    }
     RolloutAssignment { metadata: ObjectMeta { name: metadata.name, ..ObjectMeta::default() }, spec, status }
 }
 
 #[cfg(test)]
 mod tests {
+    use crds::AssignedManifests;
+
     use super::*;
     use crate::assignment::fixtures::assignment;
 
@@ -68,7 +73,12 @@ mod tests {
     fn nothing_of_this_cluster_is_told_beside_order_and_status() {
         let mut order = assignment(5);
         order.metadata.uid = Some("u".to_owned());
-        let ObjectMeta { name, uid, .. } = bare(order).metadata;
-        assert_eq!((name.as_deref(), uid), (Some("checkout"), None));
+        let objects = vec![crds::Manifest(serde_json::json!({"kind": "ConfigMap"}))];
+        let (hash, overrides) = ("aaaa".to_owned(), vec![2]);
+        order.spec.manifests = Some(AssignedManifests { hash, overrides, force_conflicts: true, objects });
+        let told = bare(order.clone());
+        assert_eq!((told.metadata.name.as_deref(), told.metadata.uid), (Some("checkout"), None));
+        order.spec.manifests.iter_mut().for_each(|manifests| manifests.objects.clear());
+        assert_eq!(told.spec, order.spec);
     }
 }

@@ -9,6 +9,7 @@ use super::super::{Error, Reconciler};
 use super::fields::FieldSet;
 use super::kinds::Kind;
 use super::objects::{self, How};
+use super::sight::Live;
 use super::state::{Entry, is_first, uid};
 use super::trial::definition;
 use super::wanted::{WantedObject, seen};
@@ -69,7 +70,11 @@ impl Reconciler {
         let (state, lives) = (&mut look.loaded.state, &look.lives);
         state.left_behind.retain(|object| lives.get(object).is_some());
         if !look.wanted.is_return {
-            state.keep(previous, &now);
+            let is_ours = |(_, live): &(_, Option<Live>)| {
+                live.as_ref().is_some_and(|live| FieldSet::of(&look.manager, &live.value).is_some())
+            };
+            let is_touched = !state.inventory.is_empty() || lives.0.iter().any(is_ours);
+            state.keep(previous, &now, is_touched);
         }
         state.begin(&look.wanted.hash, &now);
         self.check_mark(look.order).await?;

@@ -130,6 +130,11 @@ impl State {
         self.snapshot.as_ref().filter(|snapshot| snapshot.id == id)
     }
 
+    /// Whether something was applied and nobody knows any more what was there before.
+    pub fn is_without_record(&self) -> bool {
+        self.snapshot.is_none() && !self.inventory.is_empty()
+    }
+
     /// All objects that it speaks of.
     pub fn objects(&self) -> Vec<ObjectRef> {
         let kept = self.snapshot.iter().flat_map(|snapshot| &snapshot.objects).map(|kept| &kept.object);
@@ -168,12 +173,13 @@ impl State {
     }
 
     /// Keeps what objects are `now`, to return to. `previous` is the name of where the hub wants to return to: what was kept
-    /// under it is only added to.
-    pub fn keep(&mut self, previous: Option<&str>, now: &[Kept]) {
+    /// under it is only added to. Under a new name all begins anew, also when what was observed under it has changed since: nothing
+    /// has been applied that would not have been kept first. `is_touched`: there are objects with fields of the rollout.
+    pub fn keep(&mut self, previous: Option<&str>, now: &[Kept], is_touched: bool) {
         let found = id(now);
-        let name = previous.unwrap_or(&found);
-        match self.snapshot.as_mut().filter(|snapshot| snapshot.id == name) {
-            Some(snapshot) => {
+        let name = previous.unwrap_or(&found).to_owned();
+        match &mut self.snapshot {
+            Some(snapshot) if snapshot.id == name => {
                 for kept in now {
                     match snapshot.objects.iter_mut().find(|known| known.object.is_same(&kept.object)) {
                         Some(known) => known.extend(kept),
@@ -181,9 +187,9 @@ impl State {
                     }
                 }
             }
-            None if name == found => self.snapshot = Some(Snapshot { id: found, objects: now.to_vec() }),
             // The record is lost. What is there now is not what was there before, and must not pass for it.
-            None => self.snapshot = None,
+            None if is_touched && name != found => {}
+            snapshot => *snapshot = Some(Snapshot { id: name, objects: now.to_vec() }),
         }
     }
 }

@@ -44,7 +44,7 @@ fn semantics_13_what_was_first_found_stays_and_what_is_touched_later_is_added() 
     let a = ours("a", "u1", json!({"x": "new", "y": "new", "z": "as it was"}));
     let (b, c) = (ours("b", "u2", json!({"x": "ours"})), ours("c", "u3", json!({"x": "1"})));
     let now = [kept("a", Some(&a), &["x", "y", "z"]), kept("b", Some(&b), &["x"]), kept("c", Some(&c), &["x"])];
-    state.keep(Some("before"), &now);
+    state.keep(Some("before"), &now, true);
     let snapshot = state.snapshot("before").unwrap();
     let fields: Vec<Option<Value>> = snapshot.objects.iter().map(|kept| kept.fields.clone()).collect();
     let data = |data: Value| Some(json!({ "data": data }));
@@ -56,14 +56,26 @@ fn semantics_13_what_was_first_found_stays_and_what_is_touched_later_is_added() 
 fn semantics_13_a_lost_record_is_not_made_up_from_what_is_there_now() {
     let a = ours("a", "u1", json!({"x": "1"}));
     let now = [kept("a", Some(&a), &["x"])];
-    let found = id(&now);
-    let mut state = with_snapshot(Vec::new());
-    state.keep(Some(&found), &now);
-    assert_eq!(state.snapshot(&found).unwrap().objects, now);
-    state.keep(Some("lost"), &now);
+    let mut state = State::default();
+    state.keep(Some("lost"), &now, true);
     assert_eq!(state.snapshot, None);
-    state.keep(None, &now);
-    assert!(state.snapshot(&found).is_some());
+    // What is observed is known, whoever has set it.
+    for previous in [Some(id(&now)), None] {
+        let mut state = State::default();
+        state.keep(previous.as_deref(), &now, true);
+        assert_eq!(state.snapshot(&id(&now)).unwrap().objects, now);
+    }
+}
+
+#[test]
+fn semantics_13_what_changed_before_it_was_first_touched_is_kept_as_it_is_then() {
+    let a = ours("a", "u1", json!({"x": "1"}));
+    let now = [kept("a", Some(&a), &["x"])];
+    // An order before was refused, and nothing was applied; or it is the next run after one that succeeded.
+    for (mut state, is_touched) in [(State::default(), false), (with_snapshot(Vec::new()), true)] {
+        state.keep(Some("observed for another revision"), &now, is_touched);
+        assert_eq!(state.snapshot("observed for another revision").unwrap().objects, now);
+    }
 }
 
 #[test]

@@ -88,7 +88,7 @@ pub fn wanted(order: &Order, state: &State, place: &str) -> Result<Wanted, Strin
     match state.snapshot(name) {
         Some(snapshot) => Ok(with(name.to_owned(), before(snapshot), state, true)),
         // It was to be returned before anything was applied, or is back already.
-        None if order.applied_hash().is_none_or(|applied| applied == name) => {
+        None if order.applied_hash().is_none_or(|applied| applied == name) && !state.is_without_record() => {
             Ok(Wanted { hash: name.to_owned(), objects: Vec::new(), gone: Vec::new(), is_return: true })
         }
         None => Err(format!(

@@ -82,6 +82,10 @@ fn semantics_13_without_its_record_nothing_is_brought_back_unless_there_is_nothi
         let wanted = wanted(&of(&back, applied), &State::default(), "").unwrap();
         assert!(wanted.objects.is_empty() && wanted.gone.is_empty() && wanted.hash == "before", "{applied:?}");
     }
+    // Something was applied since the record was lost.
+    let mut since = state();
+    since.snapshot = None;
+    assert!(wanted(&of(&back, None), &since, "").is_err());
     back.spec.previous = None;
     assert_eq!(wanted(&of(&back, None), &state(), "").unwrap_err(), NOWHERE);
 }
