@@ -173,8 +173,8 @@ pub fn manifest(spec: &RolloutAssignmentSpec, current: Option<&RolloutAssignment
     })
 }
 
-/// An order as it is to be written over `current`. The hub sends one without its objects when it doesn't know them any more,
-/// as its store was lost; then those that are here go on, if they are the same.
+/// An order as it is to be written over `current`. The hub sends one without its objects when it doesn't know them any
+/// more, as its store was lost; then those that are here go on, if they are the same.
 pub fn completed(spec: &RolloutAssignmentSpec, current: Option<&RolloutAssignment>) -> RolloutAssignmentSpec {
     let mut completed = spec.clone();
     let known = current.filter(|current| Order::of(current).intact).and_then(|current| current.spec.manifests.as_ref());

@@ -72,8 +72,8 @@ impl Error {
         ours.map(|cause| Contested { field: cause.field.clone(), manager: manager_in(&cause.message) }).collect()
     }
 
-    /// What the API server said when fields of a body that was to be applied are not those of its kind. It calls that its own
-    /// error.
+    /// What the API server said when fields of a body that was to be applied are not those of its kind. It calls that
+    /// its own error.
     pub fn untyped(&self) -> Option<&str> {
         match self {
             Self::Answer { code: 500, message, .. } if message.contains("failed to create typed") => Some(message),

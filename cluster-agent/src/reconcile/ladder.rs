@@ -1,5 +1,5 @@
-//! What to do about an assignment, be it about images of a workload or about whole objects: from what the hub wants, what was
-//! answered before, and what is there. Pure.
+//! What to do about an assignment, be it about images of a workload or about whole objects: from what the hub wants,
+//! what was answered before, and what is there. Pure.
 
 use crds::{Intent, OnDrift, Outcome, WorkloadObservation};
 

@@ -251,8 +251,8 @@ impl Reconciler {
         }
     }
 
-    /// What is left to do when all is as it is to be: objects of earlier revisions go once those of this one are ready, and pods
-    /// that a `StatefulSet` would leave behind go after a return.
+    /// What is left to do when all is as it is to be: objects of earlier revisions go once those of this one are ready,
+    /// and pods that a `StatefulSet` would leave behind go after a return.
     async fn settle(&self, look: &mut Look<'_>, answer: Answer) -> Result<Answer, Halt> {
         let order = look.order;
         let is_surplus = !look.wanted.is_return && !look.wanted.gone.is_empty();

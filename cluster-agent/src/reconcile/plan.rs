@@ -1,5 +1,5 @@
-//! What to do about one assignment that is about images, and what it means: the [`ladder`](super::ladder) climbed with a
-//! workload in sight. Pure.
+//! What to do about one assignment that is about images, and what it means: the [`ladder`](super::ladder) climbed with
+//! a workload in sight. Pure.
 
 use std::collections::BTreeMap;
 

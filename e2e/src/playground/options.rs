@@ -102,8 +102,8 @@ impl Options {
         self
     }
 
-    /// The same with rollouts that may apply objects of these kinds in a namespace of each member; `rules` is what the agent's
-    /// chart takes, for example `[{"apiGroups": ["apps"], "resources": ["deployments"]}]`.
+    /// The same with rollouts that may apply objects of these kinds in a namespace of each member; `rules` is what the
+    /// agent's chart takes, for example `[{"apiGroups": ["apps"], "resources": ["deployments"]}]`.
     #[must_use]
     pub fn with_manifests(mut self, namespace: &str, rules: serde_json::Value) -> Self {
         self.manifests.push((namespace.to_owned(), rules));

@@ -48,7 +48,8 @@ impl FieldSet {
         }
         set.remove(&["metadata", "labels", ROLLOUT_LABEL]);
         for name in ["labels", "annotations"] {
-            // API servers don't keep empty ones: that one was applied must not matter when somebody else adds the first.
+            // API servers don't keep empty ones: that one was applied must not matter when somebody else adds the
+            // first.
             set.remove_leaf(&["metadata", name]);
         }
         Some(set)

@@ -11,8 +11,8 @@ use kube::discovery::{ApiResource, Scope, pinned_kind};
 
 use crate::cluster::{Error, call};
 
-/// For this long nobody asks again for a kind that is there. One that is missing is asked for at each look: its definition
-/// may have come.
+/// For this long nobody asks again for a kind that is there. One that is missing is asked for at each look: its
+/// definition may have come.
 const FRESH: Duration = Duration::from_mins(5);
 
 /// A kind that is there.

@@ -88,8 +88,8 @@ pub fn malformed(object: &ObjectRef) -> Option<String> {
     }
 }
 
-/// The body of a server-side apply: what a person wrote, the label by which the agent finds what is the rollout's, and exactly
-/// the object that was read, if there is one.
+/// The body of a server-side apply: what a person wrote, the label by which the agent finds what is the rollout's, and
+/// exactly the object that was read, if there is one.
 pub fn body(manifest: &Value, rollout: &str, live: Option<&Value>) -> Value {
     let mut body = manifest.clone();
     let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) else { return body };

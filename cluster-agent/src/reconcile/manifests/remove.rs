@@ -29,8 +29,8 @@ impl Reconciler {
         Ok(())
     }
 
-    /// Deletes an object that the rollout has made; of others, and of those that are never deleted, it gives up its fields, or
-    /// leaves them as they are.
+    /// Deletes an object that the rollout has made; of others, and of those that are never deleted, it gives up its
+    /// fields, or leaves them as they are.
     async fn remove(&self, look: &mut Look<'_>, object: &ObjectRef) -> Result<(), Error> {
         let Some(live) = look.lives.value(object) else { return Ok(()) };
         let Some(kind) = self.kinds.find(&self.client, object).await? else { return Ok(()) };

@@ -1,7 +1,7 @@
 //! Whether the agent may make objects of a kind. Client required.
 //!
-//! For images it may change any workload. Whole objects take more: who installs the agent names namespaces and kinds (SEMANTICS 47),
-//! and only there it may create them. So that counts for objects that are there as well.
+//! For images it may change any workload. Whole objects take more: who installs the agent names namespaces and kinds
+//! (SEMANTICS 47), and only there it may create them. So that counts for objects that are there as well.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,7 +17,8 @@ use kube::{Api, Client};
 use super::kinds::Kind;
 use crate::cluster::{Error, call};
 
-/// For this long a right that is there counts. One that is missing is asked for at each look: somebody may have given it.
+/// For this long a right that is there counts. One that is missing is asked for at each look: somebody may have given
+/// it.
 const FRESH: Duration = Duration::from_mins(1);
 /// Rights that are remembered: more kinds in more namespaces than any member has under rollout.
 const MAX_KNOWN: usize = 4_096;

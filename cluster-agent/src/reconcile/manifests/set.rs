@@ -19,8 +19,8 @@ use super::{Halt, Look, phases, readiness, store};
 const ATTEMPTS: u32 = 4;
 
 impl Reconciler {
-    /// Applies all objects that are not as they are to be, after having written down what is there. Returns what has to come
-    /// first where it can't go on yet.
+    /// Applies all objects that are not as they are to be, after having written down what is there. Returns what has to
+    /// come first where it can't go on yet.
     pub(super) async fn set(&self, look: &mut Look<'_>, drifted: bool) -> Result<Option<String>, Halt> {
         if let Some(message) = look.trials.contested_or_refused() {
             return Err(Halt::Refused(message));

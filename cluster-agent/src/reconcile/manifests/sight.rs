@@ -65,7 +65,8 @@ pub struct Seen<'a> {
     pub state: &'a State,
     /// What is there.
     pub lives: &'a Lives,
-    /// What objects that are there would be if they were applied by force; of those that are as they are to be it is not asked.
+    /// What objects that are there would be if they were applied by force; of those that are as they are to be it is
+    /// not asked.
     pub would: &'a BTreeMap<ObjectRef, Value>,
     /// The rollout's field manager.
     pub manager: &'a str,
@@ -77,8 +78,8 @@ impl Seen<'_> {
         target.is_there(self.state.entry(&target.object), self.lives.value(&target.object), self.manager)
     }
 
-    /// All objects that the rollout sets or has set, as they are now: in the fields that it would set, that it has set, and
-    /// that it looked at before.
+    /// All objects that the rollout sets or has set, as they are now: in the fields that it would set, that it has set,
+    /// and that it looked at before.
     pub fn now(&self) -> Vec<Kept> {
         let mut objects: Vec<&ObjectRef> = self.wanted.objects.iter().map(|target| &target.object).collect();
         objects.extend(&self.wanted.gone);
@@ -167,8 +168,8 @@ impl Sight for Seen<'_> {
         self.wanted.hash.clone()
     }
 
-    /// What is to be gone after an apply goes when the rest is ready. Where drift is only reported it is enough that nothing
-    /// has changed, whoever owns it.
+    /// What is to be gone after an apply goes when the rest is ready. Where drift is only reported it is enough that
+    /// nothing has changed, whoever owns it.
     fn is_as_wanted(&self) -> bool {
         let is_left = self.wanted.gone.is_empty() || !self.wanted.is_return;
         let is_set = self.wanted.objects.iter().all(|target| self.is_there(target));

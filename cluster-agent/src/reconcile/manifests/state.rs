@@ -1,8 +1,8 @@
-//! What the agent keeps of a rollout of whole objects: what was there before, what it has applied, and what it has begun to
-//! apply. Pure; [`super::store`] reads and writes it.
+//! What the agent keeps of a rollout of whole objects: what was there before, what it has applied, and what it has
+//! begun to apply. Pure; [`super::store`] reads and writes it.
 //!
-//! It is written before anything is applied that it speaks of, so that a crash at any point leaves enough to go on with, or
-//! to go back.
+//! It is written before anything is applied that it speaks of, so that a crash at any point leaves enough to go on
+//! with, or to go back.
 
 use crds::{ObjectRef, short_sha256};
 use serde::{Deserialize, Serialize};
@@ -147,8 +147,8 @@ impl State {
         objects
     }
 
-    /// Finds out about objects that were missing when this was written, or have been made again since, and that a crash kept
-    /// from being noted.
+    /// Finds out about objects that were missing when this was written, or have been made again since, and that a crash
+    /// kept from being noted.
     pub fn catch_up<'a>(&mut self, manager: &str, live: impl Fn(&ObjectRef) -> Option<&'a Value>) {
         for entry in &mut self.inventory {
             let is_ours = |live: &&Value| FieldSet::of(manager, live).is_some();
@@ -160,7 +160,8 @@ impl State {
         }
     }
 
-    /// What is to be written before the objects are set to what has this hash. `now` is what all of them are at present.
+    /// What is to be written before the objects are set to what has this hash. `now` is what all of them are at
+    /// present.
     pub fn begin(&mut self, hash: &str, now: &[Kept]) {
         for Kept { object, uid, .. } in now {
             if self.entry(object).is_none() {
@@ -172,9 +173,10 @@ impl State {
         self.left_behind.retain(|object| !now.iter().any(|kept| kept.object.is_same(object)));
     }
 
-    /// Keeps what objects are `now`, to return to. `previous` is the name of where the hub wants to return to: what was kept
-    /// under it is only added to. Under a new name all begins anew, also when what was observed under it has changed since: nothing
-    /// has been applied that would not have been kept first. `is_touched`: there are objects with fields of the rollout.
+    /// Keeps what objects are `now`, to return to. `previous` is the name of where the hub wants to return to: what was
+    /// kept under it is only added to. Under a new name all begins anew, also when what was observed under it has
+    /// changed since: nothing has been applied that would not have been kept first. `is_touched`: there are objects
+    /// with fields of the rollout.
     pub fn keep(&mut self, previous: Option<&str>, now: &[Kept], is_touched: bool) {
         let found = id(now);
         let name = previous.unwrap_or(&found).to_owned();
@@ -194,8 +196,8 @@ impl State {
     }
 }
 
-/// Whether this field manager was there before all others: it has made the object. Statuses are written by controllers in
-/// no time, and say nothing.
+/// Whether this field manager was there before all others: it has made the object. Statuses are written by controllers
+/// in no time, and say nothing.
 pub fn is_first(manager: &str, live: &Value) -> bool {
     let entries = live.pointer("/metadata/managedFields").and_then(Value::as_array);
     let text = |entry: &Value, name: &str| entry.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();

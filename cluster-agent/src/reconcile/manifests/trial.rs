@@ -111,8 +111,8 @@ impl Reconciler {
 }
 
 impl Look<'_> {
-    /// Whether fields of others are taken over: when it is wanted so, on the way back, and when it was applied so before, and
-    /// somebody has changed it since.
+    /// Whether fields of others are taken over: when it is wanted so, on the way back, and when it was applied so
+    /// before, and somebody has changed it since.
     pub(super) fn forces(&self, target: &WantedObject) -> bool {
         let asked = self.order.spec.manifests.as_ref().is_some_and(|manifests| manifests.force_conflicts);
         let entry = self.loaded.state.entry(&target.object);

@@ -119,8 +119,8 @@ fn before(snapshot: &Snapshot) -> Vec<WantedObject> {
     snapshot.objects.iter().filter_map(target).collect()
 }
 
-/// What is wrong with the manifests themselves, for people. In its own `namespace` the agent has rights that are not for
-/// rollouts, and so it has to assignments.
+/// What is wrong with the manifests themselves, for people. In its own `namespace` the agent has rights that are not
+/// for rollouts, and so it has to assignments.
 pub fn unfit(wanted: &Wanted, rollout: &str, namespace: &str) -> Option<String> {
     let is_labelled = |target: &WantedObject| {
         let label = target.manifest.pointer("/metadata/labels").and_then(|labels| labels.get(ROLLOUT_LABEL));
