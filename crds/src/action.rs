@@ -65,13 +65,15 @@ pub struct RolloutActionSpec {
     #[schemars(range(min = 1, max = 33))]
     pub step: i32,
     /// Hash of the payload that is meant: for Approve, Abort and Resume status.revision of the rollout, for Retry the hash of its
-    /// spec.workload; AcceptHub takes any. An action for another revision is refused. 1 to 64 characters.
+    /// spec.workload, or, after a run that was rolled back or given up, status.acceptedRevision for the members that failed to
+    /// catch up with that; AcceptHub takes any. An action for another revision is refused. 1 to 64 characters.
     #[schemars(schema_with = "revision_schema")]
     pub revision: Revision,
     /// Approve: lets a step go on that has approval Required. Abort: ends the run now, and every touched member goes back
     /// to what it ran before. Retry: rolls a revision out again that was rolled back or given up, gives it again to members
-    /// whose failure was tolerated, or starts deadlines again that have passed. Resume: lets a run go on that waits for
-    /// StoreRebuilt. AcceptHub: takes the hub as it is while rollouts wait for HubRewound, for all of them at once.
+    /// whose failure was tolerated or that failed to catch up, or starts deadlines again that have passed. Resume: lets a run
+    /// go on that waits for StoreRebuilt. AcceptHub: takes the hub as it is while rollouts wait for HubRewound, for all of
+    /// them at once.
     pub action: ActionKind,
     /// Name of the user, as the API server knows it ("kubectl auth whoami"); any other name is refused. The user needs the
     /// verb of the action (approve, abort, retry, resume, accept-hub) on the rollout. 1 to 512 characters.

@@ -19,7 +19,8 @@ pub struct RolloutHistory {
     /// Hashes of payloads that were rolled back, the latest last: none of them is rolled out again without a retry.
     #[serde(default)]
     pub quarantined_revisions: Vec<Revision>,
-    /// The latest run and, before it, at most as many as `spec.revisionHistoryLimit` says. The latest is the last.
+    /// The latest run and, before it, at most as many as `spec.revisionHistoryLimit` says, and the last that succeeded, however
+    /// old it is. The latest is the last.
     pub runs: Vec<PastRun>,
     /// Hash to payload, of these runs and of the accepted revision. One is missing where a lost store knew it alone.
     pub payloads: BTreeMap<Revision, Payload>,

@@ -93,8 +93,8 @@ pub struct ClusterScopeRolloutSpec {
     #[serde(default = "enforced", skip_serializing_if = "is_enforced")]
     pub enforce: bool,
     /// How many runs are kept beside the latest one, with how they ended and the payload that each brought, to look at
-    /// (kubectl clusterrollout history) and to go back to (kubectl clusterrollout undo). The oldest go first. 1 to 100,
-    /// default 20.
+    /// (kubectl clusterrollout history) and to go back to (kubectl clusterrollout undo). The oldest go first; the last that
+    /// succeeded stays. 1 to 100, default 20.
     #[serde(default = "default_history_limit", skip_serializing_if = "is_default_history_limit")]
     #[schemars(range(min = 1, max = 100))]
     pub revision_history_limit: i32,

@@ -18,8 +18,8 @@ pub(crate) use member::{TakenUp, taken_up};
 use crate::plan::order;
 use crate::waves::{current_weight, raise_limits, wave_end};
 use crate::{
-    Desired, Header, Hold, MemberRecord, Millis, Observations, Payload, Plan, Recovery, Rollout, RolloutState, Run,
-    Stage, state,
+    Desired, Header, Hold, Late, MemberRecord, MemberStage, Millis, Observations, Payload, Plan, Recovery, Rollout,
+    RolloutState, Run, Stage, state,
 };
 
 /// Whether records are to be adopted before anything else: they are of an earlier epoch, or a member tells of a later run.
@@ -67,7 +67,8 @@ pub(crate) fn adopt(
         next.header.run = run;
         settle(&mut next.header);
         if number > stored || next.plan.members.is_empty() {
-            next.plan = sources.plan(&next.header, observations);
+            let late = next.plan.late.take().filter(|_| number == stored);
+            next.plan = Plan { late, ..sources.plan(&next.header, observations) };
         }
         next.plan.wave_end = reached(&next.header, &next.plan);
         if let Some(run) = next.header.run.as_mut() {
@@ -299,6 +300,33 @@ pub(crate) fn begin_member(state: &mut RolloutState, name: &str) {
     if let Some(run) = state.header.run.as_mut() {
         bear(run, end);
     }
+}
+
+/// Makes a member that has an order of the run that was accepted before the latest one, which was given up, one of those
+/// whose turn to catch up with it has come: it is on its way, has failed, or is known to belong to them. One that had
+/// failed by its record of `before` has done so in the run itself, or is known.
+pub(crate) fn begin_late_member(
+    state: &mut RolloutState,
+    name: &str,
+    order: &RolloutAssignment,
+    before: Option<&MemberRecord>,
+) {
+    let Some(mut late) = Late::of(state).filter(|late| is_of(order, &late.run)) else { return };
+    let Some(record) = state.members.get(name) else { return };
+    let number = late.run.number;
+    let known = late.members.iter().any(|member| member == name);
+    let begun = match record.stage {
+        MemberStage::Applying { .. } => true,
+        stage if stage.is_given_back() => known || before.is_none_or(|before| before.failed_in != number),
+        _ => known,
+    };
+    if !begun {
+        return;
+    }
+    late.begin(name);
+    let has_failed = |name: &&String| state.members.get(*name).is_some_and(|record| record.failed_in == number);
+    late.run.failures = late.run.failures.max(late.members.iter().filter(has_failed).count());
+    state.plan.late = Some(Box::new(late));
 }
 
 /// The failures that the records tell of, which may be more than the status told.

@@ -13,6 +13,7 @@ use crds::{Revision, Verdict};
 use serde::{Deserialize, Serialize};
 
 use crate::tally::Tally;
+use crate::waiting::late_hold;
 use crate::{Desired, Millis, Observations, RefusedBy, RolloutState, Run, Stage, WaitingOn, waiting_on, words};
 
 /// Facts that are over and stay known, so that whoever leads next can tell it. A run ends a handful.
@@ -80,8 +81,8 @@ pub struct Raised {
     pub until: Option<Millis>,
 }
 
-/// The facts of a rollout: those that last, a handful as there is at most one of each kind, and the latest of those that
-/// are over. Each is in it once.
+/// The facts of a rollout: those that last, a handful as there is at most one of each kind, and one of a catch-up beside the
+/// latest run, and the latest of those that are over. Each is in it once.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Alerts(pub Vec<Raised>);
@@ -267,6 +268,10 @@ pub(crate) fn facts(
         let members = Tally::of(state, observations, now).assigned;
         let fact = Fact { step: Some(run.step_number()), ..Fact::of(AlertKind::ApprovalWaiting, current) };
         add(fact, WaitingOn::approval(&state.header.name, run, members).message());
+    }
+    if let Some((late, hold)) = state.plan.late.as_deref().zip(late_hold(state, desired, waiting, observations, now)) {
+        let fact = Fact { reason: Some(hold.reason().to_owned()), ..Fact::of(AlertKind::Held, Some(&late.run)) };
+        add(fact, hold.message());
     }
     let Some(waiting) = waiting else { return facts };
     let text = waiting.message();

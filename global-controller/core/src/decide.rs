@@ -173,6 +173,7 @@ pub fn decide(state: &RolloutState, desired: Desired<'_>, observations: &Observa
         Desired::Invalid { .. } => {
             run::hold_clock(&mut change, true);
             watch(&mut change);
+            late::watch(&mut change);
             claims::release_unstarted(&mut change);
             standing::follow(&mut change);
         }

@@ -80,6 +80,12 @@ impl History {
             self.payloads.insert(revision.clone(), payload);
         }
     }
+
+    /// The last run to this revision that has succeeded, if it is known.
+    pub(crate) fn last_success(&self, revision: &Revision) -> Option<&PastRun> {
+        let succeeded = |past: &&PastRun| past.outcome == Some(RunOutcome::Succeeded) && past.revision == *revision;
+        self.runs.iter().rev().find(succeeded)
+    }
 }
 
 /// Notes what a decision has made of the run, and lets go what is too old. `keep` is how many runs are kept beside the
@@ -160,16 +166,21 @@ fn why_ended(state: &RolloutState, run: &Run) -> String {
 
 /// Lets the oldest runs go, as many as the transaction bears with their payloads, and each payload with the last that
 /// refers to it. Beside those of runs that go there may be two: of what was accepted before, and of a run that was
-/// replaced.
+/// replaced. The run that was accepted last stays, however old it is: members may still have to catch up with it.
 fn trim(state: &mut RolloutState, before: &RolloutState, keep: usize) -> bool {
     let RolloutState { history, header, .. } = state;
     let known = &before.history.payloads;
     let added = history.payloads.keys().filter(|revision| !known.contains_key(*revision)).count();
     let room = MAX_PAYLOADS_PER_DECISION.saturating_sub(added + 2);
     let surplus = history.runs.len().saturating_sub(keep.min(MAX_PAST_RUNS) + 1);
-    history.runs.drain(..surplus.min(room));
+    let accepted = header.accepted_revision.as_ref().and_then(|revision| history.last_success(revision));
+    let accepted = accepted.map(|past| past.number);
+    let old = history.runs.iter().take(surplus).map(|past| past.number).filter(|number| Some(*number) != accepted);
+    let old: BTreeSet<i64> = old.collect();
+    let going: BTreeSet<i64> = old.iter().copied().take(room).collect();
+    history.runs.retain(|past| !going.contains(&past.number));
     let mut referred: BTreeSet<Revision> = history.runs.iter().map(|past| past.revision.clone()).collect();
     referred.extend(header.accepted_revision.clone());
     history.payloads.retain(|revision, _| referred.contains(revision));
-    surplus > room
+    old.len() > room
 }

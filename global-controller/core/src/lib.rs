@@ -18,6 +18,7 @@ mod decide;
 mod gates;
 mod history;
 mod hub;
+mod late;
 mod lint;
 pub mod manifests;
 mod observations;
@@ -47,14 +48,15 @@ pub use gates::{
 };
 pub use history::{History, MAX_PAST_RUNS, PastRun};
 pub use hub::{Heir, HubFacts, Predecessor, Rewound, SeenSpec, SpecHash, went_back};
+pub use late::Late;
 pub use lint::{lint, lint_orders};
 pub use observations::{MemberFacts, Observations, Reachability, Recovery};
 pub use plan::{Order, order};
 pub use preview::{Rehearsal, Rehearsed, preview, rehearsals};
 pub use rollout::{FailureRules, OnConflict, Payload, Rollout, Step, Weight, WeightError};
 pub use state::{
-    Clock, Header, Hold, Late, MemberRecord, MemberStage, Plan, RefusedBy, RolloutState, Run, STATE_VERSION, Silence,
-    Stage, Standing, Touched,
+    Clock, Header, Hold, MemberRecord, MemberStage, Plan, RefusedBy, RolloutState, Run, STATE_VERSION, Silence, Stage,
+    Standing, Touched,
 };
 pub use summary::{ConditionFact, MAX_CLUSTERS_IN_STATUS, Summary, summarize};
 pub use validate::{Concern, Problem, validate};

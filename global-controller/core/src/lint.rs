@@ -39,6 +39,15 @@ fn lint_plan(state: &RolloutState, broken: &mut Vec<String>) {
         format!("waves of {} members have begun in a plan of {}", plan.wave_end, plan.members.len())
     });
     let begun: BTreeSet<&String> = state.begun().iter().collect();
+    if let Some(late) = &plan.late {
+        let distinct: BTreeSet<&String> = late.members.iter().collect();
+        require(distinct.len() == late.members.len(), broken, || "a catch-up names a member twice".to_owned());
+        require(late.wave_end <= late.members.len(), broken, || {
+            format!("waves of {} members have begun in a catch-up of {}", late.wave_end, late.members.len())
+        });
+        let of_earlier = state.header.run.as_ref().is_none_or(|run| late.run.number < run.number);
+        require(of_earlier, broken, || format!("a catch-up with run {} beside no later one", late.run.number));
+    }
     for name in state.members.keys().filter(|name| distinct.contains(name) && !begun.contains(name)) {
         let stage = state.stage_of(name);
         let untold = matches!(stage, MemberStage::Planned | MemberStage::Withdrawing) || stage.is_given_back();
@@ -238,7 +247,8 @@ fn lint_header(state: &RolloutState, may_be_gone: bool, broken: &mut Vec<String>
 /// What is noted of runs is in their order, ended but for the latest, and named by what it is.
 fn lint_history(state: &RolloutState, broken: &mut Vec<String>) {
     let History { runs, payloads } = &state.history;
-    require(runs.len() <= MAX_PAST_RUNS + 1, broken, || format!("{} runs are kept", runs.len()));
+    // Beside the latest, and what was accepted last.
+    require(runs.len() <= MAX_PAST_RUNS + 2, broken, || format!("{} runs are kept", runs.len()));
     require(runs.is_sorted_by(|one, next| one.number < next.number), broken, || {
         "past runs are not in their order".to_owned()
     });

@@ -13,7 +13,8 @@ use crate::actions::Handled;
 use crate::alerts::Alerts;
 use crate::gates::OpenGate;
 use crate::{
-    Basis, FailureRules, Gate, GateDefaults, History, Millis, Observations, OnConflict, Payload, SeenSpec, Step, words,
+    Basis, FailureRules, Gate, GateDefaults, History, Late, Millis, Observations, OnConflict, Payload, SeenSpec, Step,
+    words,
 };
 
 /// Version of the records' format. A reader refuses a higher one.
@@ -268,28 +269,10 @@ pub struct Plan {
     pub members: Vec<String>,
     /// So many of them belong to the waves that have begun. Those beyond get nothing.
     pub wave_end: usize,
-    /// Members that get what was accepted before this run, which was given up; none while nobody needs it.
+    /// Members that get what was accepted before this run, which was given up; none while nobody needs it, or has failed at
+    /// it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub late: Option<Box<Late>>,
-}
-
-/// A catch-up with the run that was accepted, after a later one was given up.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Late {
-    /// The run that was accepted, with limits and failures of the catch-up.
-    pub run: Run,
-    /// Names, in the order in which they are updated.
-    pub members: Vec<String>,
-    /// So many of them belong to the waves that have begun.
-    pub wave_end: usize,
-}
-
-impl Late {
-    /// Members whose waves have begun.
-    pub(crate) fn begun(&self) -> &[String] {
-        self.members.get(..self.wave_end).unwrap_or(&self.members)
-    }
 }
 
 /// What is durable about one member of a rollout.
@@ -479,22 +462,6 @@ impl RolloutState {
             alerts: Alerts::default(),
         };
         Self { header, plan: Plan::default(), members: BTreeMap::new(), history: History::default() }
-    }
-
-    /// Makes the catch-up with the accepted run the run that is decided on, and answers the latest and its plan.
-    pub(crate) fn enter_late(&mut self, late: Late) -> (Option<Run>, i64, Plan) {
-        let Late { run, members, wave_end } = late;
-        let runs_started = std::mem::replace(&mut self.header.runs_started, run.number);
-        let plan = std::mem::replace(&mut self.plan, Plan { members, wave_end, ..Plan::default() });
-        (self.header.run.replace(run), runs_started, plan)
-    }
-
-    /// Takes that back, and keeps what became of the catch-up.
-    pub(crate) fn leave_late(&mut self, (latest, runs_started, plan): (Option<Run>, i64, Plan)) {
-        let Plan { members, wave_end, late: _ } = std::mem::replace(&mut self.plan, plan);
-        self.header.runs_started = runs_started;
-        let run = std::mem::replace(&mut self.header.run, latest);
-        self.plan.late = run.map(|run| Box::new(Late { run, members, wave_end }));
     }
 
     /// Where a member stands in the current run.

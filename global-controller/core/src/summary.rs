@@ -11,6 +11,7 @@ use crate::gates::{Judgement, OpenGate};
 use crate::plan::order;
 use crate::returns::Returns;
 use crate::tally::{Tally, trouble};
+use crate::waiting::late_hold;
 use crate::waves::current_weight;
 use crate::{
     Basis, Desired, MemberStage, MemberTrouble, Millis, Observations, Reachability, RefusedBy, RolloutState, Run,
@@ -45,6 +46,7 @@ pub struct ConditionFact {
 /// Words the state for the hub.
 pub fn summarize(state: &RolloutState, desired: Desired<'_>, observations: &Observations<'_>, now: Millis) -> Summary {
     let now = now.max(state.header.decided_at);
+    let waiting = waiting_on(state, desired, observations, now);
     let view = View {
         state,
         desired,
@@ -53,7 +55,8 @@ pub fn summarize(state: &RolloutState, desired: Desired<'_>, observations: &Obse
         late: state.plan.late.as_deref().map(|late| Tally::of_late(late, state, observations, now)).unwrap_or_default(),
         drifted: drifted(state, observations),
         returns: Returns::of(state, observations, now),
-        waiting: waiting_on(state, desired, observations, now),
+        late_hold: late_hold(state, desired, waiting.as_ref(), observations, now),
+        waiting,
         now,
     };
     Summary { status: view.status(), conditions: conditions::of(&view) }
@@ -70,6 +73,8 @@ struct View<'a> {
     drifted: Vec<MemberTrouble>,
     returns: Returns,
     waiting: Option<WaitingOn>,
+    /// What keeps those from it who catch up, beside that.
+    late_hold: Option<WaitingOn>,
     now: Millis,
 }
 
@@ -197,6 +202,13 @@ impl View<'_> {
         };
         let runs = self.state.header.run.as_ref().is_some_and(Run::judges);
         self.state.begun().iter().filter(|_| runs).filter(owed).collect()
+    }
+
+    /// Of those who catch up: who has failed at it, and from whom it is kept because of that.
+    fn late_members(&self) -> (Vec<&str>, Vec<&str>) {
+        let Some(late) = self.state.plan.late.as_deref() else { return Default::default() };
+        let held = if late.run.catches_up() { Vec::new() } else { late.untold(self.state) };
+        (late.given_back(self.state), held)
     }
 
     /// Says whether metrics are checked, wherever a pause or soak would check them.

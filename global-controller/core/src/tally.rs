@@ -21,7 +21,8 @@ const REPORT_MILLIS: Millis = 15_000;
 pub(crate) struct Tally {
     /// Told to run the revision.
     pub assigned: usize,
-    /// Of these, not silent, and not or no longer healthy; after the end those are left out whose drift is not repaired.
+    /// Of these, not silent, and not or no longer healthy; after the end those are left out whose drift is not repaired, or
+    /// that wait for their owner again.
     pub in_flux: usize,
     /// Silent, and not or no longer healthy when last heard.
     pub silent_in_flux: usize,
@@ -52,6 +53,8 @@ pub(crate) struct Tally {
     pub applying: Vec<MemberTrouble>,
     /// Told to run the revision, and its owner has to delete old pods before they run it: no deadline counts.
     pub awaiting_owner: Vec<MemberTrouble>,
+    /// Of these, were healthy in a run that is over: nothing is on its way there, and nobody waits for them.
+    pub awaiting_owner_again: usize,
     /// Told to run the revision and silent.
     pub silent_assigned: Vec<String>,
     /// Not told to run the revision and silent.
@@ -123,10 +126,10 @@ impl Tally {
 
     /// Whether nobody of the waves begun is on the way any more, there or back, as far as they are heard.
     pub fn is_settled(&self) -> bool {
-        let under_way =
-            [&self.applying, &self.awaiting_owner, &self.overdue, &self.refused, &self.returning, &self.going_back];
+        let under_way = [&self.applying, &self.overdue, &self.refused, &self.returning, &self.going_back];
         let untold = [&self.ready, &self.unobserved, &self.too_old, &self.unheard];
-        under_way.iter().all(|members| members.is_empty()) && untold.iter().all(|members| members.is_empty())
+        let settled = self.awaiting_owner.len() == self.awaiting_owner_again;
+        settled && under_way.iter().all(|members| members.is_empty()) && untold.iter().all(|members| members.is_empty())
     }
 
     fn add(
@@ -180,6 +183,7 @@ impl Tally {
             (_, Some(Outcome::Refused)) => self.refused.push(trouble()),
             (MemberStage::Applying { .. } | MemberStage::Unhealthy { .. }, Some(Outcome::PodDeletionByOwner)) => {
                 self.awaiting_owner.push(trouble());
+                self.awaiting_owner_again += usize::from(is_left_alone(run, stage, record));
             }
             (MemberStage::Unhealthy { .. }, _) if record.ready_since.is_none() => self.unhealthy.push(trouble()),
             (MemberStage::Applying { .. } | MemberStage::Unhealthy { .. }, _) => self.applying.push(trouble()),
@@ -217,9 +221,10 @@ impl Tally {
     }
 }
 
-/// Whether it was healthy in a run that is over, has drifted since and stays so: nothing is on its way there.
+/// Whether it was healthy in a run that is over, and has drifted since and stays so, or its owner has to delete pods again:
+/// nothing is on its way there.
 fn is_left_alone(run: &Run, stage: MemberStage, record: &MemberRecord) -> bool {
-    run.is_over() && record.drifted && matches!(stage, MemberStage::Unhealthy { .. })
+    run.is_over() && (record.drifted || record.awaits_owner) && matches!(stage, MemberStage::Unhealthy { .. })
 }
 
 /// Until when the return of an earlier run keeps a member from being told anything new; without end while it is not heard.

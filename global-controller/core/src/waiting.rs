@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use crds::{Outcome, Revision, Verdict, WaitingOnStatus, time_from_millis};
 
+pub(crate) use choose::late_hold;
 pub use choose::waiting_on;
 
 use crate::{Address, Concern, Millis, MissingSource, Problem, Run, words};
@@ -171,6 +172,18 @@ pub enum WaitingOn {
         /// Members that the revision is kept from.
         pending: usize,
     },
+    /// A later run was given up, and so many have failed at what was accepted before it that nobody catches up with that any
+    /// more. It says nothing of the latest run.
+    LateCatchUpHeld {
+        /// Failures of the catch-up.
+        failures: usize,
+        /// `maxFailures`, as a number of members.
+        allowed: usize,
+        /// Those that have failed.
+        members: Vec<String>,
+        /// Members that the revision is kept from.
+        pending: usize,
+    },
     /// Everybody in the waves begun that could be told to run the revision is kept out by a person.
     Cordoned {
         /// Their names.
@@ -312,7 +325,7 @@ impl WaitingOn {
             Self::ReturnFirst { .. } => "ReturnFirst",
             Self::Finishing { .. } => "Finishing",
             Self::TooManyFailed { .. } => "TooManyFailed",
-            Self::CatchUpHeld { .. } => "CatchUpHeld",
+            Self::CatchUpHeld { .. } | Self::LateCatchUpHeld { .. } => "CatchUpHeld",
             Self::Cordoned { .. } => "Cordoned",
             Self::AgentTooOld { .. } => "AgentTooOld",
             Self::Owed { .. } => "Owed",
@@ -378,6 +391,7 @@ impl WaitingOn {
             | Self::AgentTooOld { .. }
             | Self::TooManyFailed { .. }
             | Self::CatchUpHeld { .. }
+            | Self::LateCatchUpHeld { .. }
             | Self::SourceMissing { .. }
             | Self::GlobalTrouble { .. }
             | Self::GateUnconfigured => true,
@@ -534,6 +548,7 @@ impl WaitingOn {
                 words::list(members),
                 words::members(*pending)
             ),
+            Self::LateCatchUpHeld { failures, allowed, members, pending } => late_held(*failures, *allowed, members, *pending),
             Self::Cordoned { members } => format!(
                 "{} cordoned, and nobody else to be updated in this step: {}; set spec.cordoned: false on the MemberCluster",
                 words::members(members.len()),
@@ -580,6 +595,16 @@ impl WaitingOn {
             _ => "the controller decides next".to_owned(),
         }
     }
+}
+
+/// Who has failed to catch up with what was accepted before the latest run, and how many it is kept from.
+fn late_held(failures: usize, allowed: usize, members: &[String], pending: usize) -> String {
+    let names = if members.is_empty() { String::new() } else { format!(": {}", words::list(members)) };
+    format!(
+        "{} failed to catch up with what was accepted before, {allowed} allowed{names}; {} not told to run that until maxFailures bears it, the payload changes or a person retries: kubectl clusterrollout retry --catch-up",
+        words::members(failures),
+        words::members(pending)
+    )
 }
 
 fn missing_source(source: &MissingSource) -> String {

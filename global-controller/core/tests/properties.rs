@@ -378,9 +378,13 @@ impl Story {
             }
             Happening::Released => world.release_of("other"),
             Happening::Act(kind, runs, steps) if world.state.header.run.is_some() => {
+                // A retry may also be of those who fail to catch up with what was accepted before.
+                let accepted = world.state.header.accepted_revision.clone();
+                let accepted = accepted.filter(|_| kind == ActionKind::Retry && steps > 0);
                 world.act_with(kind, |spec| {
                     spec.run -= runs;
                     spec.step -= steps;
+                    spec.revision = accepted.unwrap_or(spec.revision.clone());
                 });
             }
             Happening::Act(..) | Happening::Wanted(_) => {}

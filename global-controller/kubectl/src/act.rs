@@ -41,12 +41,17 @@ pub(crate) async fn resume(hub: &Hub, name: &str, act: &Reasoned) -> Result<Exit
     create(hub, &rollout, ActionKind::Resume, revision, &act.why, act.waiting).await
 }
 
-pub(crate) async fn retry(hub: &Hub, name: &str, act: &Reasoned) -> Result<ExitCode> {
+pub(crate) async fn retry(hub: &Hub, name: &str, catch_up: bool, act: &Reasoned) -> Result<ExitCode> {
     let rollout = hub.rollout(name).await?;
-    // It is for what the spec wants, which need not be what ran last.
-    let payload =
-        Payload::of(&rollout.spec).context("there is nothing to roll out: set spec.workload or spec.manifests")?;
-    let revision = Revision::of(&payload);
+    let revision = if catch_up {
+        let accepted = rollout.status.as_ref().and_then(|status| status.accepted_revision.clone());
+        accepted.with_context(|| format!("no run of {name} has succeeded yet: there is nothing to catch up with"))?
+    } else {
+        // It is for what the spec wants, which need not be what ran last.
+        let payload =
+            Payload::of(&rollout.spec).context("there is nothing to roll out: set spec.workload or spec.manifests")?;
+        Revision::of(&payload)
+    };
     create(hub, &rollout, ActionKind::Retry, revision, &act.why, act.waiting).await
 }
 

@@ -97,6 +97,9 @@ pub(crate) enum Command {
     Retry {
         /// Name of the rollout
         name: String,
+        /// Not what spec.workload has now: the members that failed to catch up with what was accepted before it
+        #[arg(long)]
+        catch_up: bool,
         #[command(flatten)]
         act: Reasoned,
     },
@@ -231,6 +234,7 @@ mod tests {
             assert!(error.contains("--why"), "{error}");
             assert!(parsed(&format!("kubectl-clusterrollout {verb} checkout --why bad")).is_ok());
         }
+        assert!(parsed("kubectl-clusterrollout retry checkout --catch-up --why repaired").is_ok());
         assert!(parsed("kubectl-clusterrollout approve checkout --step 1").is_ok());
     }
 

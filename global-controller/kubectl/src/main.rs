@@ -44,7 +44,7 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Undo { name, controller, undo } => history::undo(&hub, &controller.url, &name, &undo).await?,
         Command::Approve { name, step, act } => return act::approve(&hub, &name, step, &act).await,
         Command::Abort { name, act } => return act::abort(&hub, &name, &act).await,
-        Command::Retry { name, act } => return act::retry(&hub, &name, &act).await,
+        Command::Retry { name, catch_up, act } => return act::retry(&hub, &name, catch_up, &act).await,
         Command::AcceptHub { name, act } => return act::accept_hub(&hub, &name, &act).await,
         Command::Pause { name } => pause::set(&hub, &name, true).await?,
         Command::Resume { name, why: Some(why), waiting } => {

@@ -8,7 +8,7 @@ use crds::{
 use super::is_of;
 use crate::returns::turn_back;
 use crate::tally::proves_health;
-use crate::{Header, MemberRecord, MemberStage, Millis, Stage, Standing, Touched};
+use crate::{Header, MemberRecord, MemberStage, Millis, Run, Stage, Standing, Touched};
 
 /// A member as its own order tells.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,17 +20,29 @@ pub(crate) struct TakenUp {
 }
 
 /// Takes an order up. None: it tells to change something and not what was there before, which no order of ours does.
-pub(crate) fn taken_up(order: &RolloutAssignment, header: &Header, now: Millis) -> Option<TakenUp> {
+/// `accepted` is the run that members catch up with which was accepted before the latest one, if they do.
+pub(crate) fn taken_up(
+    order: &RolloutAssignment,
+    header: &Header,
+    accepted: Option<&Run>,
+    now: Millis,
+) -> Option<TakenUp> {
     let spec = &order.spec;
     let touches = matches!(spec.intent, Intent::Apply | Intent::Return);
     if touches && spec.previous.is_none() {
         return None;
     }
-    let record = record(order, header, now);
+    let mut record = record(order, header, now);
+    let of_accepted = accepted.is_some_and(|run| is_of(order, run));
+    let goes_back = spec.intent == Intent::Return || (spec.intent == Intent::Apply && gives_back(order, header));
+    if goes_back && of_accepted {
+        // Nobody else goes back from what was accepted.
+        record.failed_in = spec.rollout.run;
+    }
     if spec.intent != Intent::Apply {
         return Some(TakenUp { record, order: Some(spec.clone()) });
     }
-    if gives_back(order, header) {
+    if goes_back {
         return Some(given_back(record, spec, header, now));
     }
     // An order to run what is being rolled back is not repeated: what comes next is its return.

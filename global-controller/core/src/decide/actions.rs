@@ -13,7 +13,7 @@ use crate::words::{MAX_MESSAGE_CHARS, bounded};
 use crate::{ActionFacts, Desired, HandledAction, Hold, Millis, Observations, Run};
 
 pub(super) use approve::{approve_step, ask};
-pub(super) use retry::proceed as try_again;
+pub(super) use retry::{proceed as try_again, proceed_late as try_again_late};
 
 /// Actions that are taken up in one decision: their Events and outcomes are part of one record.
 const MAX_ACTIONS_PER_DECISION: usize = 16;

@@ -4,8 +4,10 @@
 use crds::{Fence, RolloutAssignment};
 
 use super::{Command, Desired, EventKind, change::Change};
-use crate::adoption::{TakenUp, adopt, begin_member, count_failures, is_needed, is_of, is_outdated, taken_up};
-use crate::{Claim, Target};
+use crate::adoption::{
+    TakenUp, adopt, begin_late_member, begin_member, count_failures, is_needed, is_of, is_outdated, taken_up,
+};
+use crate::{Claim, Late, Target};
 
 /// True: that is all that this decision does, and there is more.
 pub(super) fn proceed(change: &mut Change<'_>, desired: Desired<'_>) -> bool {
@@ -48,11 +50,14 @@ fn take_up(change: &mut Change<'_>, desired: Desired<'_>, name: &str, order: &Ro
         return;
     }
     change.command(Command::TakeUp { member: name.to_owned() });
-    let Some(TakenUp { record, order: repeated }) = taken_up(order, &change.state.header, change.now) else { return };
-    change.state.members.insert(name.to_owned(), record);
+    let accepted = Late::of(&change.state).map(|late| late.run);
+    let taken_up = taken_up(order, &change.state.header, accepted.as_ref(), change.now);
+    let Some(TakenUp { record, order: repeated }) = taken_up else { return };
+    let before = change.state.members.insert(name.to_owned(), record);
     if change.state.header.run.as_ref().is_some_and(|run| is_of(order, run)) {
         begin_member(&mut change.state, name);
     }
+    begin_late_member(&mut change.state, name, order, before.as_ref());
     count_failures(&mut change.state.header, &change.state.members);
     // Of whole objects nobody knows yet which they are: their claims are taken as ever, with the payload.
     if let Some(workload) = &order.spec.workload {

@@ -6,6 +6,7 @@ use super::{Command, Decision, Desired, Event, EventKind, MAX_MEMBERS_PER_DECISI
 use crate::gates::OpenGate;
 use crate::returns::Returns;
 use crate::tally::Tally;
+use crate::waiting::late_hold;
 use crate::words::{MAX_MESSAGE_CHARS, bounded};
 use crate::{
     Clock, MemberRecord, MemberStage, Millis, Observations, RolloutState, Run, Stage, Target, Touched, WaitingOn,
@@ -120,6 +121,7 @@ impl<'a> Change<'a> {
         let waiting = (!self.more).then(|| waiting_on(&self.state, desired, self.observations, self.now));
         if let Some(waiting) = &waiting {
             self.announce_hold(waiting.as_ref());
+            self.announce_late_hold(desired, waiting.as_ref());
         }
         self.follow_alerts(desired, waiting.as_ref());
         if !self.commands.is_empty() || self.state != *before {
@@ -141,6 +143,17 @@ impl<'a> Change<'a> {
             self.announce(EventKind::Warning, hold.reason(), &hold.message());
         }
         self.state.header.held_for = hold.map(|hold| hold.reason().to_owned());
+    }
+
+    /// The same of the catch-up after a run that was given up.
+    fn announce_late_hold(&mut self, desired: Desired<'_>, waiting: Option<&WaitingOn>) {
+        let hold = late_hold(&self.state, desired, waiting, self.observations, self.now);
+        let Some(late) = self.state.plan.late.as_mut() else { return };
+        let reason = hold.as_ref().map(|hold| hold.reason().to_owned());
+        let known = std::mem::replace(&mut late.held_for, reason);
+        if let Some(hold) = hold.filter(|hold| known.as_deref() != Some(hold.reason())) {
+            self.announce(EventKind::Warning, hold.reason(), &hold.message());
+        }
     }
 
     /// Raises and ends what people are alerted of. While there is more to change only the run's own stage says anything.

@@ -1,7 +1,7 @@
 //! While nothing moves until a person decides: reports and silence are noted, claims are kept. The person decides by an
 //! action (see `actions`).
 
-use super::{change::Change, claims, reports, silence};
+use super::{change::Change, claims, late, reports, silence};
 use crate::Rollout;
 use crate::plan::order;
 
@@ -13,4 +13,5 @@ pub(super) fn watch(change: &mut Change<'_>, rollout: Option<&Rollout>) {
     }
     reports::absorb(change);
     silence::heed(change);
+    late::note(change);
 }

@@ -3,51 +3,89 @@
 
 use std::collections::BTreeSet;
 
-use crds::{OnDrift, Previous, Revision, RunOutcome};
+use crds::{OnDrift, Outcome, Previous};
 
-use super::{catch_up, change::Change, failure, forward, reports, run, silence, standing};
+use super::{actions, catch_up, change::Change, failure, forward, reports, run, silence, standing};
 use crate::plan::{Joiners, replan};
-use crate::{Late, MemberStage, Payload, Plan, Rollout, RolloutState, Run, Stage};
+use crate::{Late, MemberStage, Plan, Rollout, Run};
 
 /// Goes on with the catch-up, or begins it when somebody needs it. `ours` are the members that the rollout means and has
 /// the claim on.
 pub(super) fn proceed(change: &mut Change<'_>, rollout: &Rollout, ours: &[String]) {
-    let Some(mut late) = catch_up_of(&change.state) else { return };
-    change.state.plan.late = None;
-    let wanted: Vec<String> = {
-        let known: BTreeSet<&String> = late.members.iter().collect();
-        let belongs = |name: &&String| known.contains(name) || lacks(change, &late.run, name);
-        ours.iter().filter(belongs).cloned().collect()
-    };
-    let plan = Plan { members: late.members, wave_end: late.wave_end, ..Plan::default() };
-    Plan { members: late.members, wave_end: late.wave_end, late: _ } = replan(&plan, &wanted, Joiners::Welcome);
-    if late.members.is_empty() {
+    let Some(late) = Late::of(&change.state) else { return watch(change) };
+    let late = follow_membership(change, late, ours);
+    // Failures of members that have left count on.
+    if late.members.is_empty() && late.run.failures == 0 {
+        change.state.plan.late = None;
         return;
     }
     let given_up = change.state.enter_late(late);
     run::follow_limits(change, rollout);
     leave_drift(change);
-    reports::absorb(change);
-    silence::heed(change);
-    failure::judge(change);
+    judge(change);
+    actions::try_again_late(change, rollout);
+    take_skipped(change);
     catch_up::proceed(change, rollout);
     standing::follow(change);
     forward::assign(change, rollout);
     change.state.leave_late(given_up);
 }
 
+/// What nothing stops: reports are taken up, and members that fail return.
+pub(super) fn watch(change: &mut Change<'_>) {
+    within(change, |change| {
+        judge(change);
+        standing::follow(change);
+    });
+}
+
+/// Reports and silence are noted, and nothing follows.
+pub(super) fn note(change: &mut Change<'_>) {
+    within(change, |change| {
+        reports::absorb(change);
+        silence::heed(change);
+    });
+}
+
 /// One that was withdrawn and has been forgotten since may be needed again: the next decision takes it up.
 pub(super) fn see_newcomers(change: &mut Change<'_>, ours: &[String]) {
-    let Some(late) = catch_up_of(&change.state) else { return };
+    let Some(late) = Late::of(&change.state) else { return };
     let known: BTreeSet<&String> = late.members.iter().collect();
     change.more |= ours.iter().any(|name| !known.contains(name) && lacks(change, &late.run, name));
 }
 
-/// The catch-up that goes on, or one that might begin.
-fn catch_up_of(state: &RolloutState) -> Option<Late> {
-    let accepted = accepted_run(state)?;
-    let known = state.plan.late.as_deref().filter(|late| late.run.revision == accepted.revision);
-    Some(known.cloned().unwrap_or(Late { run: accepted, members: Vec::new(), wave_end: 0 }))
+/// Does something with the catch-up that there is in the place of the latest run.
+pub(super) fn within<T>(change: &mut Change<'_>, act: impl FnOnce(&mut Change<'_>) -> T) -> Option<T> {
+    let late = change.state.plan.late.take()?;
+    let given_up = change.state.enter_late(*late);
+    let outcome = act(change);
+    change.state.leave_late(given_up);
+    Some(outcome)
+}
+
+fn judge(change: &mut Change<'_>) {
+    reports::absorb(change);
+    silence::heed(change);
+    failure::judge(change);
+}
+
+/// Members that need it join, and others leave. Those that were told something in it already have had their turn: in the
+/// accepted run itself, or since the backup was made that the store was restored from.
+fn follow_membership(change: &Change<'_>, late: Late, ours: &[String]) -> Late {
+    let known: BTreeSet<&String> = late.members.iter().collect();
+    let belongs = |name: &&String| known.contains(name) || lacks(change, &late.run, name);
+    let wanted: Vec<String> = ours.iter().filter(belongs).cloned().collect();
+    let Late { run, members, wave_end, held_for } = late;
+    let plan = replan(&Plan { members, wave_end, late: None }, &wanted, Joiners::Welcome);
+    let mut late = Late { run, members: plan.members, wave_end: plan.wave_end, held_for };
+    let told = |name: &&String| {
+        let stage = change.state.stage_in(&late.run, name);
+        stage.is_assigned() || stage == MemberStage::Observing
+    };
+    for name in late.members.iter().skip(late.wave_end).filter(told).cloned().collect::<Vec<_>>() {
+        late.begin(&name);
+    }
+    late
 }
 
 /// The rollout stands as its latest run has left it: drift is only reported, once a member has arrived (SEMANTICS 22).
@@ -57,33 +95,13 @@ fn leave_drift(change: &mut Change<'_>) {
     }
 }
 
-/// The run whose revision was accepted, to be caught up with, as long as a later one was given up and nothing else is asked
-/// for. It bears what the later one did.
-fn accepted_run(state: &RolloutState) -> Option<Run> {
-    let header = &state.header;
-    let given_up = |run: &&Run| matches!(run.stage, Stage::RolledBack | Stage::Failed | Stage::GivenUp);
-    let latest = header.run.as_ref().filter(given_up).filter(|run| !run.gives_way())?;
-    let revision: &Revision = header.accepted_revision.as_ref().filter(|accepted| **accepted != latest.revision)?;
-    let content = state.history.payloads.get(revision)?.clone();
-    let succeeded = state.history.runs.iter().rev().find(|past| {
-        past.outcome == Some(RunOutcome::Succeeded) && past.revision == *revision && past.number < latest.number
-    })?;
-    if header.quarantine.contains(revision) {
-        return None;
+/// One that was left out of the accepted run itself has the workload by now.
+fn take_skipped(change: &mut Change<'_>) {
+    for name in change.state.plan.members.clone() {
+        if change.state.stage_of(&name) == MemberStage::Skipped && change.claim(&name) {
+            change.record(&name).stage = MemberStage::Planned;
+        }
     }
-    let payload = Payload { revision: revision.clone(), content };
-    Some(Run {
-        finished_at: succeeded.finished_at,
-        step: latest.steps.len(),
-        stage: Stage::Succeeded,
-        steps: latest.steps.clone(),
-        soak_seconds: latest.soak_seconds,
-        max_concurrency: latest.max_concurrency,
-        failure_rules: latest.failure_rules,
-        paused: latest.paused,
-        changed_members: true,
-        ..Run::new(succeeded.number, payload, succeeded.started_at)
-    })
 }
 
 /// Whether a member has not got the accepted revision, as far as anybody knows. One that had it once keeps what was made of
@@ -92,18 +110,21 @@ fn accepted_run(state: &RolloutState) -> Option<Run> {
 fn lacks(change: &Change<'_>, accepted: &Run, name: &str) -> bool {
     let state = &change.state;
     let (Some(record), Some(latest)) = (state.members.get(name), &state.header.run) else { return true };
-    let had_it = record.arrived_at.as_ref() == Some(&accepted.revision);
-    if had_it && !matches!(record.stage, MemberStage::Applying { .. }) {
-        return false;
-    }
     if record.failed_in == accepted.number || record.stage.owes_return() {
         return false;
     }
+    let had_it = record.arrived_at.as_ref() == Some(&accepted.revision);
     match record.stage {
-        MemberStage::Withdrawing | MemberStage::Skipped => false,
+        // It was let go, and is meant again.
+        MemberStage::Withdrawing => true,
+        MemberStage::Skipped => {
+            let answer = change.observations.answer(name);
+            answer.is_some_and(|(_, report)| report.outcome == Outcome::Observed)
+        }
+        MemberStage::Applying { .. } => record.run < latest.number,
+        _ if had_it => false,
         // Of a run before the accepted one: it was passed over since.
         MemberStage::Healthy { .. } | MemberStage::Unhealthy { .. } => record.run < accepted.number,
-        MemberStage::Applying { .. } => record.run < latest.number,
         // Whether it ran that when it was observed last.
         _ => {
             let runs_it = |previous: &Previous| change.observations.runs_it(accepted, name, &previous.images);

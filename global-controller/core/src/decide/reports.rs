@@ -14,7 +14,9 @@ pub(super) fn absorb(change: &mut Change<'_>) {
     for name in change.state.begun().to_vec() {
         let stage = change.state.stage_of(&name);
         let Some((assignment, report)) = current_answer(&run, &name, stage, change.observations) else { continue };
-        let Some(record) = change.state.members.get(&name) else { continue };
+        // One that catches up with what was accepted before has another order by now, or gets one with this decision.
+        let ours = change.state.members.get(&name).filter(|record| record.run == run.number);
+        let Some(record) = ours else { continue };
         let reachable = change.observations.reachability(&name) == Reachability::Reachable;
         let min_ready_millis = run.failure_rules.min_ready_millis();
         // In a rollback nothing comes of it any more, so nobody is woken for it either.

@@ -3,7 +3,7 @@
 
 use crds::{Fence, Payload, Revision};
 
-use super::{Command, Desired, EventKind, actions, change::Change, reports, silence};
+use super::{Command, Desired, EventKind, actions, change::Change, late, reports, silence};
 use crate::history::MAX_PAYLOADS_PER_DECISION;
 use crate::hub::generation;
 use crate::{Claim, Header, Heir, HubFacts, Predecessor, RolloutState, SeenSpec, Stage, went_back};
@@ -24,6 +24,7 @@ pub(super) fn hold(change: &mut Change<'_>, desired: Desired<'_>) -> bool {
     if !change.state.header.deleting {
         reports::absorb(change);
         silence::heed(change);
+        late::note(change);
     }
     true
 }

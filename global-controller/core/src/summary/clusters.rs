@@ -24,6 +24,7 @@ pub(super) fn needing_attention(view: &View<'_>) -> Vec<ClusterStatus> {
     let View { tally, late, drifted, .. } = view;
     // Those who catch up with what was accepted before are no matter of the latest run any more.
     let catches_up = |name: &&String| view.state.plan.late.as_ref().is_some_and(|late| late.members.contains(name));
+    let (late_back, late_held) = view.late_members();
     let unobserved = tally.unobserved.iter().filter(|name| !catches_up(name)).chain(&late.unobserved);
     let Returns { overdue, returning, owed, unheard, .. } = &view.returns;
     let troubled = [
@@ -81,7 +82,8 @@ pub(super) fn needing_attention(view: &View<'_>) -> Vec<ClusterStatus> {
         .chain(awaiting)
         .chain(applying)
         .chain(view.state.skipped().into_iter().map(|name| skipped(view, name)))
-        .chain(view.state.given_back().into_iter().map(|name| returned(view, name)))
+        .chain(view.state.given_back().into_iter().chain(late_back).map(|name| returned(view, name)))
+        .chain(late_held.into_iter().map(|name| member(name, "Owed", "owed the accepted revision; the catch-up holds")))
         .chain(tally.unheard.iter().chain(unheard).map(named("Unknown", "not heard by this leader yet")))
         .chain(unobserved.map(named("Observing", "has not reported what is running yet")))
         .chain(view.state.partial().into_iter().map(|name| partial(view, name)))

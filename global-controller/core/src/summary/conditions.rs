@@ -75,7 +75,18 @@ fn stalled(view: &View<'_>) -> ConditionFact {
     }
 }
 
+/// Of the run, and of the catch-up with what was accepted before it, if that holds.
 fn degraded(view: &View<'_>) -> ConditionFact {
+    let fact = degraded_run(view);
+    match &view.late_hold {
+        Some(hold) => {
+            self::fact(fact.kind, fact.status, &fact.reason, &format!("{}; {}", fact.message, hold.message()))
+        }
+        None => fact,
+    }
+}
+
+fn degraded_run(view: &View<'_>) -> ConditionFact {
     let Some(run) = &view.state.header.run else {
         return fact("Degraded", Some(false), "NotDegraded", "no run has started");
     };

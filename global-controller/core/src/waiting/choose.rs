@@ -11,7 +11,8 @@ use crate::plan::order;
 use crate::returns::Returns;
 use crate::tally::{Tally, trouble};
 use crate::{
-    Clock, Desired, Hold, Millis, Observations, Reachability, Rollout, RolloutState, Run, Stage, went_back, words,
+    Clock, Desired, Hold, MemberStage, Millis, Observations, Reachability, Rollout, RolloutState, Run, Stage,
+    went_back, words,
 };
 
 /// What the rollout waits for; none when it is done.
@@ -139,11 +140,38 @@ fn catch_up(
     if rollout.paused {
         return Some(WaitingOn::Paused { remaining_millis: None });
     }
-    // Neither silent members nor those that are healthy no longer hold it.
+    // Neither silent members nor those that are healthy no longer hold it, also where it is their owner's turn.
+    let mut tally = tally;
+    tally.awaiting_owner.retain(|member| matches!(state.stage_of(&member.name), MemberStage::Applying { .. }));
     let (overdue, missing, refused) = (tally.overdue.clone(), tally.missing.clone(), tally.refused.clone());
     let own = Tally { missing, refused, overdue, ..Tally::default() };
     let wait = stopped_by_members(run, &own);
     Some(wait.or_else(|| under_way(run, tally, observations)).unwrap_or(WaitingOn::Decision))
+}
+
+/// What keeps members from catching up with what was accepted before the latest run, which was given up; none when nothing
+/// does. It is beside what the rollout is `waiting` for, which the latest run says. While nothing at all moves it says
+/// nothing.
+pub(crate) fn late_hold(
+    state: &RolloutState,
+    desired: Desired<'_>,
+    waiting: Option<&WaitingOn>,
+    observations: &Observations<'_>,
+    now: Millis,
+) -> Option<WaitingOn> {
+    let still = matches!(waiting, Some(WaitingOn::HubRewound { .. } | WaitingOn::StoreRebuilt { .. }));
+    let ends = still || matches!(desired, Desired::Deleted { .. });
+    let late = state.plan.late.as_deref().filter(|_| !ends)?;
+    if !late.run.catches_up() {
+        let members = late.given_back(state).into_iter().map(str::to_owned).collect();
+        let (failures, allowed, pending) = (late.run.failures, late.run.failure_limit, late.untold(state).len());
+        return Some(WaitingOn::LateCatchUpHeld { failures, allowed, members, pending });
+    }
+    let Tally { overdue, refused, awaiting_owner, applying, .. } =
+        Tally::of_late(late, state, observations, now.max(state.header.decided_at));
+    let stopped = stopped_by_members(&late.run, &Tally { refused, overdue, ..Tally::default() });
+    let owners_turn = applying.is_empty() && !awaiting_owner.is_empty();
+    stopped.or_else(|| owners_turn.then_some(WaitingOn::PodDeletionByOwner { members: awaiting_owner }))
 }
 
 /// What a run waits for in which too many have failed and only those that fail return.

@@ -136,7 +136,7 @@ fn semantics_35_a_quarantined_revision_that_is_wanted_again_keeps_nobody_from_th
 }
 
 /// m01 to m04 run v2, which is accepted; m03 was silent since before. Then a bad revision was rolled back.
-fn rolled_back_after_a_success() -> World {
+pub fn rolled_back_after_a_success() -> World {
     let spec = Spec::selecting("[{setWeight: 100}]").with(|spec| {
         spec.deadline_seconds = Some(30);
         spec.max_concurrency = Some("2".to_owned());

@@ -27,6 +27,7 @@ mod from_member;
 mod gates;
 mod history;
 mod hub;
+mod late;
 mod limits;
 mod linting;
 mod manifests;

@@ -205,6 +205,23 @@ fn semantics_35_one_that_joins_after_the_success_waits_for_its_owner_and_the_nex
 }
 
 #[test]
+fn semantics_35_one_that_waits_for_its_owner_again_after_the_success_keeps_nobody_from_catching_up() {
+    let mut world = World::fleet(2, Spec::selecting("[{setWeight: 100}]"));
+    world.finish();
+    world.answer_saying("m01", WAITS, OLD);
+    world.decide();
+    world.join("m03", "prod");
+    assert_eq!(world.orders(), ["Observe m03: run 1 v2"]);
+    assert_eq!(world.reason(), "Observation");
+    world.answer("m03", Outcome::Observed);
+    assert_eq!(world.orders(), ["Apply m03: run 1 v2 over v1, previous v1"]);
+    world.answer("m03", Outcome::Healthy);
+    world.decide();
+    assert_eq!(world.reason(), "done");
+    assert!(ready(&world).1.contains(&format!("m01 (PodDeletionByOwner: {OLD})")), "{}", ready(&world).1);
+}
+
+#[test]
 fn semantics_30_a_return_has_its_deadline_also_in_the_owners_turn_and_its_end_says_what_to_do() {
     let mut world = world(|_| {});
     world.all_answer(&["m1", "m2"], Outcome::Progressing);

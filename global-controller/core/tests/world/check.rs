@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use crds::{Intent, RolloutAssignmentSpec};
 use rollout_core::{
     AlertKind, AlertRule, Clock, Command, Decision, Desired, GateId, MAX_CLUSTERS_IN_STATUS, MAX_MEMBERS_PER_DECISION,
-    MemberStage, Millis, Observations, RolloutState, Run, SampleKey, Stage, Summary, decide, lint, lint_orders,
-    summarize, waiting_on,
+    MemberStage, Millis, Observations, RolloutState, Run, SampleKey, Stage, Summary, decide, is_recovering, lint,
+    lint_orders, summarize, waiting_on,
 };
 
 use super::{World, claims};
@@ -23,6 +23,7 @@ impl World {
         self.check_changes(decision);
         self.check_told(decision);
         self.check_limits(decision);
+        self.check_late(decision);
         let broken = lint_orders(decision, &self.observations());
         assert!(broken.is_empty(), "{broken:#?} after {:#?}", self.render(&decision.commands));
         self.check_gates(decision);
@@ -177,6 +178,20 @@ impl World {
             let known = &known.spec;
             known.intent == spec.intent && known.rollout.run == spec.rollout.run && known.revision == spec.revision
         })
+    }
+
+    /// Who was told to run what was accepted before a run that was given up counts in the limits of the catch-up with it. A
+    /// state of an older release may say otherwise until it is decided on, so that the linter may not.
+    fn check_late(&self, decision: &Decision) {
+        let state = &decision.state;
+        let Some(late) = state.plan.late.as_ref().filter(|_| !is_recovering(state, &self.observations())) else {
+            return;
+        };
+        let (begun, beyond) = late.members.split_at(late.wave_end);
+        let told = |name: &&String| {
+            state.members.get(*name).is_some_and(|record| record.run == late.run.number && record.stage.is_assigned())
+        };
+        assert!(!beyond.iter().any(|name| told(&name)), "{beyond:?} are told to run it, and only {begun:?} begun");
     }
 
     /// The same inputs give the same bytes. Unless there is more to do, deciding again changes nothing, neither

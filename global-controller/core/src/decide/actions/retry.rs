@@ -1,10 +1,10 @@
-//! Retry: a person has what failed tried again. After a rollback that is another run; in a run that holds, and after a
-//! success, it is the failed members alone.
+//! Retry: a person has what failed tried again. After a rollback that is another run, or, when the accepted revision is
+//! meant, those that failed to catch up with that; in a run that holds, and after a success, it is the failed members alone.
 
 use crds::RollbackMode;
 
 use super::{Judged, Refusal, Verdict, by, check_present, check_revision, fitting_run, hold_to_end};
-use crate::decide::{EventKind, change::Change, gate, order};
+use crate::decide::{EventKind, change::Change, gate, late, order};
 use crate::{ActionFacts, Desired, MemberRecord, MemberStage, Payload, Rollout, Run, Silence, Stage, words};
 
 pub(super) fn judge(change: &mut Change<'_>, desired: Desired<'_>, action: &ActionFacts) -> Judged {
@@ -16,6 +16,9 @@ pub(super) fn judge(change: &mut Change<'_>, desired: Desired<'_>, action: &Acti
         return Err(Refusal("there is nothing to roll out: set spec.workload or spec.manifests".to_owned()));
     };
     let run = fitting_run(change, action)?.clone();
+    if means_catch_up(change, &run, action, payload) {
+        return catch_up(change, action);
+    }
     check_revision(action, &payload.revision, "spec.workload")?;
     if hold_to_end(change, action)?.is_some() && run.goes_forward() && run.revision == payload.revision {
         return Ok(from_first_step(change, action, &run));
@@ -37,6 +40,35 @@ pub(super) fn judge(change: &mut Change<'_>, desired: Desired<'_>, action: &Acti
     }
     change.announce(EventKind::Normal, "Retried", &format!("run {}: retried {}: {follows}", run.number, by(action)));
     Ok(Verdict::Applied(follows))
+}
+
+/// Whether the members are meant that catch up with what was accepted before the latest run, which was given up. What the
+/// specification wants goes before that, and so does a hold.
+fn means_catch_up(change: &Change<'_>, run: &Run, action: &ActionFacts, payload: &Payload) -> bool {
+    let (header, meant) = (&change.state.header, &action.spec.revision);
+    let given_up = run.is_over() && run.is_refused() && header.hold.is_none();
+    given_up && header.accepted_revision.as_ref() == Some(meant) && payload.revision != *meant
+}
+
+fn catch_up(change: &mut Change<'_>, action: &ActionFacts) -> Judged {
+    let follows = late::within(change, |change| {
+        let Some(run) = change.state.header.run.clone() else { return nobody_catches_up() };
+        let follows = after_success(change, &run)?;
+        if let Some(run) = change.state.header.run.as_mut() {
+            run.retry = true;
+        }
+        change.announce(
+            EventKind::Normal,
+            "Retried",
+            &format!("run {}: retried {}: {follows}", run.number, by(action)),
+        );
+        Ok(follows)
+    });
+    follows.unwrap_or_else(nobody_catches_up).map(Verdict::Applied)
+}
+
+fn nobody_catches_up() -> Result<String, Refusal> {
+    Err(Refusal("no member catches up with the accepted revision: nothing is to be retried".to_owned()))
 }
 
 /// A run whose records were lost: nobody knows what its steps have shown.
@@ -126,6 +158,16 @@ pub(in crate::decide) fn proceed(change: &mut Change<'_>, rollout: &Rollout) {
         // The next run does it.
         _ => return,
     }
+    if let Some(run) = change.state.header.run.as_mut().filter(|_| !change.more) {
+        run.retry = false;
+    }
+}
+
+/// Does what a retry of the catch-up with what was accepted before has asked for, in its place.
+pub(in crate::decide) fn proceed_late(change: &mut Change<'_>, rollout: &Rollout) {
+    let held = change.more || rollout.paused || !change.observations.hub_fresh;
+    let Some(run) = change.state.header.run.clone().filter(|run| run.retry && !held) else { return };
+    take_again(change, &run);
     if let Some(run) = change.state.header.run.as_mut().filter(|_| !change.more) {
         run.retry = false;
     }
