@@ -38,19 +38,20 @@ fn workload(kind: &str, name: &str, tag: &str) -> String {
 
 fn rollout(objects: &[String]) -> String {
     let targets = MEMBERS.join(", ");
-    let objects: String = objects.iter().map(|object| format!("\n  - {object}")).collect();
+    let objects = objects.join("\n  - ");
     format!(
         "apiVersion: rollout.example.com/v1alpha1
 kind: ClusterScopeRollout
 metadata: {{name: {ROLLOUT}}}
 spec:
   targetClusters: [{targets}]
-  manifests:{objects}
+  manifests:
+  - {objects}
   overrides:
   - clusterSelector: {{matchLabels: {{rollout.example.com/member: {MARS}}}}}
     target: {{kind: ConfigMap, name: web}}
     jsonPatch: [{{op: add, path: /data/place, value: mars}}]
-  rolloutStrategy: {{progressDeadlineSeconds: 15, canary: {{steps: [{{setWeight: 34, pause: 1}}], soakSeconds: 0}}}}
+  rolloutStrategy: {{progressDeadlineSeconds: 15, canary: {{steps: [{{setWeight: 33, pause: 1}}], soakSeconds: 0}}}}
 "
     )
 }
