@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rollout_core::{
-    Claim, ClaimTable, Claims, Contender, MemberFacts, MemberStage, Rollout, Target, targets, wanted_by_older,
+    Claim, ClaimTable, Claims, Contender, MemberFacts, MemberStage, Rollout, Target, catch_up_targets, targets,
+    wanted_by_older,
 };
 
 use crate::hub::{HubRollout, Wanted, raw_targets};
@@ -59,7 +60,8 @@ impl World {
 
 /// The claims that the store has of a rollout and of the one that it inherits from, and everybody's on its targets.
 pub(crate) fn held(mirror: &Mirror, uid: &str, predecessor: Option<&str>, wanted: &Wanted) -> ClaimTable {
-    let targets = wanted.present().map(targets).unwrap_or_default();
+    let mut targets = wanted.present().map(targets).unwrap_or_default();
+    targets.extend(mirror.rollout(uid).map(|stored| catch_up_targets(&stored.state)).unwrap_or_default());
     let mut table = mirror.claims().table(uid, &targets);
     for (member, claims) in predecessor.map(|uid| mirror.claims().table(uid, &[])).unwrap_or_default() {
         table.entry(member).or_default().extend(claims);

@@ -11,7 +11,7 @@ use crds::{AssignedWorkload, Content, ObjectRef, WorkloadPayload};
 use serde::{Deserialize, Serialize};
 
 use crate::plan::order;
-use crate::{MemberFacts, Millis, Rollout};
+use crate::{Late, MemberFacts, Millis, Rollout, RolloutState};
 
 /// An object that a rollout changes in each of its members.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -147,8 +147,12 @@ impl Claims {
 impl Footing {
     /// Looks at all `members` that the rollout means.
     pub fn of(rollout: &Rollout, members: &[String], claims: &Claims) -> Self {
+        Self::on(rollout, &targets(rollout), members, claims)
+    }
+
+    /// The same for these objects of each.
+    pub fn on(rollout: &Rollout, targets: &[Target], members: &[String], claims: &Claims) -> Self {
         let mut footing = Self::default();
-        let targets = targets(rollout);
         for member in members {
             let other = targets.iter().find_map(|target| {
                 let held = claims.holder(member, target).filter(|claim| claim.uid != rollout.uid);
@@ -173,6 +177,11 @@ impl Footing {
 /// The objects that a rollout changes in each member.
 pub fn targets(rollout: &Rollout) -> Vec<Target> {
     rollout.payload.as_ref().map_or_else(Vec::new, |payload| targets_of(&payload.content))
+}
+
+/// The objects of what members catch up with that was accepted before the latest run, if they do.
+pub fn catch_up_targets(state: &RolloutState) -> Vec<Target> {
+    Late::of(state).map_or_else(Vec::new, |late| targets_of(&late.run.payload))
 }
 
 /// The objects that a payload changes in each member.

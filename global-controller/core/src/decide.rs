@@ -184,9 +184,9 @@ pub fn decide(state: &RolloutState, desired: Desired<'_>, observations: &Observa
             actions::try_again(&mut change, rollout);
             advance::proceed(&mut change, rollout);
             catch_up::proceed(&mut change, rollout);
-            late::proceed(&mut change, rollout, &ours);
-            membership::withdraw_leavers(&mut change, &order);
-            late::see_newcomers(&mut change, &ours);
+            late::proceed(&mut change, rollout, &ours.members);
+            membership::withdraw_leavers(&mut change, &order, &ours.contested);
+            late::see_newcomers(&mut change, &ours.members);
             claims::release_leavers(&mut change, &order);
             standing::follow(&mut change);
             forward::assign(&mut change, rollout);

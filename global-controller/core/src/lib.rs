@@ -38,7 +38,9 @@ mod words;
 pub use actions::{ActionFacts, Handled, HandledAction};
 pub use adoption::is_recovering;
 pub use alerts::{Alert, AlertKind, Alerts, Fact, Raised, Severity, alerts};
-pub use claims::{Claim, ClaimTable, Claims, Contender, Target, TargetError, claim_of, targets, wanted_by_older};
+pub use claims::{
+    Claim, ClaimTable, Claims, Contender, Target, TargetError, catch_up_targets, claim_of, targets, wanted_by_older,
+};
 pub use decide::{Command, Decision, Desired, Event, EventKind, MAX_MEMBERS_PER_DECISION, decide};
 pub use gates::{
     About, Address, AddressError, AlertRule, Analysis, Answer, Ask, Asked, Basis, Comparison, Condition, DefaultRate,

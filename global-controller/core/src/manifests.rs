@@ -2,6 +2,9 @@
 
 use crds::{Manifest, ObjectRef, Override, PatchOperation};
 
+/// All objects of a payload as JSON: with what a member kept of its state before, they fit into one object of its API server.
+pub(crate) const MAX_BYTES: usize = 192 * 1024;
+
 /// Why a patch can't be applied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -52,7 +55,13 @@ pub(crate) fn patched(manifest: &Manifest, operations: &[PatchOperation]) -> Res
     let written = serde_json::to_value(operations).map_err(|error| unfit(error.to_string()))?;
     let patch: json_patch::Patch = serde_json::from_value(written).map_err(|error| unfit(error.to_string()))?;
     let mut value = manifest.0.clone();
-    json_patch::patch(&mut value, &patch).map_err(|error| unfit(error.to_string()))?;
+    for operation in patch.0 {
+        json_patch::patch(&mut value, &[operation]).map_err(|error| unfit(error.to_string()))?;
+        // Copies of copies would fill the memory before anybody looked at the whole.
+        if value.to_string().len() > MAX_BYTES {
+            return Err(unfit("it makes more than 196608 bytes as JSON of it".to_owned()));
+        }
+    }
     let manifest = Manifest(value);
     let after = manifest.object();
     if after != before {

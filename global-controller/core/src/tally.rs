@@ -127,7 +127,7 @@ impl Tally {
     /// Whether nobody of the waves begun is on the way any more, there or back, as far as they are heard.
     pub fn is_settled(&self) -> bool {
         let under_way = [&self.applying, &self.overdue, &self.refused, &self.returning, &self.going_back];
-        let untold = [&self.ready, &self.unobserved, &self.too_old, &self.unheard];
+        let untold = [&self.ready, &self.unobserved, &self.unheard];
         let settled = self.awaiting_owner.len() == self.awaiting_owner_again;
         settled && under_way.iter().all(|members| members.is_empty()) && untold.iter().all(|members| members.is_empty())
     }

@@ -14,6 +14,9 @@ use crate::world::World;
 /// Payloads that are kept to be sent again: a wave asks for the same one many times. Each has at most 192 KiB of objects.
 const MAX_KEPT: usize = 32;
 
+/// Level of the agents' API with which whole objects came.
+const WHOLE_OBJECTS_LEVEL: i32 = 2;
+
 /// Payloads that were sent lately. They are immutable, so none grows stale.
 #[derive(Debug, Default)]
 pub(crate) struct Kept(Mutex<BTreeMap<(String, Revision), Arc<FullPayload>>>);
@@ -50,6 +53,15 @@ pub(crate) async fn payload(
         world.kept.put(of, Arc::clone(found));
     }
     Ok(found)
+}
+
+/// Whether a member's agent understands an order. One that is older than whole objects could not read it, and would break off
+/// its stream, with the orders of all other rollouts (SEMANTICS 49).
+pub(crate) fn is_understood(world: &World, member: &str, assignment: &RolloutAssignment) -> bool {
+    let mirror = world.mirror();
+    let info = mirror.member(member).and_then(|member| member.info.as_ref());
+    // Nobody was told of whole objects before the agent had introduced itself.
+    assignment.spec.manifests.is_none() || info.is_none_or(|info| info.api_level >= WHOLE_OBJECTS_LEVEL)
 }
 
 /// Puts in the objects of an order that needs them. Where nobody knows them any more it goes without: an agent that has had

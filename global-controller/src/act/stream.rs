@@ -135,6 +135,10 @@ impl Stream<'_> {
     }
 
     async fn assign(&mut self, rollout: String, mut assignment: RolloutAssignment) -> Result<(), Ended> {
+        if !objects::is_understood(self.world, self.member, &assignment) {
+            tracing::warn!(rollout, member = self.member, "an order is not sent: the agent is too old for it");
+            return Ok(());
+        }
         fault::pass(self.world, fault::Stage::Act);
         objects::fill(self.world, &mut assignment).await.map_err(|error| {
             tracing::warn!(%error, rollout, "the objects of an assignment can't be read");

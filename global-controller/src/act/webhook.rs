@@ -118,9 +118,10 @@ impl Pusher {
         let mirror = self.world.mirror();
         let epoch = self.world.epoch(&mirror);
         let assignment = mirror.assignment(member, rollout).filter(|one| one.spec.fence.epoch >= epoch)?;
+        let understood = objects::is_understood(&self.world, member, assignment);
         let answered = mirror.report(member, rollout).is_some_and(|one| one.status.fence >= assignment.spec.fence);
         let url = format!("{}/reconcile", endpoint.trim_end_matches('/'));
-        (!answered).then(|| (url, assignment.clone()))
+        (understood && !answered).then(|| (url, assignment.clone()))
     }
 
     /// A post that panicked counts as one that failed: it is tried again, and the others don't notice.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crds::Intent;
 
 use super::{Command, EventKind, change::Change};
-use crate::claims::{Footing, Target, claim_of};
+use crate::claims::{Footing, Target, catch_up_targets, claim_of, targets};
 use crate::gates::missing_source;
 use crate::plan::Order;
 use crate::{MemberStage, Rollout, WaitingOn};
@@ -20,18 +20,34 @@ const MAX_CLAIMS_PER_DECISION: usize = 40;
 /// Other rollouts that are announced, and remembered as such; more of them only show in the status.
 const MAX_ANNOUNCED: usize = 16;
 
-/// Takes what is free, and answers the members of the selection that this rollout has or had already. A rollout that has
-/// not started takes all or none; one that has leaves out those that another holds.
-pub(super) fn take(change: &mut Change<'_>, rollout: &Rollout, order: &Order) -> Vec<String> {
+/// Whom of the selection the rollout has.
+#[derive(Default)]
+pub(super) struct Claimed {
+    /// Those that it has or had already, with all that it wants there.
+    pub members: Vec<String>,
+    /// Those that it has, but for an object that is new in the payload and that another rollout has.
+    pub contested: Vec<String>,
+}
+
+/// Takes what is free, and answers whom this rollout has. A rollout that has not started takes all or none; one that has
+/// leaves out those that another holds. `starts`: another payload is wanted than that of the latest run.
+pub(super) fn take(change: &mut Change<'_>, rollout: &Rollout, order: &Order, starts: bool) -> Claimed {
     let started = change.state.header.runs_started > 0;
-    let footing = Footing::of(rollout, &order.members, change.observations.claims);
+    let own = targets(rollout);
+    let mut wanted = own.clone();
+    if !starts {
+        // Those that catch up with an earlier payload need what that one changes, too.
+        let more = catch_up_targets(&change.state);
+        wanted.extend(more.into_iter().filter(|target| !own.contains(target)));
+    }
+    let footing = Footing::on(rollout, &wanted, &order.members, change.observations.claims);
     if started {
         announce_contested(change, &footing.contested);
     } else if !may_start(change, rollout, order) || !footing.contested.is_empty() {
         if change.observations.hub_fresh {
             release(change, |_, _| false);
         }
-        return Vec::new();
+        return Claimed::default();
     }
     let many = footing.free.len() > MAX_CLAIMS_BESIDE_ORDERS;
     for (member, target) in footing.free.iter().take(MAX_CLAIMS_PER_DECISION) {
@@ -48,7 +64,13 @@ pub(super) fn take(change: &mut Change<'_>, rollout: &Rollout, order: &Order) ->
     let planned: BTreeSet<&String> = change.state.plan.members.iter().collect();
     // Runs of earlier versions hold no claims: their members stay planned until it is their turn.
     let ours = |name: &&String| !unclaimed.contains(name.as_str()) || planned.contains(name);
-    order.members.iter().filter(|name| !contested.contains(name.as_str())).filter(ours).cloned().collect()
+    let (held, free): (Vec<&String>, Vec<&String>) =
+        order.members.iter().partition(|name| contested.contains(name.as_str()));
+    let is_known = |name: &&String| change.state.members.contains_key(*name);
+    Claimed {
+        members: free.into_iter().filter(ours).cloned().collect(),
+        contested: held.into_iter().filter(is_known).cloned().collect(),
+    }
 }
 
 /// Whether nothing but claims is in the way of the first run.

@@ -9,7 +9,7 @@ pub(super) fn watch(change: &mut Change<'_>, rollout: Option<&Rollout>) {
     if let Some(rollout) = rollout {
         // Or another rollout would take members that this one is in the middle of.
         let order = order(rollout, change.observations.members);
-        claims::take(change, rollout, &order);
+        claims::take(change, rollout, &order, false);
     }
     reports::absorb(change);
     silence::heed(change);

@@ -9,8 +9,9 @@ use crate::MemberStage;
 use crate::plan::Order;
 
 /// Withdraws from every member with a record that the plan doesn't name. One that is left out because it lacks the workload
-/// goes on being observed: it joins when it has it.
-pub(super) fn withdraw_leavers(change: &mut Change<'_>, order: &Order) {
+/// goes on being observed: it joins when it has it. One of which another rollout has an object that is new in the payload
+/// keeps what it has.
+pub(super) fn withdraw_leavers(change: &mut Change<'_>, order: &Order, contested: &[String]) {
     let plan = &change.state.plan;
     let late = plan.late.iter().flat_map(|late| &late.members);
     let planned: BTreeSet<&str> = plan.members.iter().chain(late).map(String::as_str).collect();
@@ -18,7 +19,7 @@ pub(super) fn withdraw_leavers(change: &mut Change<'_>, order: &Order) {
     let leavers = change.state.members.keys().filter(|name| !planned.contains(name.as_str())).cloned();
     for name in leavers.collect::<Vec<_>>() {
         let left_out = change.state.stage_of(&name) == MemberStage::Skipped && meant.contains(name.as_str());
-        if !left_out && !is_kept(change, &name) {
+        if !left_out && !contested.contains(&name) && !is_kept(change, &name) {
             withdraw(change, &name);
         }
     }
@@ -34,7 +35,10 @@ fn is_kept(change: &Change<'_>, name: &str) -> bool {
     let touched = change.state.is_touched(record);
     let runs = change.state.header.run.as_ref().is_some_and(|run| !run.is_over());
     let withdrawn = record.stage == MemberStage::Withdrawing;
-    record.stage.owes_return() || (touched && change.state.rolling_back().is_some()) || (touched && runs && withdrawn)
+    // What whole objects were before its agent alone knows, and only until it is withdrawn.
+    let keeps_the_way_back = change.state.header.run.as_ref().is_some_and(|run| run.payload.manifests().is_some());
+    let may_return = touched && runs && (withdrawn || keeps_the_way_back);
+    record.stage.owes_return() || (touched && change.state.rolling_back().is_some()) || may_return
 }
 
 /// Forgets those whose `MemberCluster` is gone: nobody is left to tell.

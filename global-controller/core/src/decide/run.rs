@@ -7,7 +7,8 @@ use super::{
     EventKind,
     advance::{begin_step, begin_step_with},
     change::Change,
-    claims, gate,
+    claims::{self, Claimed},
+    gate,
     missing::{self, Meant},
 };
 use crate::gates::missing_source;
@@ -17,25 +18,29 @@ use crate::{Clock, Gate, GateSettings, MemberStage, Millis, Payload, Plan, Rollo
 
 /// Starts a run if the payload is new and nothing is in the way; else fits the run to the specification. A rollback comes
 /// first, and a payload that was rolled back never again. Answers the members that the rollout means and has claimed.
-pub(super) fn follow(change: &mut Change<'_>, rollout: &Rollout, order: &Order) -> Vec<String> {
-    let members = claims::take(change, rollout, order);
-    if let Some(payload) = rollout.payload.as_ref().filter(|payload| is_new(change, payload)) {
+pub(super) fn follow(change: &mut Change<'_>, rollout: &Rollout, order: &Order) -> Claimed {
+    let new = rollout.payload.as_ref().filter(|payload| is_new(change, payload));
+    let Claimed { members, contested } = claims::take(change, rollout, order, new.is_some());
+    if let Some(payload) = new {
         // With more claims to take, those that are missing would be left out.
         let claimed = !members.is_empty() && !change.more;
         let measurable = missing_source(rollout, change.observations.gates).is_none();
         if order.missing.is_empty() && claimed && measurable && change.observations.hub_fresh {
             start(change, rollout, payload, members.clone());
-            return members;
+            return Claimed { members, contested };
         }
     }
     learn_payload(change, rollout);
-    follow_membership(change, rollout, &members);
+    let planned = contested.iter().filter(|name| change.state.plan.members.contains(name));
+    let kept: BTreeSet<&String> = members.iter().chain(planned).collect();
+    let kept: Vec<String> = order.members.iter().filter(|name| kept.contains(name)).cloned().collect();
+    follow_membership(change, rollout, &kept);
     follow_limits(change, rollout);
     gate::follow(change, rollout);
     follow_pause(change, rollout.paused);
     hold_clock(change, rollout.paused);
     follow_steps(change, rollout);
-    members
+    Claimed { members, contested }
 }
 
 /// Of a run that was adopted perhaps nobody knew more of its payload than what one member got of it.
@@ -43,6 +48,7 @@ fn learn_payload(change: &mut Change<'_>, rollout: &Rollout) {
     let (Some(run), Some(payload)) = (change.state.header.run.as_mut(), &rollout.payload) else { return };
     if run.revision == payload.revision && !run.knows_payload() {
         run.payload.clone_from(&payload.content);
+        change.state.history.learn(&payload.revision, &payload.content);
     }
 }
 

@@ -2,17 +2,21 @@
 
 use std::collections::BTreeSet;
 
-use crds::{Manifest, ObjectRef};
+use crds::{Manifest, ObjectRef, is_dns_part};
 use serde_json::Value;
 
 use super::{Concern, Problem, Problems};
+use crate::manifests::MAX_BYTES;
 
 /// Most objects of one payload.
 const MAX_OBJECTS: usize = 100;
-/// All objects of a payload as JSON: with what a member kept of its state before, they fit into one object of its API server.
-const MAX_BYTES: usize = 192 * 1024;
 /// Longest name of an object, in bytes.
 const MAX_NAME_BYTES: usize = 253;
+/// Most values within each other. Readers of JSON give up at 128, and an order has some levels of its own.
+const MAX_DEPTH: usize = 64;
+/// Longest kind, and longest group and version, in bytes: with member, namespace and name they make a key of the store.
+const MAX_KIND_BYTES: usize = 63;
+const MAX_VERSION_BYTES: usize = 317;
 /// What a member's API server writes, and a manifest can't set.
 const NOT_OURS: [&str; 6] =
     ["managedFields", "resourceVersion", "uid", "generation", "creationTimestamp", "deletionTimestamp"];
@@ -47,12 +51,15 @@ pub(super) fn check_size(field: &str, manifests: &[Manifest], problems: &mut Pro
     }
 }
 
-fn check_one(field: &str, manifest: &Manifest, object: &ObjectRef, problems: &mut Problems) {
+/// One object, as it is written or as a patch has made it.
+pub(super) fn check_one(field: &str, manifest: &Manifest, object: &ObjectRef, problems: &mut Problems) {
     let ObjectRef { api_version, kind, namespace, name } = object;
-    let grouped = api_version.split('/').count() <= 2 && api_version.split('/').all(|part| !part.is_empty());
+    let parts: Vec<&str> = api_version.split('/').collect();
+    let is_part = |part: &&str| !part.is_empty() && part.split('.').all(is_dns_part);
+    let grouped = api_version.len() <= MAX_VERSION_BYTES && parts.len() <= 2 && parts.iter().all(is_part);
     problems.require(grouped, &format!("{field}.apiVersion"), api_version, "must be VERSION or GROUP/VERSION");
-    let known = !kind.is_empty() && kind.chars().all(|one| one.is_ascii_alphanumeric());
-    problems.require(known, &format!("{field}.kind"), kind, "must be a kind");
+    let known = (1..=MAX_KIND_BYTES).contains(&kind.len()) && kind.chars().all(|one| one.is_ascii_alphanumeric());
+    problems.require(known, &format!("{field}.kind"), kind, "must be a kind of at most 63 letters and digits");
     let is_list = kind.ends_with("List") && manifest.0.get("items").is_some_and(Value::is_array);
     problems.require(!is_list, &format!("{field}.kind"), kind, "must be one object: write the items of the list");
     let named = (1..=MAX_NAME_BYTES).contains(&name.len()) && !name.contains(['/', '%']);
@@ -60,6 +67,8 @@ fn check_one(field: &str, manifest: &Manifest, object: &ObjectRef, problems: &mu
     if !namespace.is_empty() {
         problems.dns_label(&format!("{field}.metadata.namespace"), namespace);
     }
+    let depth = depth(&manifest.0);
+    problems.require(depth <= MAX_DEPTH, field, &format!("{depth} levels"), "must have at most 64 levels");
     let is_secret = api_version == "v1" && kind == "Secret";
     problems.require(
         !is_secret,
@@ -75,4 +84,14 @@ fn check_one(field: &str, manifest: &Manifest, object: &ObjectRef, problems: &mu
     let label = manifest.0.pointer("/metadata/labels").is_none_or(|labels| labels.get(crds::ROLLOUT_LABEL).is_none());
     let message = "must not be set: the agents write it";
     problems.require(label, &format!("{field}.metadata.labels"), crds::ROLLOUT_LABEL, message);
+}
+
+/// How many values are within each other.
+fn depth(value: &Value) -> usize {
+    let inner = match value {
+        Value::Array(items) => items.iter().map(depth).max(),
+        Value::Object(fields) => fields.values().map(depth).max(),
+        _ => return 1,
+    };
+    1 + inner.unwrap_or(0)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crds::{ClusterScopeRolloutSpec, Manifest, Override, PatchOp, PatchTarget};
 
-use super::manifests::check_size;
+use super::manifests::{check_one, check_size};
 use super::{Concern, Problem, Problems, check_images, check_selector};
 use crate::manifests::patched;
 
@@ -84,7 +84,10 @@ fn check_patch(field: &str, one: &Override, target: &PatchTarget, manifests: &[M
     for manifest in meant {
         found = true;
         match patched(manifest, &one.json_patch) {
-            Ok(patched) => *manifest = patched,
+            Ok(patched) => {
+                check_one(field, &patched, &patched.object(), problems);
+                *manifest = patched;
+            }
             Err(error) => problems.0.push(Problem {
                 field: field.to_owned(),
                 value: target.to_string(),

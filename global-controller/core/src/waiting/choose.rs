@@ -167,11 +167,14 @@ pub(crate) fn late_hold(
         let (failures, allowed, pending) = (late.run.failures, late.run.failure_limit, late.untold(state).len());
         return Some(WaitingOn::LateCatchUpHeld { failures, allowed, members, pending });
     }
-    let Tally { overdue, refused, awaiting_owner, applying, .. } =
+    let Tally { overdue, refused, awaiting_owner, applying, too_old, .. } =
         Tally::of_late(late, state, observations, now.max(state.header.decided_at));
     let stopped = stopped_by_members(&late.run, &Tally { refused, overdue, ..Tally::default() });
     let owners_turn = applying.is_empty() && !awaiting_owner.is_empty();
-    stopped.or_else(|| owners_turn.then_some(WaitingOn::PodDeletionByOwner { members: awaiting_owner }))
+    let owners = owners_turn.then_some(WaitingOn::PodDeletionByOwner { members: awaiting_owner });
+    let needs = late.run.payload.api_level();
+    let outdated = (!too_old.is_empty()).then_some(WaitingOn::AgentTooOld { members: too_old, needs });
+    stopped.or(owners).or(outdated)
 }
 
 /// What a run waits for in which too many have failed and only those that fail return.

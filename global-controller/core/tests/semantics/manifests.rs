@@ -271,3 +271,120 @@ fn semantics_02_a_patch_of_an_object_that_is_not_there_is_refused() {
     world.edit(|spec| spec.overrides = Some(patch("east", "{op: remove, path: /spec}")));
     assert!(world.message().contains("\"Deployment checkout\": must be one of spec.manifests"), "{}", world.message());
 }
+
+#[test]
+fn semantics_02_copies_of_copies_end_before_they_fill_the_memory() {
+    let copies: Vec<String> =
+        (0..32).map(|number| format!("{{op: copy, from: '', path: /metadata/c{number}}}")).collect();
+    let world = patched(&copies.join(", "));
+    assert!(world.message().contains("it makes more than 196608 bytes as JSON of it"), "{}", world.message());
+}
+
+#[test]
+fn semantics_45_what_a_patch_makes_is_checked_like_what_is_written() {
+    let world = patched("{op: add, path: /metadata/uid, value: u}");
+    let message = world.message();
+    assert!(message.contains("jsonPatch.metadata.uid") && message.contains("must not be set"), "{message}");
+}
+
+#[test]
+fn semantics_45_kinds_and_versions_fit_into_a_key() {
+    let kind = "K".repeat(64);
+    let object = format!("{{apiVersion: v1, kind: {kind}, metadata: {{name: a}}}}");
+    assert!(problems(&[object])[0].contains("must be a kind of at most 63 letters and digits"));
+    let object = "{apiVersion: 'a b/v1', kind: K, metadata: {name: a}}".to_owned();
+    assert!(problems(&[object])[0].contains("must be VERSION or GROUP/VERSION"));
+}
+
+#[test]
+fn semantics_45_values_within_each_other_have_an_end() {
+    let nested = |levels: usize| {
+        let (open, close) = ("{a: ".repeat(levels), "}".repeat(levels));
+        format!("{{apiVersion: example.com/v1, kind: Deep, metadata: {{name: a}}, spec: {open}1{close}}}")
+    };
+    assert!(fleet(1, &[nested(60)]).rollout().is_ok());
+    assert!(problems(&[nested(63)])[0].contains("\"65 levels\": must have at most 64 levels"));
+}
+
+/// The agent has forgotten what was there when it is told to withdraw.
+#[test]
+fn semantics_36_a_leaver_of_whole_objects_is_withdrawn_only_when_the_run_is_over() {
+    let mut world = fleet(2, &[deployment("v2")]);
+    world.edit(|spec| spec.steps = "[{setWeight: 50, pause: 600}]".to_owned());
+    world.rest();
+    let touched = world.assignments["m01"].spec.intent;
+    assert_eq!(touched, Intent::Apply);
+    world.members.get_mut("m01").unwrap().labels.insert("env".to_owned(), "test".to_owned());
+    world.rest();
+    assert_eq!(world.assignments["m01"].spec.intent, Intent::Apply, "it may have to go back");
+    world.agents.get_mut("m02").unwrap().cursed = true;
+    world.finish();
+    assert_eq!((world.phase(), objects(&world)), (Phase::RolledBack, vec!["", ""]));
+    assert!(!world.assignments.contains_key("m01"), "then it is let go");
+}
+
+/// Another rollout has an object that is new in the payload.
+#[test]
+fn semantics_07_members_keep_what_they_have_while_somebody_else_has_what_is_new() {
+    let mut world = fleet(2, &[config("a")]);
+    world.finish();
+    let before = objects(&world).join(" ");
+    for member in ["m01", "m02"] {
+        world.claim_for("other", member);
+    }
+    world.edit(|spec| spec.manifests = Some(list(&[config("a"), deployment("v2")])));
+    world.finish();
+    assert_eq!((world.reason(), objects(&world).join(" ")), ("Conflicted", before));
+    let intents: Vec<Intent> = world.assignments.values().map(|one| one.spec.intent).collect();
+    assert_eq!(intents, [Intent::Apply, Intent::Apply], "nobody is withdrawn");
+    world.release_of("other");
+    world.finish();
+    assert_eq!((world.phase(), world.state.header.runs_started), (Phase::Succeeded, 2));
+}
+
+#[test]
+fn semantics_07_a_member_that_some_other_rollout_shares_is_left_out_and_keeps_what_it_has() {
+    let mut world = fleet(3, &[config("a")]);
+    world.finish();
+    let before = world.agents["m02"].objects.clone();
+    world.claim_for("other", "m02");
+    world.edit(|spec| spec.manifests = Some(list(&[config("a"), deployment("v2")])));
+    world.finish();
+    assert_eq!(world.agents["m02"].objects, before);
+    assert_eq!(world.assignments["m02"].spec.intent, Intent::Apply);
+    assert!(world.state_of("m02").starts_with("Conflicted"), "{}", world.state_of("m02"));
+    world.release_of("other");
+    world.finish();
+    assert_ne!(world.agents["m02"].objects, before, "and gets the rest when it is free");
+}
+
+/// It catches up with objects that the specification does not name any more.
+#[test]
+fn semantics_35_a_late_joiner_gets_what_was_accepted_with_claims_on_all_of_it() {
+    let mut world = fleet(2, &[config("a"), config("b")]);
+    world.finish();
+    let accepted = world.agents["m01"].objects.clone();
+    world.agents.get_mut("m01").unwrap().cursed = true;
+    world.edit(|spec| spec.manifests = Some(list(&[config("a"), config("c")])));
+    world.finish();
+    assert_eq!(world.phase(), Phase::RolledBack);
+    world.join("m03", "prod");
+    world.finish();
+    assert_eq!(world.agents["m03"].objects, accepted);
+    let claimed: Vec<String> = world.claims.held["m03"].keys().map(ToString::to_string).collect();
+    assert_eq!(claimed, ["ConfigMap/shop/a", "ConfigMap/shop/b", "ConfigMap/shop/c"]);
+}
+
+#[test]
+fn semantics_35_one_with_an_old_agent_keeps_nobody_else_from_catching_up() {
+    let mut world = fleet(2, &[config("a")]);
+    world.edit(|spec| spec.max_concurrency = Some("1".to_owned()));
+    world.finish();
+    world.join("m03", "prod");
+    world.members.get_mut("m03").unwrap().api_level = 1;
+    world.rest();
+    world.join("m04", "prod");
+    world.finish();
+    assert_eq!(world.agents["m04"].objects, world.agents["m01"].objects);
+    assert_eq!(world.reason(), "AgentTooOld");
+}
