@@ -36,7 +36,7 @@ pub trait Sight {
     fn is_as_wanted(&self) -> bool;
     /// Whether what is there has this hash.
     fn is(&self, hash: &str) -> bool;
-    /// Whether the agent has begun to set what is wanted, and has not come to its end.
+    /// Whether the agent has begun to set what is wanted, so that what is there may be its own doing.
     fn is_begun(&self) -> bool;
     /// How well it is.
     fn health(&self) -> Health;

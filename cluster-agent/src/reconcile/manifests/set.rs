@@ -31,9 +31,6 @@ impl Reconciler {
             Ok(None) if look.wanted.is_return => self.remove_each(look).await.map(|()| None),
             set => set,
         };
-        if matches!(waiting, Ok(None)) {
-            look.loaded.state.applying = None;
-        }
         // What was applied until then is noted, whatever kept the rest from it.
         let written = self.write(look).await;
         if let Err(Halt::Failed(error)) = &waiting {
@@ -76,7 +73,7 @@ impl Reconciler {
             let is_touched = !state.inventory.is_empty() || lives.0.iter().any(is_ours);
             state.keep(previous, &now, is_touched);
         }
-        state.begin(&look.wanted.hash, &now);
+        state.begin(&look.wanted.hash, &look.order.spec.rollout, &now);
         self.check_mark(look.order).await?;
         self.check_lease()?;
         self.write(look).await

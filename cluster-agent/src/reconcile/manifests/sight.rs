@@ -181,7 +181,7 @@ impl Sight for Seen<'_> {
     }
 
     fn is_begun(&self) -> bool {
-        self.state.applying.as_ref() == Some(&self.wanted.hash)
+        self.state.has_begun(&self.wanted.hash, &self.order.spec.rollout)
     }
 
     fn health(&self) -> Health {

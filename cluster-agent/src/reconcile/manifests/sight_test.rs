@@ -97,7 +97,19 @@ fn semantics_13_objects_are_applied_over_what_was_observed_and_over_nothing_else
     case.lives.0[0].1.as_mut().unwrap().value["data"]["x"] = "9".into();
     assert_eq!(case.answer().outcome, Outcome::PreviousChanged);
     // Unless it had begun already.
-    case.state.applying = Some("wanted".to_owned());
+    case.state.begin("wanted", &case.assignment.spec.rollout.clone(), &[]);
+    assert_eq!(case.next(), Next::Set { drifted: false });
+    // For another run.
+    case.assignment.spec.rollout.run += 1;
+    assert_eq!(case.answer().outcome, Outcome::PreviousChanged);
+}
+
+#[test]
+fn semantics_13_what_was_set_and_never_told_is_not_taken_for_what_was_there_before() {
+    let mut case = Case::applied(Some(ours("a", "u1", json!({"x": "changed"}))));
+    case.assignment.spec.expected_hash = Some("before".to_owned());
+    case.answered = None;
+    case.state.begin("wanted", &case.assignment.spec.rollout.clone(), &[]);
     assert_eq!(case.next(), Next::Set { drifted: false });
 }
 

@@ -4,7 +4,7 @@
 //! It is written before anything is applied that it speaks of, so that a crash at any point leaves enough to go on
 //! with, or to go back.
 
-use crds::{ObjectRef, short_sha256};
+use crds::{AssignedRollout, ObjectRef, short_sha256};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -20,12 +20,45 @@ pub struct State {
     /// The objects that the rollout has, or is about to have, fields of.
     #[serde(default)]
     pub inventory: Vec<Entry>,
-    /// Hash of what has begun to be set; none when all of it was.
+    /// What was begun to be set last, whether or not all of it was by now: until something else is begun, what is there
+    /// may be our own doing.
     #[serde(default)]
-    pub applying: Option<String>,
+    pub applying: Option<Begun>,
     /// Objects of the rollout that are not wanted any more and are never deleted.
     #[serde(default)]
     pub left_behind: Vec<ObjectRef>,
+}
+
+/// What was begun to be set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", from = "Written")]
+pub struct Begun {
+    /// Hash of it.
+    pub hash: String,
+    /// For which run of which rollout; none: nobody knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<AssignedRollout>,
+}
+
+/// How [`Begun`] may be written: earlier agents wrote the hash alone, and nothing once all was set.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Hash(String),
+    Whole {
+        hash: String,
+        #[serde(default)]
+        rollout: Option<AssignedRollout>,
+    },
+}
+
+impl From<Written> for Begun {
+    fn from(written: Written) -> Self {
+        match written {
+            Written::Hash(hash) => Self { hash, rollout: None },
+            Written::Whole { hash, rollout } => Self { hash, rollout },
+        }
+    }
 }
 
 /// What objects were at one time.
@@ -130,6 +163,14 @@ impl State {
         self.snapshot.as_ref().filter(|snapshot| snapshot.id == id)
     }
 
+    /// Whether it was begun to set what has this hash, for this run. Where the run is not known it counts as this one: what
+    /// is there may then be half of it, and must not be observed as what was there before. What somebody else has
+    /// changed meanwhile is kept to return to all the same.
+    pub fn has_begun(&self, hash: &str, rollout: &AssignedRollout) -> bool {
+        let begun = self.applying.as_ref().filter(|begun| begun.hash == hash);
+        begun.is_some_and(|begun| begun.rollout.as_ref().is_none_or(|known| known == rollout))
+    }
+
     /// Whether something was applied and nobody knows any more what was there before.
     pub fn is_without_record(&self) -> bool {
         self.snapshot.is_none() && !self.inventory.is_empty()
@@ -160,16 +201,16 @@ impl State {
         }
     }
 
-    /// What is to be written before the objects are set to what has this hash. `now` is what all of them are at
-    /// present.
-    pub fn begin(&mut self, hash: &str, now: &[Kept]) {
+    /// What is to be written before the objects are set to what has this hash, for this run. `now` is what all of them
+    /// are at present.
+    pub fn begin(&mut self, hash: &str, rollout: &AssignedRollout, now: &[Kept]) {
         for Kept { object, uid, .. } in now {
             if self.entry(object).is_none() {
                 let (object, uid) = (object.clone(), uid.clone());
                 self.inventory.push(Entry { object, uid, created: false, body: None, seen: None });
             }
         }
-        self.applying = Some(hash.to_owned());
+        self.applying = Some(Begun { hash: hash.to_owned(), rollout: Some(rollout.clone()) });
         self.left_behind.retain(|object| !now.iter().any(|kept| kept.object.is_same(object)));
     }
 
