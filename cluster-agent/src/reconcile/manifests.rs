@@ -81,6 +81,20 @@ impl Look<'_> {
 }
 
 impl Reconciler {
+    /// Reads what was kept of a rollout that is withdrawn.
+    pub(super) async fn read_record(&self, spec: &RolloutAssignmentSpec) -> Result<Read, Error> {
+        Ok(Read { loaded: self.records.read(&spec.rollout.name).await?, ..Read::default() })
+    }
+
+    /// Deletes the record of a rollout whose assignment is withdrawn and gone. An order that came since begins one anew,
+    /// and keeps what it has written.
+    pub(super) async fn forget_objects(&self, rollout: &str, read: &Read) {
+        if let Err(error) = self.records.delete(rollout, &read.loaded).await {
+            let place = self.records.place(rollout);
+            tracing::error!(rollout, place, %error, "the record of a withdrawn rollout is left; delete it by hand");
+        }
+    }
+
     /// Reads what was kept of a rollout, and all objects that it is, was or will be about.
     pub(super) async fn read_objects(&self, spec: &RolloutAssignmentSpec) -> Result<Read, Error> {
         let rollout = &spec.rollout.name;
@@ -168,9 +182,10 @@ impl Reconciler {
     ) -> Result<Finish, Error> {
         let rollout = &order.spec.rollout.name;
         if order.spec.intent == Intent::Withdraw {
-            self.check_lease()?;
-            self.records.delete(rollout).await?;
-            return self.withdraw(api, order, current).await;
+            self.check_mark(order).await?;
+            let finish = self.withdraw(api, order, current).await?;
+            self.forget_objects(rollout, &read).await;
+            return Ok(finish);
         }
         let mut look = match self.look_at(order, read).await? {
             Ok(look) => look,
