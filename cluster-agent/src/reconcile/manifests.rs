@@ -4,6 +4,7 @@
 pub mod fields;
 #[cfg(test)]
 mod fixtures;
+mod hitches;
 pub mod kinds;
 pub mod objects;
 pub mod path;
@@ -40,6 +41,7 @@ use super::ladder::{self, Answer, Next, PRUNED, Sight as _};
 use super::{Error, Reconciler, apply, nodes, now};
 use crate::assignment::Order;
 use crate::cluster;
+use crate::logging::with_causes;
 use crate::work::interests::Place;
 use crate::work::queue::Finish;
 
@@ -187,11 +189,18 @@ impl Reconciler {
             self.forget_objects(rollout, &read).await;
             return Ok(finish);
         }
-        let mut look = match self.look_at(order, read).await? {
+        let mut look = match self.look_at(order, read) {
             Ok(look) => look,
             Err(message) => return self.refuse(api, order, current, (None, message)).await,
         };
-        match self.next_answer(&mut look).await {
+        let next = match self.tried(&look).await {
+            Ok(trials) => {
+                look.trials = trials;
+                self.next_answer(&mut look).await
+            }
+            Err(error) => Err(Halt::Failed(error)),
+        };
+        match next {
             Ok((answer, again)) => {
                 let finish = self.answer(api, order, current, answer).await?;
                 Ok(again.map_or(finish, Finish::At))
@@ -199,6 +208,13 @@ impl Reconciler {
             Err(Halt::Refused(message)) => {
                 let workload = Some(look.seen().health().observation);
                 self.refuse(api, order, current, (workload, message)).await
+            }
+            Err(Halt::Failed(error)) if hitches::is_told(order, &error) => {
+                let workload = WorkloadObservation { snapshot: None, ..look.seen().health().observation };
+                let answer = ladder::stumbles(order, workload, with_causes(&error));
+                let gives_up = answer.gives_up;
+                let finish = self.answer(api, order, current, answer).await?;
+                if gives_up { Ok(finish) } else { Err(error) }
             }
             Err(Halt::Failed(error)) => Err(error),
         }
@@ -220,28 +236,23 @@ impl Reconciler {
         Err(Error::Refused(message))
     }
 
-    /// Finds out what is wanted and what would become of it; else, for people, why nobody can say.
-    async fn look_at<'a>(&self, order: &'a Order, read: Read) -> Result<Result<Look<'a>, String>, Error> {
+    /// Finds out what is wanted; else, for people, why nobody can say.
+    fn look_at<'a>(&self, order: &'a Order, read: Read) -> Result<Look<'a>, String> {
         if !order.intact {
-            return Ok(Err(PRUNED.to_owned()));
+            return Err(PRUNED.to_owned());
         }
         let rollout = &order.spec.rollout.name;
         let Read { mut loaded, lives, refusal } = read;
         if let Some(message) = refusal {
-            return Ok(Err(message));
+            return Err(message);
         }
-        let wanted = match wanted(order, &loaded.state, &self.records.place(rollout)) {
-            Ok(wanted) => wanted,
-            Err(message) => return Ok(Err(message)),
-        };
+        let wanted = wanted(order, &loaded.state, &self.records.place(rollout))?;
         if let Some(message) = wanted::unfit(&wanted, rollout, self.records.namespace()) {
-            return Ok(Err(message));
+            return Err(message);
         }
         let manager = apply::manager(rollout);
         loaded.state.catch_up(&manager, |object| lives.value(object));
-        let mut look = Look { order, manager, wanted, loaded, lives, trials: Trials::default() };
-        look.trials = self.tried(&look).await?;
-        Ok(Ok(look))
+        Ok(Look { order, manager, wanted, loaded, lives, trials: Trials::default() })
     }
 
     /// Takes the next step; returns what to say, and when to look again if that is soon.

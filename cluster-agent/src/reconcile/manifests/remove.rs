@@ -4,6 +4,7 @@ use crds::ObjectRef;
 
 use super::super::{Error, Reconciler};
 use super::fields::FieldSet;
+use super::hitches::Hitches;
 use super::objects::{self, How};
 use super::state::uid;
 use super::{Halt, Look, phases};
@@ -11,22 +12,34 @@ use super::{Halt, Look, phases};
 impl Reconciler {
     /// Leaves all objects that are not wanted any more, and notes it.
     pub(super) async fn remove_all(&self, look: &mut Look<'_>) -> Result<(), Halt> {
-        let removed = self.remove_each(look).await;
+        let removed = self.remove_each(look, |_| true).await;
         let written = self.write(look).await;
         removed?;
         written
     }
 
-    /// The same, in the reverse order of applying; whoever calls it has to write the state.
-    pub(super) async fn remove_each(&self, look: &mut Look<'_>) -> Result<(), Halt> {
-        let mut gone = look.wanted.gone.clone();
+    /// The same of some of them, in the reverse order of applying, on the way back also those after one that fails;
+    /// whoever calls it has to write the state.
+    pub(super) async fn remove_each(
+        &self,
+        look: &mut Look<'_>,
+        is_meant: impl Fn(&ObjectRef) -> bool,
+    ) -> Result<Option<String>, Halt> {
+        let (mut hitches, goes_on) = (Hitches::default(), look.wanted.is_return);
+        let mut gone: Vec<ObjectRef> = look.wanted.gone.iter().filter(|object| is_meant(object)).cloned().collect();
         phases::sort_for_deletion(&mut gone, Clone::clone);
         for object in gone {
-            self.remove(look, &object).await.map_err(|error| Halt::of(&object, error))?;
-            look.loaded.state.drop(&object);
-            look.wanted.gone.retain(|one| *one != object);
+            let removed = self.remove(look, &object).await.map_err(|error| Halt::of(&object, error));
+            if removed.is_ok() {
+                look.loaded.state.drop(&object);
+                look.wanted.gone.retain(|one| *one != object);
+            }
+            hitches.note(removed.map(|()| None))?;
+            if !goes_on && !hitches.is_empty() {
+                break;
+            }
         }
-        Ok(())
+        hitches.first()
     }
 
     /// Deletes an object that the rollout has made; of others, and of those that are never deleted, it gives up its

@@ -111,12 +111,11 @@ impl Seen<'_> {
                 add("somebody", format!("{object}, which is deleted"));
                 continue;
             };
-            let Some(would) = self.would.get(object) else {
+            let Some((set, expected)) = self.expected(target) else {
                 add("somebody", object.to_string());
                 continue;
             };
-            let set = FieldSet::of(self.manager, would).unwrap_or_default();
-            for path in set.changed(&set.project(would), &set.project(live)) {
+            for path in set.changed(&expected, &set.project(live)) {
                 let who = owner_of(live, &path, self.manager).unwrap_or("somebody");
                 add(who, format!("{object} {path}"));
             }
@@ -125,6 +124,14 @@ impl Seen<'_> {
         texts.truncate(MOST_NAMED);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         first.map(|who| (who, format!("{}{more}", texts.join(", "))))
+    }
+
+    /// What one object is to have of which fields, as far as that is known.
+    pub fn expected(&self, target: &WantedObject) -> Option<(FieldSet, Value)> {
+        let Some(would) = self.would.get(&target.object) else { return target.before.clone() };
+        let set = FieldSet::of(self.manager, would).unwrap_or_default();
+        let expected = set.project(would);
+        Some((set, expected))
     }
 
     fn changes_or_unknown(&self) -> (String, String) {

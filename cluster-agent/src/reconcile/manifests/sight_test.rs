@@ -206,3 +206,16 @@ fn semantics_13_a_return_is_done_when_all_is_as_before_and_what_came_since_is_go
     case.state.note(Entry { object: config_ref("b"), uid: None, created: true, body: None, seen: None });
     assert_eq!(case.next(), Next::Set { drifted: false });
 }
+
+#[test]
+fn semantics_22_on_the_way_back_what_was_there_before_tells_who_has_changed_what() {
+    let theirs = vec![managed(OURS, "Apply", 1, &[]), managed("kubectl-edit", "Update", 2, &["x"])];
+    let mut case = Case::applied(Some(live("a", "u1", json!({"x": "9"}), theirs)));
+    let before = ours("a", "u1", json!({"x": "old"}));
+    let objects = vec![Kept::of(&config_ref("a"), Some(&before), FieldSet::of(OURS, &before).unwrap(), true)];
+    case.state.snapshot = Some(super::super::state::Snapshot { id: "before".to_owned(), objects });
+    case.assignment.spec.intent = Intent::Return;
+    case.would.clear();
+    let said = case.with(|order, seen| seen.reported(order));
+    assert_eq!(said, "kubectl-edit has changed ConfigMap shop/a .data.x");
+}
