@@ -49,6 +49,8 @@ use crate::work::queue::Finish;
 const AT_ONCE: usize = 8;
 /// Until the next look while a kind is being defined: the API server serves it a moment later, and tells nobody.
 const SOON: Duration = Duration::from_secs(1);
+/// Until objects that could not be removed are tried again: nobody waits for that.
+const LATER: Duration = Duration::from_secs(30);
 
 /// What was read for one look.
 #[derive(Debug, Default)]
@@ -271,23 +273,29 @@ impl Reconciler {
             next = ladder::next(order, &look.seen());
         }
         match next {
-            Next::Answer(answer) => Ok((self.settle(look, answer).await?, None)),
+            Next::Answer(answer) => self.settle(look, answer).await,
             // Somebody was faster; the next look tells who.
             Next::Set { .. } => Err(Halt::Failed(Error::Unsettled)),
         }
     }
 
     /// What is left to do when all is as it is to be: objects of earlier revisions go once those of this one are ready,
-    /// and pods that a `StatefulSet` would leave behind go after a return.
-    async fn settle(&self, look: &mut Look<'_>, answer: Answer) -> Result<Answer, Halt> {
+    /// and pods that a `StatefulSet` would leave behind go after a return. Returns what to say, and when to look again if
+    /// that is soon.
+    async fn settle(&self, look: &mut Look<'_>, answer: Answer) -> Result<(Answer, Option<Instant>), Halt> {
         let order = look.order;
         let is_surplus = !look.wanted.is_return && !look.wanted.gone.is_empty();
         if answer.outcome == Outcome::Healthy && is_surplus && order.spec.on_drift == OnDrift::Repair {
-            self.remove_all(look).await?;
-            return Ok(match ladder::next(order, &look.seen()) {
+            let hitch = match self.remove_all(look).await {
+                Err(halt) if halt.is_for_all() => return Err(halt),
+                removed => removed.err().map(|halt| halt.message()),
+            };
+            let answer = match ladder::next(order, &look.seen()) {
                 Next::Answer(answer) => answer,
                 Next::Set { .. } => answer,
-            });
+            };
+            let again = hitch.as_ref().map(|_| Instant::now() + LATER);
+            return Ok((hitches::unremoved(answer, hitch), again));
         }
         let mut answer = answer;
         for target in look.wanted.objects.iter().filter(|_| look.wanted.is_return) {
@@ -302,7 +310,7 @@ impl Reconciler {
             };
             answer = self.unstick(order, (&named, Some(&live)), Some(live.images()), answer).await?;
         }
-        Ok(answer)
+        Ok((answer, None))
     }
 }
 

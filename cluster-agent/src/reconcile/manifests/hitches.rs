@@ -3,8 +3,10 @@
 use crds::{Intent, OnDrift};
 
 use super::super::Error;
+use super::super::ladder::Answer;
 use super::Halt;
 use crate::assignment::Order;
+use crate::logging::with_causes;
 
 /// What kept single objects from being set or removed, while the rest went on.
 #[derive(Debug, Default)]
@@ -37,10 +39,28 @@ impl Hitches {
 }
 
 impl Halt {
+    /// For people.
+    pub(super) fn message(&self) -> String {
+        match self {
+            Self::Refused(message) => message.clone(),
+            Self::Failed(error) => with_causes(error),
+        }
+    }
+
     /// Whether nothing at all may be done by this look any more.
     pub(super) fn is_for_all(&self) -> bool {
         matches!(self, Self::Failed(Error::NotHeld | Error::Superseded(_)))
     }
+}
+
+/// What is said when objects of earlier revisions are to go and one can't be removed: a member that is well stays so.
+pub(super) fn unremoved(answer: Answer, hitch: Option<String>) -> Answer {
+    let Some(hitch) = hitch else { return answer };
+    let message = format!(
+        "{}; not all that is not wanted any more could be removed, which is tried again: {hitch}",
+        answer.message
+    );
+    Answer { message, ..answer }
 }
 
 /// Whether it is told that a look failed: an order that sets something says so, as its deadline runs meanwhile. What comes
@@ -61,7 +81,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use crds::{Fence, Outcome, RolloutAssignmentStatus};
 
-    use super::super::super::ladder::stumbles;
+    use super::super::super::ladder::{self, stumbles};
     use super::super::fixtures;
     use super::*;
     use crate::assignment::fixtures::accepted;
@@ -105,6 +125,17 @@ mod tests {
             let mut hitches = Hitches::default();
             assert!(hitches.note(Err(Halt::Failed(error))).is_err());
         }
+    }
+
+    #[test]
+    fn semantics_20_a_member_is_not_refused_for_what_cannot_be_removed() {
+        let healthy = ladder::answer(&order(Intent::Apply), None, Outcome::Healthy, "1 of 1 objects ready".to_owned());
+        assert_eq!(unremoved(healthy.clone(), None), healthy);
+        let answer = unremoved(healthy, Some(Halt::Refused("ConfigMap shop/a: no".to_owned()).message()));
+        assert_eq!(answer.outcome, Outcome::Healthy);
+        assert!(
+            answer.message.starts_with("1 of 1 objects ready; ") && answer.message.ends_with(": ConfigMap shop/a: no")
+        );
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! Leaving objects that are not wanted any more. Client required.
 
 use crds::ObjectRef;
+use serde_json::Value;
 
 use super::super::{Error, Reconciler};
 use super::fields::FieldSet;
 use super::hitches::Hitches;
 use super::objects::{self, How};
-use super::state::uid;
+use super::state::{Entry, uid};
 use super::{Halt, Look, phases};
 
 impl Reconciler {
@@ -42,32 +43,93 @@ impl Reconciler {
         hitches.first()
     }
 
-    /// Deletes an object that the rollout has made; of others, and of those that are never deleted, it gives up its
-    /// fields, or leaves them as they are.
+    /// Deletes an object, gives up its fields, or leaves it as it is.
     async fn remove(&self, look: &mut Look<'_>, object: &ObjectRef) -> Result<(), Error> {
         let Some(live) = look.lives.value(object) else { return Ok(()) };
         let Some(kind) = self.kinds.find(&self.client, object).await? else { return Ok(()) };
-        let entry = look.loaded.state.entry(object);
-        let is_made = entry.is_some_and(|entry| entry.created && entry.uid.as_deref() == Some(uid(live).as_str()));
-        self.check_mark(look.order).await?;
-        self.check_lease()?;
         let rollout = &look.order.spec.rollout.name;
-        if is_made && phases::may_delete(object) {
-            tracing::info!(rollout, %object, "deletes an object that is not wanted any more");
-            objects::delete(&self.client, object, &kind, &uid(live)).await?;
-            look.lives.put(object, None);
-        } else if is_made {
-            look.loaded.state.left_behind.push(object.clone());
-        } else if FieldSet::of(&look.manager, live).is_some() {
-            tracing::info!(rollout, %object, "gives up its fields of an object that it has not made");
-            let how = How { force: false, dry_run: false };
-            let body = objects::nothing(object, live);
-            match objects::apply(&self.client, (object, &kind), &body, &look.manager, how).await {
-                // Another one has its name by now.
-                Err(error) if error.is_conflict() => {}
-                given_up => drop(given_up?),
+        match leaving(object, live, look.loaded.state.entry(object), &look.manager) {
+            Leaving::Nothing => {}
+            Leaving::LeaveBehind => look.loaded.state.leave(object),
+            Leaving::Delete => {
+                self.check_mark(look.order).await?;
+                self.check_lease()?;
+                tracing::info!(rollout, %object, "deletes an object that is not wanted any more");
+                objects::delete(&self.client, object, &kind, &uid(live)).await?;
+                look.lives.put(object, None);
+            }
+            Leaving::GiveUp => {
+                self.check_mark(look.order).await?;
+                self.check_lease()?;
+                tracing::info!(rollout, %object, "gives up its fields of an object that it has not made");
+                let how = How { force: false, dry_run: false };
+                let body = objects::nothing(object, live);
+                match objects::apply(&self.client, (object, &kind), &body, &look.manager, how).await {
+                    // Another one has its name by now.
+                    Err(error) if error.is_conflict() => {}
+                    // Without these fields there can be no such object.
+                    Err(error) if error.unfit().is_some() => look.loaded.state.leave(object),
+                    given_up => drop(given_up?),
+                }
             }
         }
         Ok(())
+    }
+}
+
+/// What becomes of an object that is not wanted any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leaving {
+    /// It is none of ours.
+    Nothing,
+    /// It stays as it is, with our fields: without them it might be empty.
+    LeaveBehind,
+    /// It was made by the rollout.
+    Delete,
+    /// It was made by others, and only its fields are ours.
+    GiveUp,
+}
+
+fn leaving(object: &ObjectRef, live: &Value, entry: Option<&Entry>, manager: &str) -> Leaving {
+    let is_made = entry.is_some_and(|entry| entry.created && entry.uid.as_deref() == Some(uid(live).as_str()));
+    match (is_made, phases::may_delete(object)) {
+        (false, _) if FieldSet::of(manager, live).is_none() => Leaving::Nothing,
+        (_, false) => Leaving::LeaveBehind,
+        (true, true) => Leaving::Delete,
+        (false, true) => Leaving::GiveUp,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::fixtures::{OURS, config_ref, live, managed, ours};
+    use super::*;
+
+    #[test]
+    fn semantics_20_what_is_never_deleted_is_left_with_its_fields_whoever_has_made_it() {
+        let secret = ObjectRef { kind: "Secret".to_owned(), ..config_ref("a") };
+        let (fields, none) = (
+            ours("a", "u1", json!({"x": "1"})),
+            live("a", "u1", json!({}), vec![managed("other", "Apply", 1, &["x"])]),
+        );
+        let entry = |uid: &str, created| {
+            let uid = Some(uid.to_owned());
+            Some(Entry { object: config_ref("a"), uid, created, body: None, seen: None })
+        };
+        let rows = [
+            (entry("u1", true), &fields, Leaving::Delete, Leaving::LeaveBehind),
+            (entry("u1", true), &none, Leaving::Delete, Leaving::LeaveBehind),
+            (entry("u1", false), &fields, Leaving::GiveUp, Leaving::LeaveBehind),
+            (entry("another", true), &fields, Leaving::GiveUp, Leaving::LeaveBehind),
+            (entry("another", true), &none, Leaving::Nothing, Leaving::Nothing),
+            (entry("u1", false), &none, Leaving::Nothing, Leaving::Nothing),
+            (None, &fields, Leaving::GiveUp, Leaving::LeaveBehind),
+        ];
+        for (entry, live, plain, kept) in rows {
+            let said = [config_ref("a"), secret.clone()].map(|object| leaving(&object, live, entry.as_ref(), OURS));
+            assert_eq!(said, [plain, kept], "{entry:?} {live}");
+        }
     }
 }

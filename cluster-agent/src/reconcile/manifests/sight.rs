@@ -164,7 +164,7 @@ impl Seen<'_> {
         let left_behind = self.state.left_behind.iter().filter(|object| self.lives.get(object).is_some());
         let names: Vec<String> = left_behind.map(ToString::to_string).collect();
         if !names.is_empty() {
-            parts.push(format!("left behind, as objects of these kinds are never deleted: {}", names.join(", ")));
+            parts.push(format!("left behind as they are: {}", names.join(", ")));
         }
         parts.join("; ")
     }

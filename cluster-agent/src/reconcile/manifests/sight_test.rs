@@ -134,7 +134,7 @@ fn semantics_20_what_is_left_behind_is_named_as_long_as_it_is_there() {
     let mut case = Case::applied(Some(ours("a", "u1", json!({"x": "1"}))));
     case.state.left_behind = vec![config_ref("old"), config_ref("gone")];
     case.lives.put(&config_ref("old"), case.lives.get(&config_ref("a")).cloned());
-    let message = "1 of 1 objects ready; left behind, as objects of these kinds are never deleted: ConfigMap shop/old";
+    let message = "1 of 1 objects ready; left behind as they are: ConfigMap shop/old";
     assert_eq!(case.answer().message, message);
 }
 

@@ -24,7 +24,8 @@ pub struct State {
     /// may be our own doing.
     #[serde(default)]
     pub applying: Option<Begun>,
-    /// Objects of the rollout that are not wanted any more and are never deleted.
+    /// Objects of the rollout that are not wanted any more and stay as they are: they are never deleted, or can't be without
+    /// its fields.
     #[serde(default)]
     pub left_behind: Vec<ObjectRef>,
 }
@@ -156,6 +157,13 @@ impl State {
     /// Forgets an object.
     pub fn drop(&mut self, object: &ObjectRef) {
         self.inventory.retain(|entry| !entry.object.is_same(object));
+    }
+
+    /// Notes an object that is not wanted any more and stays as it is.
+    pub fn leave(&mut self, object: &ObjectRef) {
+        if !self.left_behind.iter().any(|known| known.is_same(object)) {
+            self.left_behind.push(object.clone());
+        }
     }
 
     /// The snapshot of this name.

@@ -104,6 +104,9 @@ fn what_is_about_to_be_applied_is_written_down_without_forgetting_what_was() {
     assert_eq!(state.inventory, [known, new]);
     // What is wanted again is not left behind.
     assert_eq!(state.left_behind, [config_ref("z")]);
+    state.leave(&config_ref("z"));
+    state.leave(&config_ref("y"));
+    assert_eq!(state.left_behind, [config_ref("z"), config_ref("y")]);
 }
 
 #[test]
