@@ -7,7 +7,7 @@ use super::super::{Error, Reconciler};
 use super::fields::FieldSet;
 use super::hitches::Hitches;
 use super::objects::{self, How};
-use super::state::{Entry, uid};
+use super::state::{Entry, is_going, uid};
 use super::{Halt, Look, phases};
 
 impl Reconciler {
@@ -31,32 +31,41 @@ impl Reconciler {
         phases::sort_for_deletion(&mut gone, Clone::clone);
         for object in gone {
             let removed = self.remove(look, &object).await.map_err(|error| Halt::of(&object, error));
-            if removed.is_ok() {
+            if matches!(removed, Ok(None)) {
                 look.loaded.state.drop(&object);
                 look.wanted.gone.retain(|one| *one != object);
             }
-            hitches.note(removed.map(|()| None))?;
-            if !goes_on && !hitches.is_empty() {
+            let has_failed = removed.is_err();
+            hitches.note(removed)?;
+            if has_failed && !goes_on {
                 break;
             }
         }
         hitches.first()
     }
 
-    /// Deletes an object, gives up its fields, or leaves it as it is.
-    async fn remove(&self, look: &mut Look<'_>, object: &ObjectRef) -> Result<(), Error> {
-        let Some(live) = look.lives.value(object) else { return Ok(()) };
-        let Some(kind) = self.kinds.find(&self.client, object).await? else { return Ok(()) };
+    /// Deletes an object, gives up its fields, or leaves it as it is. Returns what is waited for where it is not gone yet.
+    async fn remove(&self, look: &mut Look<'_>, object: &ObjectRef) -> Result<Option<String>, Error> {
+        let Some(live) = look.lives.value(object) else { return Ok(None) };
+        let Some(kind) = self.kinds.find(&self.client, object).await? else { return Ok(None) };
         let rollout = &look.order.spec.rollout.name;
         match leaving(object, live, look.loaded.state.entry(object), &look.manager) {
             Leaving::Nothing => {}
+            Leaving::Wait => return Ok(Some(waiting(object))),
             Leaving::LeaveBehind => look.loaded.state.leave(object),
             Leaving::Delete => {
                 self.check_mark(look.order).await?;
                 self.check_lease()?;
                 tracing::info!(rollout, %object, "deletes an object that is not wanted any more");
-                objects::delete(&self.client, object, &kind, &uid(live)).await?;
+                let only = uid(live);
+                objects::delete(&self.client, object, &kind, &only).await?;
                 look.lives.put(object, None);
+                let left = objects::read(&self.client, object, &kind).await?;
+                if let Some(left) = left.filter(|left| uid(left) == only) {
+                    let left = self.judge(left).await?;
+                    look.lives.put(object, Some(left));
+                    return Ok(Some(waiting(object)));
+                }
             }
             Leaving::GiveUp => {
                 self.check_mark(look.order).await?;
@@ -73,8 +82,12 @@ impl Reconciler {
                 }
             }
         }
-        Ok(())
+        Ok(None)
     }
+}
+
+fn waiting(object: &ObjectRef) -> String {
+    format!("waiting until {object}, which is deleted, is gone")
 }
 
 /// What becomes of an object that is not wanted any more.
@@ -86,6 +99,8 @@ enum Leaving {
     LeaveBehind,
     /// It was made by the rollout.
     Delete,
+    /// The same, and it is being deleted.
+    Wait,
     /// It was made by others, and only its fields are ours.
     GiveUp,
 }
@@ -95,6 +110,7 @@ fn leaving(object: &ObjectRef, live: &Value, entry: Option<&Entry>, manager: &st
     match (is_made, phases::may_delete(object)) {
         (false, _) if FieldSet::of(manager, live).is_none() => Leaving::Nothing,
         (_, false) => Leaving::LeaveBehind,
+        (true, true) if is_going(live) => Leaving::Wait,
         (true, true) => Leaving::Delete,
         (false, true) => Leaving::GiveUp,
     }
@@ -131,5 +147,18 @@ mod tests {
             let said = [config_ref("a"), secret.clone()].map(|object| leaving(&object, live, entry.as_ref(), OURS));
             assert_eq!(said, [plain, kept], "{entry:?} {live}");
         }
+    }
+
+    #[test]
+    fn semantics_20_what_is_being_deleted_is_waited_for() {
+        let mut live = ours("a", "u1", json!({"x": "1"}));
+        live["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+        let object = config_ref("a");
+        let mut entry =
+            Entry { object: object.clone(), uid: Some("u1".to_owned()), created: true, body: None, seen: None };
+        assert_eq!(leaving(&object, &live, Some(&entry), OURS), Leaving::Wait);
+        // Whoever has made it.
+        entry.created = false;
+        assert_eq!(leaving(&object, &live, Some(&entry), OURS), Leaving::GiveUp);
     }
 }

@@ -11,7 +11,7 @@ use super::hitches::Hitches;
 use super::kinds::Kind;
 use super::objects::{self, How};
 use super::sight::Live;
-use super::state::{Entry, is_first, uid};
+use super::state::{Entry, is_first, is_going, uid};
 use super::trial::definition;
 use super::wanted::{WantedObject, seen};
 use super::{Halt, Look, phases, readiness, store};
@@ -118,6 +118,9 @@ impl Reconciler {
     /// Applies one object and notes it, or says what has to come first.
     async fn set_next(&self, look: &mut Look<'_>, target: &WantedObject) -> Result<Option<String>, Halt> {
         let object = &target.object;
+        if look.lives.value(object).is_some_and(is_going) {
+            return Ok(Some(format!("waiting until {object}, which is being deleted, is gone")));
+        }
         if let Some(waiting) = undefined(look, object) {
             return Ok(Some(waiting));
         }
@@ -163,7 +166,10 @@ impl Look<'_> {
         let owned = |value: &Value| FieldSet::of(&self.manager, value).unwrap_or_default();
         let expected = self.seen().expected(target).map(|(set, _)| set);
         let set = owned(before).union(&expected.unwrap_or_default());
-        uid(before) == uid(fresh) && owned(before) == owned(fresh) && set.project(before) == set.project(fresh)
+        uid(before) == uid(fresh)
+            && is_going(before) == is_going(fresh)
+            && owned(before) == owned(fresh)
+            && set.project(before) == set.project(fresh)
     }
 }
 

@@ -10,7 +10,7 @@ use super::super::health::Health;
 use super::super::ladder::{Sight, going};
 use super::fields::{FieldSet, owner_of};
 use super::readiness::Readiness;
-use super::state::{Kept, State, id};
+use super::state::{Kept, State, id, is_going};
 use super::wanted::{Wanted, WantedObject};
 use crate::assignment::Order;
 
@@ -86,11 +86,12 @@ impl Seen<'_> {
         objects.into_iter().map(|object| self.kept(object)).collect()
     }
 
+    /// One that is being deleted counts as missing, which it is soon.
     fn kept(&self, object: &ObjectRef) -> Kept {
-        let live = self.lives.get(object);
+        let live = self.lives.get(object).filter(|live| !is_going(&live.value));
         let owned = |value: &Value| FieldSet::of(self.manager, value).unwrap_or_default();
         let mut set = live.map(|live| owned(&live.value)).unwrap_or_default();
-        if let Some(would) = self.would.get(object) {
+        if let Some(would) = self.would.get(object).filter(|_| live.is_some()) {
             set = set.union(&owned(would));
         }
         let is_ready = live.is_some_and(|live| live.readiness == Readiness::Ready);
@@ -198,6 +199,7 @@ impl Sight for Seen<'_> {
         let is_ready = |live: Option<&Live>| live.is_some_and(|live| live.readiness == Readiness::Ready);
         let is_fine = |(target, live): (&WantedObject, Option<&Live>)| match live {
             None => observes,
+            Some(live) if is_going(&live.value) => observes,
             Some(_) => !target.must_be_ready || is_ready(live),
         };
         let awaits_owner = |(target, live): (&WantedObject, Option<&Live>)| {

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::super::super::ladder::{Answer, Next, next};
 use super::super::fixtures::{OURS, config, config_ref, live, lives, managed, order, ours};
+use super::super::readiness;
 use super::super::state::Entry;
 use super::super::wanted::{seen, wanted};
 use super::*;
@@ -111,6 +112,34 @@ fn semantics_13_what_was_set_and_never_told_is_not_taken_for_what_was_there_befo
     case.answered = None;
     case.state.begin("wanted", &case.assignment.spec.rollout.clone(), &[]);
     assert_eq!(case.next(), Next::Set { drifted: false });
+}
+
+#[test]
+fn semantics_20_what_is_being_deleted_counts_as_missing() {
+    let there = ours("a", "u1", json!({"x": "1"}));
+    let mut going = there.clone();
+    going["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+    let of = |live: Option<Value>| {
+        let mut case = Case::new(&[config("a", json!({"x": "1"}))], &[("a", live)]);
+        case.assignment.spec.intent = Intent::Observe;
+        case.would.insert(config_ref("a"), there.clone());
+        if let Some((_, Some(live))) = case.lives.0.first_mut() {
+            live.readiness = readiness::readiness(&live.value);
+        }
+        case.with(|_, seen| (seen.now(), seen.health().observation.healthy))
+    };
+    let (kept, healthy) = of(Some(going.clone()));
+    assert_eq!((id(&kept), kept[0].uid.as_deref(), kept[0].ready, healthy), (id(&of(None).0), None, false, true));
+    assert_ne!(id(&kept), id(&of(Some(there.clone())).0));
+    // It is not back either, also where it need not be ready.
+    let mut case = Case::applied(Some(going));
+    let set = FieldSet::of(OURS, &there).unwrap();
+    let objects = vec![Kept::of(&config_ref("a"), Some(&there), set, false)];
+    case.state.snapshot = Some(super::super::state::Snapshot { id: "before".to_owned(), objects });
+    case.assignment.spec.intent = Intent::Return;
+    assert_eq!(case.answer().outcome, Outcome::Progressing);
+    case.lives = lives(&[("a", Some(there))]);
+    assert_eq!(case.answer().outcome, Outcome::Healthy);
 }
 
 #[test]

@@ -140,6 +140,11 @@ pub fn uid(live: &Value) -> String {
     live.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
+/// Whether a live object is being deleted: it stays until its finalizers are gone, and is nothing to build on.
+pub fn is_going(live: &Value) -> bool {
+    live.pointer("/metadata/deletionTimestamp").is_some_and(|since| !since.is_null())
+}
+
 impl State {
     /// What is known of an object.
     pub fn entry(&self, object: &ObjectRef) -> Option<&Entry> {
