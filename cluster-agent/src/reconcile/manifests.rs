@@ -20,7 +20,7 @@ pub mod store;
 mod trial;
 pub mod wanted;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use crds::{
@@ -308,7 +308,7 @@ impl Reconciler {
                 name: target.object.name.clone(),
                 images: live.images(),
             };
-            answer = self.unstick(order, (&named, Some(&live)), Some(live.images()), answer).await?;
+            answer = self.unstick(order, (&named, Some(&live)), Some(BTreeMap::new()), answer).await?;
         }
         Ok((answer, None))
     }
