@@ -27,10 +27,7 @@ impl Reconciler {
             return Err(Halt::Refused(message));
         }
         self.begin(look).await?;
-        let waiting = match look.wanted.is_return {
-            true => self.bring_back(look).await,
-            false => self.set_all(look).await,
-        };
+        let waiting = if look.wanted.is_return { self.bring_back(look).await } else { self.set_all(look).await };
         // What was applied until then is noted, whatever kept the rest from it.
         let written = self.write(look).await;
         if let Err(Halt::Failed(error)) = &waiting {
