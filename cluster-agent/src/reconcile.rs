@@ -68,6 +68,14 @@ pub enum Error {
     /// The API server is not there, or somebody else was faster.
     #[error(transparent)]
     Cluster(#[from] cluster::Error),
+    /// The same, of one of several objects.
+    #[error("{object}")]
+    Object {
+        /// Which one.
+        object: String,
+        /// Why.
+        source: cluster::Error,
+    },
     /// The API server refuses what is to be set; that was reported.
     #[error("the API server refuses what is to be set: {0}")]
     Refused(String),
@@ -86,10 +94,15 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether somebody else was faster.
+    fn is_conflict(&self) -> bool {
+        matches!(self, Self::Cluster(error) | Self::Object { source: error, .. } if error.is_conflict())
+    }
+
     fn as_str(&self) -> &'static str {
         match self {
-            Self::Cluster(error) if error.is_conflict() => "conflict",
-            Self::Cluster(_) => "error",
+            _ if self.is_conflict() => "conflict",
+            Self::Cluster(_) | Self::Object { .. } => "error",
             Self::Refused(_) => "refused",
             Self::Restless => "restless",
             Self::Unsettled => "unsettled",

@@ -326,11 +326,13 @@ enum Halt {
 impl Halt {
     /// What an error about an object means.
     fn of(object: &ObjectRef, error: Error) -> Self {
-        let message = match &error {
-            Error::Cluster(error) => refusals::refused(object, error),
-            _ => None,
-        };
-        message.map_or(Self::Failed(error), Self::Refused)
+        match error {
+            Error::Cluster(source) => match refusals::refused(object, &source) {
+                Some(message) => Self::Refused(message),
+                None => Self::Failed(Error::Object { object: object.to_string(), source }),
+            },
+            error => Self::Failed(error),
+        }
     }
 }
 

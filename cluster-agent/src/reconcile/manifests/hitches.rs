@@ -69,7 +69,7 @@ pub(super) fn is_told(order: &Order, error: &Error) -> bool {
     let spec = &order.spec;
     let sets = matches!(spec.intent, Intent::Apply | Intent::Return) && spec.on_drift == OnDrift::Repair;
     let is_passing = match error {
-        Error::Cluster(error) => error.is_conflict(),
+        Error::Cluster(_) | Error::Object { .. } => error.is_conflict(),
         Error::Unsettled => true,
         Error::NotHeld | Error::Superseded(_) | Error::Refused(_) | Error::Restless => return false,
     };
@@ -78,7 +78,7 @@ pub(super) fn is_told(order: &Order, error: &Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::panic)]
     use crds::{Fence, Outcome, RolloutAssignmentStatus};
 
     use super::super::super::ladder::{self, stumbles};
@@ -93,7 +93,9 @@ mod tests {
 
     fn failed(code: u16) -> Error {
         let message = "failed calling webhook".to_owned();
-        Error::Cluster(cluster::Error::Answer { what: "apply an object", code, message, causes: Vec::new() })
+        let error = cluster::Error::Answer { what: "apply an object", code, message, causes: Vec::new() };
+        let Halt::Failed(error) = Halt::of(&fixtures::config_ref("a"), error.into()) else { panic!("refused") };
+        error
     }
 
     fn order(intent: Intent) -> Order {
@@ -142,6 +144,8 @@ mod tests {
     fn semantics_17_an_order_that_always_fails_says_so_and_is_given_up_at_its_deadline() {
         let mut order = order(Intent::Apply);
         assert!(is_told(&order, &failed(500)));
+        let message = "ConfigMap shop/a: failed to apply an object: failed calling webhook (500)";
+        assert_eq!(Halt::Failed(failed(500)).message(), message);
         let answer = stumbles(&order, crds::WorkloadObservation::default(), "failed".to_owned());
         let said = (answer.outcome, answer.message.as_str(), answer.gives_up);
         assert_eq!(said, (Outcome::Progressing, "failed", false));

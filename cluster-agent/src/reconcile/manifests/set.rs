@@ -31,8 +31,7 @@ impl Reconciler {
         // What was applied until then is noted, whatever kept the rest from it.
         let written = self.write(look).await;
         if let Err(Halt::Failed(error)) = &waiting {
-            let is_conflict = matches!(error, Error::Cluster(error) if error.is_conflict());
-            self.metrics.applied(if is_conflict { "conflict" } else { "failed" });
+            self.metrics.applied(if error.is_conflict() { "conflict" } else { "failed" });
         }
         let waiting = waiting?;
         written?;

@@ -104,7 +104,7 @@ impl Reconciler {
             Err(error) if error.is_missing() && live.is_none() && is_about_missing(look, &error) => {}
             Err(error) => match refusals::refused(object, &error) {
                 Some(refused) => trial.refused = Some(refused),
-                None => return Err(error.into()),
+                None => return Err(Error::Object { object: object.to_string(), source: error }),
             },
         }
         Ok(trial)
