@@ -308,8 +308,8 @@ impl Reconciler {
     }
 }
 
-/// Whether an assignment says something else by now. Under the same fence, too: its objects, or what it was about, may be
-/// written anew, and what was read was not read for that.
+/// Whether an assignment says something else by now. Under the same fence, too: its objects, or what it was about, may
+/// be written anew, and what was read was not read for that.
 fn is_outdated(known: &RolloutAssignment, current: &RolloutAssignment) -> bool {
     current.spec != known.spec
 }

@@ -44,8 +44,8 @@ impl Reconciler {
         }
     }
 
-    /// After a return: deletes a pod that the `StatefulSet` would leave behind for ever, and says so (SEMANTICS 18). None
-    /// of `images`: nothing is known to have failed; an empty map: see [`stuck::next`].
+    /// After a return: deletes a pod that the `StatefulSet` would leave behind for ever, and says so (SEMANTICS 18).
+    /// None of `images`: nothing is known to have failed; an empty map: see [`stuck::next`].
     pub(super) async fn unstick(
         &self,
         order: &Order,

@@ -95,8 +95,8 @@ pub fn next(order: &Order, sight: &impl Sight) -> Next {
     answer(Outcome::PreviousChanged, sight.unexpected())
 }
 
-/// Whether what was answered under a fence stands, whatever is there. After `PreviousChanged` the hub observes afresh, and
-/// what it then finds must not be our doing; after `Contended` nothing is set any more, there or back.
+/// Whether what was answered under a fence stands, whatever is there. After `PreviousChanged` the hub observes afresh,
+/// and what it then finds must not be our doing; after `Contended` nothing is set any more, there or back.
 pub fn stands(order: &Order) -> bool {
     matches!(order.answered(), Some(Outcome::PreviousChanged | Outcome::Contended))
 }

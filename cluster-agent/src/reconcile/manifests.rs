@@ -90,8 +90,8 @@ impl Reconciler {
         Ok(Read { loaded: self.records.read(&spec.rollout.name).await?, ..Read::default() })
     }
 
-    /// Deletes the record of a rollout whose assignment is withdrawn and gone. An order that came since begins one anew,
-    /// and keeps what it has written.
+    /// Deletes the record of a rollout whose assignment is withdrawn and gone. An order that came since begins one
+    /// anew, and keeps what it has written.
     pub(super) async fn forget_objects(&self, rollout: &str, read: &Read) {
         if let Err(error) = self.records.delete(rollout, &read.loaded).await {
             let place = self.records.place(rollout);
@@ -280,8 +280,8 @@ impl Reconciler {
     }
 
     /// What is left to do when all is as it is to be: objects of earlier revisions go once those of this one are ready,
-    /// and pods that a `StatefulSet` would leave behind go after a return. Returns what to say, and when to look again if
-    /// that is soon.
+    /// and pods that a `StatefulSet` would leave behind go after a return. Returns what to say, and when to look again
+    /// if that is soon.
     async fn settle(&self, look: &mut Look<'_>, answer: Answer) -> Result<(Answer, Option<Instant>), Halt> {
         let order = look.order;
         let is_surplus = !look.wanted.is_return && !look.wanted.gone.is_empty();

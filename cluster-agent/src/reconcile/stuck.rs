@@ -57,8 +57,8 @@ impl PodView {
     }
 }
 
-/// Whether pods may be stuck at all: what was there before is back, and the `StatefulSet` doesn't become healthy. Until its
-/// controller has seen that, the revision that it names as wanted may be the failed one.
+/// Whether pods may be stuck at all: what was there before is back, and the `StatefulSet` doesn't become healthy. Until
+/// its controller has seen that, the revision that it names as wanted may be the failed one.
 pub fn possible(order: &Order, live: &Workload) -> bool {
     going(order) == Intent::Return
         && live.kind == WorkloadKind::StatefulSet

@@ -63,8 +63,8 @@ pub(super) fn unremoved(answer: Answer, hitch: Option<String>) -> Answer {
     Answer { message, ..answer }
 }
 
-/// Whether it is told that a look failed: an order that sets something says so, as its deadline runs meanwhile. What comes
-/// of others being faster is mostly gone with the next look; it is told where nothing else was, or time is up.
+/// Whether it is told that a look failed: an order that sets something says so, as its deadline runs meanwhile. What
+/// comes of others being faster is mostly gone with the next look; it is told where nothing else was, or time is up.
 pub(super) fn is_told(order: &Order, error: &Error) -> bool {
     let spec = &order.spec;
     let sets = matches!(spec.intent, Intent::Apply | Intent::Return) && spec.on_drift == OnDrift::Repair;

@@ -44,7 +44,8 @@ impl Reconciler {
         hitches.first()
     }
 
-    /// Deletes an object, gives up its fields, or leaves it as it is. Returns what is waited for where it is not gone yet.
+    /// Deletes an object, gives up its fields, or leaves it as it is. Returns what is waited for where it is not gone
+    /// yet.
     async fn remove(&self, look: &mut Look<'_>, object: &ObjectRef) -> Result<Option<String>, Error> {
         let Some(live) = look.lives.value(object) else { return Ok(None) };
         let Some(kind) = self.kinds.find(&self.client, object).await? else { return Ok(None) };

@@ -24,8 +24,8 @@ pub struct State {
     /// may be our own doing.
     #[serde(default)]
     pub applying: Option<Begun>,
-    /// Objects of the rollout that are not wanted any more and stay as they are: they are never deleted, or can't be without
-    /// its fields.
+    /// Objects of the rollout that are not wanted any more and stay as they are: they are never deleted, or can't be
+    /// without its fields.
     #[serde(default)]
     pub left_behind: Vec<ObjectRef>,
 }
@@ -176,8 +176,8 @@ impl State {
         self.snapshot.as_ref().filter(|snapshot| snapshot.id == id)
     }
 
-    /// Whether it was begun to set what has this hash, for this run. Where the run is not known it counts as this one: what
-    /// is there may then be half of it, and must not be observed as what was there before. What somebody else has
+    /// Whether it was begun to set what has this hash, for this run. Where the run is not known it counts as this one:
+    /// what is there may then be half of it, and must not be observed as what was there before. What somebody else has
     /// changed meanwhile is kept to return to all the same.
     pub fn has_begun(&self, hash: &str, rollout: &AssignedRollout) -> bool {
         let begun = self.applying.as_ref().filter(|begun| begun.hash == hash);

@@ -98,8 +98,9 @@ pub fn wanted(order: &Order, state: &State, place: &str) -> Result<Wanted, Strin
     }
 }
 
-/// Whether nothing can have been applied since what has this name was there. Who was asked to observe it has answered: an
-/// order without any answer follows one that was withdrawn or deleted, and what that has done nobody knows, nor later.
+/// Whether nothing can have been applied since what has this name was there. Who was asked to observe it has answered:
+/// an order without any answer follows one that was withdrawn or deleted, and what that has done nobody knows, nor
+/// later.
 fn is_untouched(order: &Order, state: &State, name: &str) -> bool {
     let is_applied = order.applied_hash().is_some_and(|applied| applied != name);
     let is_known = order.status.as_ref().is_some_and(|said| !said.message.starts_with(LOST));
