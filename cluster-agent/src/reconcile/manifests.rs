@@ -297,6 +297,11 @@ impl Reconciler {
             let again = hitch.as_ref().map(|_| Instant::now() + LATER);
             return Ok((hitches::unremoved(answer, hitch), again));
         }
+        if look.wanted.is_return && look.seen().is_as_wanted() && look.loaded.state.end_other(&look.wanted.hash) {
+            self.check_mark(order).await?;
+            self.check_lease()?;
+            self.write(look).await?;
+        }
         let mut answer = answer;
         for target in look.wanted.objects.iter().filter(|_| look.wanted.is_return) {
             let waiting = look.lives.get(&target.object).filter(|live| live.readiness != Readiness::Ready);

@@ -184,6 +184,11 @@ impl State {
         begun.is_some_and(|begun| begun.rollout.as_ref().is_none_or(|known| known == rollout))
     }
 
+    /// Forgets that something else was begun than what has this hash and is there; returns whether it was.
+    pub fn end_other(&mut self, hash: &str) -> bool {
+        self.applying.take_if(|begun| begun.hash != hash).is_some()
+    }
+
     /// Whether something was applied and nobody knows any more what was there before.
     pub fn is_without_record(&self) -> bool {
         self.snapshot.is_none() && !self.inventory.is_empty()

@@ -167,6 +167,9 @@ fn semantics_13_what_was_begun_counts_for_its_own_run_only() {
     assert_eq!(said(&state, "other"), [false; 3]);
     state.begin("before", &run(1), &[]);
     assert_eq!((said(&state, "wanted"), said(&state, "before")), ([false; 3], [true, false, false]));
+    // All is back without anything having been set; what is applied next is held against what was observed.
+    assert!(state.end_other("another") && !state.end_other("another"));
+    assert_eq!(said(&state, "before"), [false; 3]);
     // Written by an earlier agent, which had not come to its end.
     let earlier: State = serde_json::from_value(json!({"applying": "wanted"})).unwrap();
     assert_eq!((said(&earlier, "wanted"), said(&earlier, "other")), ([true; 3], [false; 3]));
