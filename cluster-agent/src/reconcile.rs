@@ -68,6 +68,14 @@ pub enum Error {
     /// The API server is not there, or somebody else was faster.
     #[error(transparent)]
     Cluster(#[from] cluster::Error),
+    /// The same, of one of several objects.
+    #[error("{object}")]
+    Object {
+        /// Which one.
+        object: String,
+        /// Why.
+        source: cluster::Error,
+    },
     /// The API server refuses what is to be set; that was reported.
     #[error("the API server refuses what is to be set: {0}")]
     Refused(String),
@@ -86,10 +94,15 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether somebody else was faster.
+    fn is_conflict(&self) -> bool {
+        matches!(self, Self::Cluster(error) | Self::Object { source: error, .. } if error.is_conflict())
+    }
+
     fn as_str(&self) -> &'static str {
         match self {
-            Self::Cluster(error) if error.is_conflict() => "conflict",
-            Self::Cluster(_) => "error",
+            _ if self.is_conflict() => "conflict",
+            Self::Cluster(_) | Self::Object { .. } => "error",
             Self::Refused(_) => "refused",
             Self::Restless => "restless",
             Self::Unsettled => "unsettled",
@@ -170,15 +183,22 @@ impl Reconciler {
     async fn look(&self, known: &RolloutAssignment) -> Result<Looked, Error> {
         let mut live = Live::default();
         match &known.spec.workload {
-            _ if known.spec.intent == Intent::Withdraw => {}
+            None if known.spec.intent == Intent::Withdraw => live.objects = self.read_record(&known.spec).await?,
+            Some(_) if known.spec.intent == Intent::Withdraw => {}
             Some(target) => live.workload = self.read_workload(target).await?,
             None => live.objects = Box::pin(self.read_objects(&known.spec)).await?,
         }
         let api: Api<RolloutAssignment> = Api::all(self.client.clone());
         // By the object's own name: somebody may have edited the rollout's.
         let found = call("read the assignment", api.get_opt(&known.name_any())).await?;
-        let Some(current) = found else { return Ok(Looked::Done(Finish::Forget)) };
-        if current.spec.fence != known.spec.fence {
+        let Some(current) = found else {
+            // A look before may have deleted it and not been told so.
+            if known.spec.intent == Intent::Withdraw && self.held.now() {
+                self.forget_objects(&known.spec.rollout.name, &live.objects).await;
+            }
+            return Ok(Looked::Done(Finish::Forget));
+        };
+        if is_outdated(known, &current) {
             return Ok(Looked::Newer(Box::new(current)));
         }
         let mut order = Order::of(&current);
@@ -288,6 +308,30 @@ impl Reconciler {
     }
 }
 
+/// Whether an assignment says something else by now. Under the same fence, too: its objects, or what it was about, may
+/// be written anew, and what was read was not read for that.
+fn is_outdated(known: &RolloutAssignment, current: &RolloutAssignment) -> bool {
+    current.spec != known.spec
+}
+
 fn now() -> k8s_openapi::apimachinery::pkg::apis::meta::v1::Time {
     crds::time_from_millis(Timestamp::now().as_millisecond())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::assignment::fixtures::assignment;
+
+    #[test]
+    fn semantics_15_an_order_that_was_written_anew_is_looked_at_anew_also_under_the_same_fence() {
+        let known = assignment(5);
+        let mut rewritten = assignment(5);
+        rewritten.spec.deadline_seconds += 1;
+        let mut answered = known.clone();
+        answered.metadata.resource_version = Some("42".to_owned());
+        answered.status = Some(crds::RolloutAssignmentStatus::default());
+        let all = [assignment(6), rewritten, answered];
+        assert_eq!(all.map(|current| is_outdated(&known, &current)), [true, true, false]);
+    }
 }

@@ -45,6 +45,7 @@ impl Reconciler {
     }
 
     /// After a return: deletes a pod that the `StatefulSet` would leave behind for ever, and says so (SEMANTICS 18).
+    /// None of `images`: nothing is known to have failed; an empty map: see [`stuck::next`].
     pub(super) async fn unstick(
         &self,
         order: &Order,

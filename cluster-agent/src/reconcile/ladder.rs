@@ -36,7 +36,7 @@ pub trait Sight {
     fn is_as_wanted(&self) -> bool;
     /// Whether what is there has this hash.
     fn is(&self, hash: &str) -> bool;
-    /// Whether the agent has begun to set what is wanted, and has not come to its end.
+    /// Whether the agent has begun to set what is wanted, so that what is there may be its own doing.
     fn is_begun(&self) -> bool;
     /// How well it is.
     fn health(&self) -> Health;
@@ -69,13 +69,11 @@ pub fn next(order: &Order, sight: &impl Sight) -> Next {
     if spec.intent == Intent::Observe {
         return answer(Outcome::Observed, health.message.clone());
     }
-    // Once said under a fence it stands: the hub observes afresh, and what it then finds must not be our doing.
-    if order.answered() == Some(Outcome::PreviousChanged) {
-        return answer(Outcome::PreviousChanged, sight.unexpected());
-    }
-    // So does this, and nothing is set any more, there or back.
-    if let Some(said) = order.status.as_ref().filter(|_| order.answered() == Some(Outcome::Contended)) {
-        return answer(Outcome::Contended, said.message.clone());
+    if stands(order) {
+        return match &order.status {
+            Some(said) if said.outcome == Outcome::Contended => answer(Outcome::Contended, said.message.clone()),
+            _ => answer(Outcome::PreviousChanged, sight.unexpected()),
+        };
     }
     let hash = sight.wanted_hash();
     if sight.is_as_wanted() {
@@ -85,7 +83,7 @@ pub fn next(order: &Order, sight: &impl Sight) -> Next {
         return answer(Outcome::Drifted, sight.reported(order));
     }
     if order.overdue && !order.has_given_up() {
-        return gives_up(order, &health);
+        return Next::Answer(gives_up(order, health.observation));
     }
     let drifted = order.applied_hash() == Some(&hash);
     if drifted && order.contested {
@@ -95,6 +93,20 @@ pub fn next(order: &Order, sight: &impl Sight) -> Next {
         return Next::Set { drifted };
     }
     answer(Outcome::PreviousChanged, sight.unexpected())
+}
+
+/// Whether what was answered under a fence stands, whatever is there. After `PreviousChanged` the hub observes afresh,
+/// and what it then finds must not be our doing; after `Contended` nothing is set any more, there or back.
+pub fn stands(order: &Order) -> bool {
+    matches!(order.answered(), Some(Outcome::PreviousChanged | Outcome::Contended))
+}
+
+/// What is said when an error keeps from going on: the deadline runs meanwhile, and passes.
+pub fn stumbles(order: &Order, workload: WorkloadObservation, error: String) -> Answer {
+    if order.overdue && !order.has_given_up() {
+        return gives_up(order, workload);
+    }
+    answer(order, Some(workload), Outcome::Progressing, error)
 }
 
 /// An answer that is not about health.
@@ -117,10 +129,9 @@ fn running(order: &Order, health: &Health, hash: String) -> Answer {
 }
 
 /// The deadline has passed before it could even be set, or while something of somebody else's was there.
-fn gives_up(order: &Order, health: &Health) -> Next {
+fn gives_up(order: &Order, workload: WorkloadObservation) -> Answer {
     let message = format!("not healthy within {} s: goes back by itself", order.spec.deadline_seconds);
-    let answer = answer(order, Some(health.observation.clone()), Outcome::Progressing, message);
-    Next::Answer(Answer { gives_up: true, ..answer })
+    Answer { gives_up: true, ..answer(order, Some(workload), Outcome::Progressing, message) }
 }
 
 fn returned(order: &Order, health: &Health) -> String {

@@ -4,6 +4,7 @@
 pub mod fields;
 #[cfg(test)]
 mod fixtures;
+mod hitches;
 pub mod kinds;
 pub mod objects;
 pub mod path;
@@ -19,7 +20,7 @@ pub mod store;
 mod trial;
 pub mod wanted;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use crds::{
@@ -40,6 +41,7 @@ use super::ladder::{self, Answer, Next, PRUNED, Sight as _};
 use super::{Error, Reconciler, apply, nodes, now};
 use crate::assignment::Order;
 use crate::cluster;
+use crate::logging::with_causes;
 use crate::work::interests::Place;
 use crate::work::queue::Finish;
 
@@ -47,6 +49,8 @@ use crate::work::queue::Finish;
 const AT_ONCE: usize = 8;
 /// Until the next look while a kind is being defined: the API server serves it a moment later, and tells nobody.
 const SOON: Duration = Duration::from_secs(1);
+/// Until objects that could not be removed are tried again: nobody waits for that.
+const LATER: Duration = Duration::from_secs(30);
 
 /// What was read for one look.
 #[derive(Debug, Default)]
@@ -81,6 +85,20 @@ impl Look<'_> {
 }
 
 impl Reconciler {
+    /// Reads what was kept of a rollout that is withdrawn.
+    pub(super) async fn read_record(&self, spec: &RolloutAssignmentSpec) -> Result<Read, Error> {
+        Ok(Read { loaded: self.records.read(&spec.rollout.name).await?, ..Read::default() })
+    }
+
+    /// Deletes the record of a rollout whose assignment is withdrawn and gone. An order that came since begins one
+    /// anew, and keeps what it has written.
+    pub(super) async fn forget_objects(&self, rollout: &str, read: &Read) {
+        if let Err(error) = self.records.delete(rollout, &read.loaded).await {
+            let place = self.records.place(rollout);
+            tracing::error!(rollout, place, %error, "the record of a withdrawn rollout is left; delete it by hand");
+        }
+    }
+
     /// Reads what was kept of a rollout, and all objects that it is, was or will be about.
     pub(super) async fn read_objects(&self, spec: &RolloutAssignmentSpec) -> Result<Read, Error> {
         let rollout = &spec.rollout.name;
@@ -168,15 +186,23 @@ impl Reconciler {
     ) -> Result<Finish, Error> {
         let rollout = &order.spec.rollout.name;
         if order.spec.intent == Intent::Withdraw {
-            self.check_lease()?;
-            self.records.delete(rollout).await?;
-            return self.withdraw(api, order, current).await;
+            self.check_mark(order).await?;
+            let finish = self.withdraw(api, order, current).await?;
+            self.forget_objects(rollout, &read).await;
+            return Ok(finish);
         }
-        let mut look = match self.look_at(order, read).await? {
+        let mut look = match self.look_at(order, read) {
             Ok(look) => look,
             Err(message) => return self.refuse(api, order, current, (None, message)).await,
         };
-        match self.next_answer(&mut look).await {
+        let next = match self.tried(&look).await {
+            Ok(trials) => {
+                look.trials = trials;
+                self.next_answer(&mut look).await
+            }
+            Err(error) => Err(Halt::Failed(error)),
+        };
+        match next {
             Ok((answer, again)) => {
                 let finish = self.answer(api, order, current, answer).await?;
                 Ok(again.map_or(finish, Finish::At))
@@ -184,6 +210,13 @@ impl Reconciler {
             Err(Halt::Refused(message)) => {
                 let workload = Some(look.seen().health().observation);
                 self.refuse(api, order, current, (workload, message)).await
+            }
+            Err(Halt::Failed(error)) if hitches::is_told(order, &error) => {
+                let workload = WorkloadObservation { snapshot: None, ..look.seen().health().observation };
+                let answer = ladder::stumbles(order, workload, with_causes(&error));
+                let gives_up = answer.gives_up;
+                let finish = self.answer(api, order, current, answer).await?;
+                if gives_up { Ok(finish) } else { Err(error) }
             }
             Err(Halt::Failed(error)) => Err(error),
         }
@@ -205,28 +238,23 @@ impl Reconciler {
         Err(Error::Refused(message))
     }
 
-    /// Finds out what is wanted and what would become of it; else, for people, why nobody can say.
-    async fn look_at<'a>(&self, order: &'a Order, read: Read) -> Result<Result<Look<'a>, String>, Error> {
+    /// Finds out what is wanted; else, for people, why nobody can say.
+    fn look_at<'a>(&self, order: &'a Order, read: Read) -> Result<Look<'a>, String> {
         if !order.intact {
-            return Ok(Err(PRUNED.to_owned()));
+            return Err(PRUNED.to_owned());
         }
         let rollout = &order.spec.rollout.name;
         let Read { mut loaded, lives, refusal } = read;
         if let Some(message) = refusal {
-            return Ok(Err(message));
+            return Err(message);
         }
-        let wanted = match wanted(order, &loaded.state, &self.records.place(rollout)) {
-            Ok(wanted) => wanted,
-            Err(message) => return Ok(Err(message)),
-        };
+        let wanted = wanted(order, &loaded.state, &self.records.place(rollout))?;
         if let Some(message) = wanted::unfit(&wanted, rollout, self.records.namespace()) {
-            return Ok(Err(message));
+            return Err(message);
         }
         let manager = apply::manager(rollout);
         loaded.state.catch_up(&manager, |object| lives.value(object));
-        let mut look = Look { order, manager, wanted, loaded, lives, trials: Trials::default() };
-        look.trials = self.tried(&look).await?;
-        Ok(Ok(look))
+        Ok(Look { order, manager, wanted, loaded, lives, trials: Trials::default() })
     }
 
     /// Takes the next step; returns what to say, and when to look again if that is soon.
@@ -245,23 +273,34 @@ impl Reconciler {
             next = ladder::next(order, &look.seen());
         }
         match next {
-            Next::Answer(answer) => Ok((self.settle(look, answer).await?, None)),
+            Next::Answer(answer) => self.settle(look, answer).await,
             // Somebody was faster; the next look tells who.
             Next::Set { .. } => Err(Halt::Failed(Error::Unsettled)),
         }
     }
 
     /// What is left to do when all is as it is to be: objects of earlier revisions go once those of this one are ready,
-    /// and pods that a `StatefulSet` would leave behind go after a return.
-    async fn settle(&self, look: &mut Look<'_>, answer: Answer) -> Result<Answer, Halt> {
+    /// and pods that a `StatefulSet` would leave behind go after a return. Returns what to say, and when to look again
+    /// if that is soon.
+    async fn settle(&self, look: &mut Look<'_>, answer: Answer) -> Result<(Answer, Option<Instant>), Halt> {
         let order = look.order;
         let is_surplus = !look.wanted.is_return && !look.wanted.gone.is_empty();
         if answer.outcome == Outcome::Healthy && is_surplus && order.spec.on_drift == OnDrift::Repair {
-            self.remove_all(look).await?;
-            return Ok(match ladder::next(order, &look.seen()) {
+            let hitch = match self.remove_all(look).await {
+                Err(halt) if halt.is_for_all() => return Err(halt),
+                removed => removed.err().map(|halt| halt.message()),
+            };
+            let answer = match ladder::next(order, &look.seen()) {
                 Next::Answer(answer) => answer,
                 Next::Set { .. } => answer,
-            });
+            };
+            let again = hitch.as_ref().map(|_| Instant::now() + LATER);
+            return Ok((hitches::unremoved(answer, hitch), again));
+        }
+        if look.wanted.is_return && look.seen().is_as_wanted() && look.loaded.state.end_other(&look.wanted.hash) {
+            self.check_mark(order).await?;
+            self.check_lease()?;
+            self.write(look).await?;
         }
         let mut answer = answer;
         for target in look.wanted.objects.iter().filter(|_| look.wanted.is_return) {
@@ -274,9 +313,9 @@ impl Reconciler {
                 name: target.object.name.clone(),
                 images: live.images(),
             };
-            answer = self.unstick(order, (&named, Some(&live)), Some(live.images()), answer).await?;
+            answer = self.unstick(order, (&named, Some(&live)), Some(BTreeMap::new()), answer).await?;
         }
-        Ok(answer)
+        Ok((answer, None))
     }
 }
 
@@ -292,11 +331,13 @@ enum Halt {
 impl Halt {
     /// What an error about an object means.
     fn of(object: &ObjectRef, error: Error) -> Self {
-        let message = match &error {
-            Error::Cluster(error) => refusals::refused(object, error),
-            _ => None,
-        };
-        message.map_or(Self::Failed(error), Self::Refused)
+        match error {
+            Error::Cluster(source) => match refusals::refused(object, &source) {
+                Some(message) => Self::Refused(message),
+                None => Self::Failed(Error::Object { object: object.to_string(), source }),
+            },
+            error => Self::Failed(error),
+        }
     }
 }
 

@@ -57,11 +57,13 @@ impl PodView {
     }
 }
 
-/// Whether pods may be stuck at all: the images are back, and the `StatefulSet` doesn't become healthy.
+/// Whether pods may be stuck at all: what was there before is back, and the `StatefulSet` doesn't become healthy. Until
+/// its controller has seen that, the revision that it names as wanted may be the failed one.
 pub fn possible(order: &Order, live: &Workload) -> bool {
     going(order) == Intent::Return
         && live.kind == WorkloadKind::StatefulSet
         && live.update_revision.is_some()
+        && live.observed_generation >= live.generation
         && (live.strategy != Strategy::OnDelete || began_with_one_template(order))
 }
 
@@ -73,7 +75,8 @@ fn began_with_one_template(order: &Order) -> bool {
 
 /// The pod to delete next: of those that are not ready and run other images than those to return to, in a revision that
 /// is no longer wanted, the one with the highest ordinal, as the controller itself goes. `None` while another pod is on its way, so
-/// that there is never more than one.
+/// that there is never more than one. Without images it is the revision alone that tells: all of a template goes back
+/// then, and the failed one may have had the same images.
 pub fn next<'a>(images: &BTreeMap<String, String>, live: &Workload, pods: &'a [PodView]) -> Option<&'a PodView> {
     let wanted = live.update_revision.as_deref()?;
     let first = match live.strategy {
@@ -88,7 +91,7 @@ pub fn next<'a>(images: &BTreeMap<String, String>, live: &Workload, pods: &'a [P
         !pod.ready
             && pod.revision != wanted
             && pod.ordinal >= first
-            && images.iter().any(|(name, image)| pod.images.get(name) != Some(image))
+            && (images.is_empty() || images.iter().any(|(name, image)| pod.images.get(name) != Some(image)))
     };
     pods.iter().filter(failed).max_by_key(|pod| pod.ordinal)
 }
@@ -162,6 +165,22 @@ mod tests {
     }
 
     #[test]
+    fn semantics_18_pods_of_whole_objects_are_told_by_their_revision_as_the_images_may_be_the_same() {
+        let good = "ledger:v1";
+        let next_of = |replacements: &[(&str, &str)], pods: &[PodView]| {
+            let live = workload(STATEFUL_SET, replacements);
+            next(&BTreeMap::new(), &live, pods).map(|pod| pod.name.clone())
+        };
+        let stuck = |ordinal| pod(ordinal, BAD, good, false);
+        assert_eq!(next_of(&[], &[pod(0, OLD, good, true), stuck(1), stuck(2)]).as_deref(), Some("ledger-2"));
+        // It serves, is of the revision that is wanted, or below the partition.
+        assert_eq!(next_of(&[], &[pod(2, BAD, good, true)]), None);
+        assert_eq!(next_of(&[], &[pod(2, OLD, good, false)]), None);
+        assert_eq!(next_of(&[("partition: 0", "partition: 2")], &[stuck(1)]), None);
+        assert_eq!(next_of(&[("  updateRevision: ledger-old\n", "")], &[stuck(2)]), None);
+    }
+
+    #[test]
     fn semantics_18_with_on_delete_only_pods_that_are_not_ready_are_made_anew() {
         let on_delete = [("type: RollingUpdate\n    rollingUpdate: {partition: 0}", "type: OnDelete")];
         let (good, bad) = ("ledger:v1", "ledger:v2");
@@ -181,6 +200,9 @@ mod tests {
         mixed.spec.previous.as_mut().unwrap().healthy = false;
         assert!(!possible(&mixed, &live));
         assert!(possible(&mixed, &workload(STATEFUL_SET, &[])), "its controller replaces them anyway");
+        let mut unseen = workload(STATEFUL_SET, &[]);
+        unseen.generation = unseen.observed_generation + 1;
+        assert!(!possible(&back, &unseen), "it names the failed revision");
     }
 
     #[test]

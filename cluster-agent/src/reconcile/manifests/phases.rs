@@ -59,6 +59,11 @@ pub fn is_first(object: &ObjectRef) -> bool {
     place(&FIRST, object).is_some()
 }
 
+/// Whether the API server asks what stands behind it when others are applied: while that is not well, they are refused.
+pub fn is_last(object: &ObjectRef) -> bool {
+    place(&LAST, object).is_some()
+}
+
 /// Puts what is about these objects into the order in which they are applied. Objects of one kind, and those of kinds
 /// that Kubernetes doesn't have itself, stay in the order in which a person wrote them.
 pub fn sort_for_apply<T>(items: &mut [T], object: impl Fn(&T) -> ObjectRef) {
@@ -134,6 +139,12 @@ mod tests {
         let first: Vec<String> = objects().into_iter().filter(is_first).map(|object| object.kind).collect();
         assert_eq!(first, ["Namespace", "CustomResourceDefinition"]);
         assert!(!is_first(&object("example.com/v1", "Namespace", "a")));
+    }
+
+    #[test]
+    fn webhooks_and_the_like_are_told_from_what_they_are_asked_about() {
+        let last: Vec<String> = objects().into_iter().filter(is_last).map(|object| object.kind).collect();
+        assert_eq!(last, ["APIService", "ValidatingWebhookConfiguration"]);
     }
 
     #[test]

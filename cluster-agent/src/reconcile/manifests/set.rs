@@ -7,10 +7,11 @@ use serde_json::Value;
 
 use super::super::{Error, Reconciler};
 use super::fields::FieldSet;
+use super::hitches::Hitches;
 use super::kinds::Kind;
 use super::objects::{self, How};
 use super::sight::Live;
-use super::state::{Entry, is_first, uid};
+use super::state::{Entry, is_first, is_going, uid};
 use super::trial::definition;
 use super::wanted::{WantedObject, seen};
 use super::{Halt, Look, phases, readiness, store};
@@ -26,19 +27,11 @@ impl Reconciler {
             return Err(Halt::Refused(message));
         }
         self.begin(look).await?;
-        let set = self.set_all(look).await;
-        let waiting = match set {
-            Ok(None) if look.wanted.is_return => self.remove_each(look).await.map(|()| None),
-            set => set,
-        };
-        if matches!(waiting, Ok(None)) {
-            look.loaded.state.applying = None;
-        }
+        let waiting = if look.wanted.is_return { self.bring_back(look).await } else { self.set_all(look).await };
         // What was applied until then is noted, whatever kept the rest from it.
         let written = self.write(look).await;
         if let Err(Halt::Failed(error)) = &waiting {
-            let is_conflict = matches!(error, Error::Cluster(error) if error.is_conflict());
-            self.metrics.applied(if is_conflict { "conflict" } else { "failed" });
+            self.metrics.applied(if error.is_conflict() { "conflict" } else { "failed" });
         }
         let waiting = waiting?;
         written?;
@@ -76,7 +69,7 @@ impl Reconciler {
             let is_touched = !state.inventory.is_empty() || lives.0.iter().any(is_ours);
             state.keep(previous, &now, is_touched);
         }
-        state.begin(&look.wanted.hash, &now);
+        state.begin(&look.wanted.hash, &look.order.spec.rollout, &now);
         self.check_mark(look.order).await?;
         self.check_lease()?;
         self.write(look).await
@@ -91,26 +84,50 @@ impl Reconciler {
         }
     }
 
+    /// Goes back: first go those that the API server would ask about the others, then what was there is set, then the
+    /// rest goes. What keeps one object from it keeps no other.
+    async fn bring_back(&self, look: &mut Look<'_>) -> Result<Option<String>, Halt> {
+        let mut hitches = Hitches::default();
+        hitches.note(self.remove_each(look, phases::is_last).await)?;
+        hitches.note(self.set_all(look).await)?;
+        hitches.note(self.remove_each(look, |_| true).await)?;
+        hitches.first()
+    }
+
+    /// Applies all objects that are not as they are to be; on the way back also those after one that fails.
     async fn set_all(&self, look: &mut Look<'_>) -> Result<Option<String>, Halt> {
+        let (mut hitches, goes_on) = (Hitches::default(), look.wanted.is_return);
         let mut targets = look.wanted.objects.clone();
         phases::sort_for_apply(&mut targets, |target| target.object.clone());
         for target in targets {
             if look.seen().is_there(&target) {
                 continue;
             }
-            let object = &target.object;
-            if let Some(waiting) = undefined(look, object) {
-                return Ok(Some(waiting));
+            hitches.note(self.set_next(look, &target).await)?;
+            if !goes_on && !hitches.is_empty() {
+                break;
             }
-            let Some(kind) = self.kinds.find(&self.client, object).await? else {
-                return Ok(Some(format!("waiting until the API server knows the kind {} of {object}", object.kind)));
-            };
-            let applied = self.set_one(look, &target, &kind).await.map_err(|error| Halt::of(object, error))?;
-            let entry = entry(look, &target, &applied);
-            look.loaded.state.note(entry);
-            let live = self.judge(applied).await?;
-            look.lives.put(object, Some(live));
         }
+        hitches.first()
+    }
+
+    /// Applies one object and notes it, or says what has to come first.
+    async fn set_next(&self, look: &mut Look<'_>, target: &WantedObject) -> Result<Option<String>, Halt> {
+        let object = &target.object;
+        if look.lives.value(object).is_some_and(is_going) {
+            return Ok(Some(format!("waiting until {object}, which is being deleted, is gone")));
+        }
+        if let Some(waiting) = undefined(look, object) {
+            return Ok(Some(waiting));
+        }
+        let Some(kind) = self.kinds.find(&self.client, object).await? else {
+            return Ok(Some(format!("waiting until the API server knows the kind {} of {object}", object.kind)));
+        };
+        let applied = self.set_one(look, target, &kind).await.map_err(|error| Halt::of(object, error))?;
+        let entry = entry(look, target, &applied);
+        look.loaded.state.note(entry);
+        let live = self.judge(applied).await?;
+        look.lives.put(object, Some(live));
         Ok(None)
     }
 
@@ -126,7 +143,7 @@ impl Reconciler {
             match objects::apply(&self.client, (object, kind), &body, &look.manager, how).await {
                 Err(error) if error.is_conflict() => {
                     let fresh = objects::read(&self.client, object, kind).await?;
-                    if !look.is_alike(object, live.as_ref(), fresh.as_ref()) {
+                    if !look.is_alike(target, live.as_ref(), fresh.as_ref()) {
                         return Err(error.into());
                     }
                     live = fresh;
@@ -140,11 +157,15 @@ impl Reconciler {
 
 impl Look<'_> {
     /// Whether nobody has changed what the decision was about.
-    fn is_alike(&self, object: &ObjectRef, before: Option<&Value>, fresh: Option<&Value>) -> bool {
+    fn is_alike(&self, target: &WantedObject, before: Option<&Value>, fresh: Option<&Value>) -> bool {
         let (Some(before), Some(fresh)) = (before, fresh) else { return false };
         let owned = |value: &Value| FieldSet::of(&self.manager, value).unwrap_or_default();
-        let set = owned(before).union(&self.trials.would.get(object).map(owned).unwrap_or_default());
-        uid(before) == uid(fresh) && owned(before) == owned(fresh) && set.project(before) == set.project(fresh)
+        let expected = self.seen().expected(target).map(|(set, _)| set);
+        let set = owned(before).union(&expected.unwrap_or_default());
+        uid(before) == uid(fresh)
+            && is_going(before) == is_going(fresh)
+            && owned(before) == owned(fresh)
+            && set.project(before) == set.project(fresh)
     }
 }
 

@@ -10,7 +10,7 @@ use super::super::health::Health;
 use super::super::ladder::{Sight, going};
 use super::fields::{FieldSet, owner_of};
 use super::readiness::Readiness;
-use super::state::{Kept, State, id};
+use super::state::{Kept, State, id, is_going};
 use super::wanted::{Wanted, WantedObject};
 use crate::assignment::Order;
 
@@ -86,11 +86,12 @@ impl Seen<'_> {
         objects.into_iter().map(|object| self.kept(object)).collect()
     }
 
+    /// One that is being deleted counts as missing, which it is soon.
     fn kept(&self, object: &ObjectRef) -> Kept {
-        let live = self.lives.get(object);
+        let live = self.lives.get(object).filter(|live| !is_going(&live.value));
         let owned = |value: &Value| FieldSet::of(self.manager, value).unwrap_or_default();
         let mut set = live.map(|live| owned(&live.value)).unwrap_or_default();
-        if let Some(would) = self.would.get(object) {
+        if let Some(would) = self.would.get(object).filter(|_| live.is_some()) {
             set = set.union(&owned(would));
         }
         let is_ready = live.is_some_and(|live| live.readiness == Readiness::Ready);
@@ -111,12 +112,11 @@ impl Seen<'_> {
                 add("somebody", format!("{object}, which is deleted"));
                 continue;
             };
-            let Some(would) = self.would.get(object) else {
+            let Some((set, expected)) = self.expected(target) else {
                 add("somebody", object.to_string());
                 continue;
             };
-            let set = FieldSet::of(self.manager, would).unwrap_or_default();
-            for path in set.changed(&set.project(would), &set.project(live)) {
+            for path in set.changed(&expected, &set.project(live)) {
                 let who = owner_of(live, &path, self.manager).unwrap_or("somebody");
                 add(who, format!("{object} {path}"));
             }
@@ -125,6 +125,14 @@ impl Seen<'_> {
         texts.truncate(MOST_NAMED);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         first.map(|who| (who, format!("{}{more}", texts.join(", "))))
+    }
+
+    /// What one object is to have of which fields, as far as that is known.
+    pub fn expected(&self, target: &WantedObject) -> Option<(FieldSet, Value)> {
+        let Some(would) = self.would.get(&target.object) else { return target.before.clone() };
+        let set = FieldSet::of(self.manager, would).unwrap_or_default();
+        let expected = set.project(would);
+        Some((set, expected))
     }
 
     fn changes_or_unknown(&self) -> (String, String) {
@@ -157,7 +165,7 @@ impl Seen<'_> {
         let left_behind = self.state.left_behind.iter().filter(|object| self.lives.get(object).is_some());
         let names: Vec<String> = left_behind.map(ToString::to_string).collect();
         if !names.is_empty() {
-            parts.push(format!("left behind, as objects of these kinds are never deleted: {}", names.join(", ")));
+            parts.push(format!("left behind as they are: {}", names.join(", ")));
         }
         parts.join("; ")
     }
@@ -181,7 +189,7 @@ impl Sight for Seen<'_> {
     }
 
     fn is_begun(&self) -> bool {
-        self.state.applying.as_ref() == Some(&self.wanted.hash)
+        self.state.has_begun(&self.wanted.hash, &self.order.spec.rollout)
     }
 
     fn health(&self) -> Health {
@@ -191,6 +199,7 @@ impl Sight for Seen<'_> {
         let is_ready = |live: Option<&Live>| live.is_some_and(|live| live.readiness == Readiness::Ready);
         let is_fine = |(target, live): (&WantedObject, Option<&Live>)| match live {
             None => observes,
+            Some(live) if is_going(&live.value) => observes,
             Some(_) => !target.must_be_ready || is_ready(live),
         };
         let awaits_owner = |(target, live): (&WantedObject, Option<&Live>)| {

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::super::super::ladder::{Answer, Next, next};
 use super::super::fixtures::{OURS, config, config_ref, live, lives, managed, order, ours};
+use super::super::readiness;
 use super::super::state::Entry;
 use super::super::wanted::{seen, wanted};
 use super::*;
@@ -97,8 +98,48 @@ fn semantics_13_objects_are_applied_over_what_was_observed_and_over_nothing_else
     case.lives.0[0].1.as_mut().unwrap().value["data"]["x"] = "9".into();
     assert_eq!(case.answer().outcome, Outcome::PreviousChanged);
     // Unless it had begun already.
-    case.state.applying = Some("wanted".to_owned());
+    case.state.begin("wanted", &case.assignment.spec.rollout.clone(), &[]);
     assert_eq!(case.next(), Next::Set { drifted: false });
+    // For another run.
+    case.assignment.spec.rollout.run += 1;
+    assert_eq!(case.answer().outcome, Outcome::PreviousChanged);
+}
+
+#[test]
+fn semantics_13_what_was_set_and_never_told_is_not_taken_for_what_was_there_before() {
+    let mut case = Case::applied(Some(ours("a", "u1", json!({"x": "changed"}))));
+    case.assignment.spec.expected_hash = Some("before".to_owned());
+    case.answered = None;
+    case.state.begin("wanted", &case.assignment.spec.rollout.clone(), &[]);
+    assert_eq!(case.next(), Next::Set { drifted: false });
+}
+
+#[test]
+fn semantics_20_what_is_being_deleted_counts_as_missing() {
+    let there = ours("a", "u1", json!({"x": "1"}));
+    let mut going = there.clone();
+    going["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+    let of = |live: Option<Value>| {
+        let mut case = Case::new(&[config("a", json!({"x": "1"}))], &[("a", live)]);
+        case.assignment.spec.intent = Intent::Observe;
+        case.would.insert(config_ref("a"), there.clone());
+        if let Some((_, Some(live))) = case.lives.0.first_mut() {
+            live.readiness = readiness::readiness(&live.value);
+        }
+        case.with(|_, seen| (seen.now(), seen.health().observation.healthy))
+    };
+    let (kept, healthy) = of(Some(going.clone()));
+    assert_eq!((id(&kept), kept[0].uid.as_deref(), kept[0].ready, healthy), (id(&of(None).0), None, false, true));
+    assert_ne!(id(&kept), id(&of(Some(there.clone())).0));
+    // It is not back either, also where it need not be ready.
+    let mut case = Case::applied(Some(going));
+    let set = FieldSet::of(OURS, &there).unwrap();
+    let objects = vec![Kept::of(&config_ref("a"), Some(&there), set, false)];
+    case.state.snapshot = Some(super::super::state::Snapshot { id: "before".to_owned(), objects });
+    case.assignment.spec.intent = Intent::Return;
+    assert_eq!(case.answer().outcome, Outcome::Progressing);
+    case.lives = lives(&[("a", Some(there))]);
+    assert_eq!(case.answer().outcome, Outcome::Healthy);
 }
 
 #[test]
@@ -122,7 +163,7 @@ fn semantics_20_what_is_left_behind_is_named_as_long_as_it_is_there() {
     let mut case = Case::applied(Some(ours("a", "u1", json!({"x": "1"}))));
     case.state.left_behind = vec![config_ref("old"), config_ref("gone")];
     case.lives.put(&config_ref("old"), case.lives.get(&config_ref("a")).cloned());
-    let message = "1 of 1 objects ready; left behind, as objects of these kinds are never deleted: ConfigMap shop/old";
+    let message = "1 of 1 objects ready; left behind as they are: ConfigMap shop/old";
     assert_eq!(case.answer().message, message);
 }
 
@@ -193,4 +234,17 @@ fn semantics_13_a_return_is_done_when_all_is_as_before_and_what_came_since_is_go
     assert_eq!(case.answer().applied_hash.as_deref(), Some("before"));
     case.state.note(Entry { object: config_ref("b"), uid: None, created: true, body: None, seen: None });
     assert_eq!(case.next(), Next::Set { drifted: false });
+}
+
+#[test]
+fn semantics_22_on_the_way_back_what_was_there_before_tells_who_has_changed_what() {
+    let theirs = vec![managed(OURS, "Apply", 1, &[]), managed("kubectl-edit", "Update", 2, &["x"])];
+    let mut case = Case::applied(Some(live("a", "u1", json!({"x": "9"}), theirs)));
+    let before = ours("a", "u1", json!({"x": "old"}));
+    let objects = vec![Kept::of(&config_ref("a"), Some(&before), FieldSet::of(OURS, &before).unwrap(), true)];
+    case.state.snapshot = Some(super::super::state::Snapshot { id: "before".to_owned(), objects });
+    case.assignment.spec.intent = Intent::Return;
+    case.would.clear();
+    let said = case.with(|order, seen| seen.reported(order));
+    assert_eq!(said, "kubectl-edit has changed ConfigMap shop/a .data.x");
 }

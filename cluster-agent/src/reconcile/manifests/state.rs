@@ -4,7 +4,7 @@
 //! It is written before anything is applied that it speaks of, so that a crash at any point leaves enough to go on
 //! with, or to go back.
 
-use crds::{ObjectRef, short_sha256};
+use crds::{AssignedRollout, ObjectRef, short_sha256};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -20,12 +20,46 @@ pub struct State {
     /// The objects that the rollout has, or is about to have, fields of.
     #[serde(default)]
     pub inventory: Vec<Entry>,
-    /// Hash of what has begun to be set; none when all of it was.
+    /// What was begun to be set last, whether or not all of it was by now: until something else is begun, what is there
+    /// may be our own doing.
     #[serde(default)]
-    pub applying: Option<String>,
-    /// Objects of the rollout that are not wanted any more and are never deleted.
+    pub applying: Option<Begun>,
+    /// Objects of the rollout that are not wanted any more and stay as they are: they are never deleted, or can't be
+    /// without its fields.
     #[serde(default)]
     pub left_behind: Vec<ObjectRef>,
+}
+
+/// What was begun to be set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", from = "Written")]
+pub struct Begun {
+    /// Hash of it.
+    pub hash: String,
+    /// For which run of which rollout; none: nobody knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<AssignedRollout>,
+}
+
+/// How [`Begun`] may be written: earlier agents wrote the hash alone, and nothing once all was set.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Hash(String),
+    Whole {
+        hash: String,
+        #[serde(default)]
+        rollout: Option<AssignedRollout>,
+    },
+}
+
+impl From<Written> for Begun {
+    fn from(written: Written) -> Self {
+        match written {
+            Written::Hash(hash) => Self { hash, rollout: None },
+            Written::Whole { hash, rollout } => Self { hash, rollout },
+        }
+    }
 }
 
 /// What objects were at one time.
@@ -106,6 +140,11 @@ pub fn uid(live: &Value) -> String {
     live.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
+/// Whether a live object is being deleted: it stays until its finalizers are gone, and is nothing to build on.
+pub fn is_going(live: &Value) -> bool {
+    live.pointer("/metadata/deletionTimestamp").is_some_and(|since| !since.is_null())
+}
+
 impl State {
     /// What is known of an object.
     pub fn entry(&self, object: &ObjectRef) -> Option<&Entry> {
@@ -125,9 +164,29 @@ impl State {
         self.inventory.retain(|entry| !entry.object.is_same(object));
     }
 
+    /// Notes an object that is not wanted any more and stays as it is.
+    pub fn leave(&mut self, object: &ObjectRef) {
+        if !self.left_behind.iter().any(|known| known.is_same(object)) {
+            self.left_behind.push(object.clone());
+        }
+    }
+
     /// The snapshot of this name.
     pub fn snapshot(&self, id: &str) -> Option<&Snapshot> {
         self.snapshot.as_ref().filter(|snapshot| snapshot.id == id)
+    }
+
+    /// Whether it was begun to set what has this hash, for this run. Where the run is not known it counts as this one:
+    /// what is there may then be half of it, and must not be observed as what was there before. What somebody else has
+    /// changed meanwhile is kept to return to all the same.
+    pub fn has_begun(&self, hash: &str, rollout: &AssignedRollout) -> bool {
+        let begun = self.applying.as_ref().filter(|begun| begun.hash == hash);
+        begun.is_some_and(|begun| begun.rollout.as_ref().is_none_or(|known| known == rollout))
+    }
+
+    /// Forgets that something else was begun than what has this hash and is there; returns whether it was.
+    pub fn end_other(&mut self, hash: &str) -> bool {
+        self.applying.take_if(|begun| begun.hash != hash).is_some()
     }
 
     /// Whether something was applied and nobody knows any more what was there before.
@@ -160,16 +219,16 @@ impl State {
         }
     }
 
-    /// What is to be written before the objects are set to what has this hash. `now` is what all of them are at
-    /// present.
-    pub fn begin(&mut self, hash: &str, now: &[Kept]) {
+    /// What is to be written before the objects are set to what has this hash, for this run. `now` is what all of them
+    /// are at present.
+    pub fn begin(&mut self, hash: &str, rollout: &AssignedRollout, now: &[Kept]) {
         for Kept { object, uid, .. } in now {
             if self.entry(object).is_none() {
                 let (object, uid) = (object.clone(), uid.clone());
                 self.inventory.push(Entry { object, uid, created: false, body: None, seen: None });
             }
         }
-        self.applying = Some(hash.to_owned());
+        self.applying = Some(Begun { hash: hash.to_owned(), rollout: Some(rollout.clone()) });
         self.left_behind.retain(|object| !now.iter().any(|kept| kept.object.is_same(object)));
     }
 

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use crds::AssignedRollout;
 use serde_json::json;
 
 use super::super::fixtures::{OURS, config_ref, live, managed, ours};
@@ -9,6 +10,10 @@ use super::*;
 
 fn set(keys: &[&str]) -> FieldSet {
     FieldSet::of(OURS, &live("a", "u", json!({}), vec![managed(OURS, "Apply", 1, keys)])).unwrap()
+}
+
+fn run(number: i64) -> AssignedRollout {
+    AssignedRollout { name: "checkout".to_owned(), uid: "uid-1".to_owned(), run: number }
 }
 
 fn kept(name: &str, live: Option<&Value>, keys: &[&str]) -> Kept {
@@ -93,11 +98,15 @@ fn what_is_about_to_be_applied_is_written_down_without_forgetting_what_was() {
         ..State::default()
     };
     let a = ours("a", "u1", json!({}));
-    state.begin("wanted", &[kept("a", Some(&a), &[]), kept("b", None, &[])]);
+    state.begin("wanted", &run(1), &[kept("a", Some(&a), &[]), kept("b", None, &[])]);
     let new = Entry { object: config_ref("b"), uid: None, created: false, body: None, seen: None };
-    assert_eq!((state.inventory, state.applying.as_deref()), (vec![known, new], Some("wanted")));
+    assert!(state.has_begun("wanted", &run(1)));
+    assert_eq!(state.inventory, [known, new]);
     // What is wanted again is not left behind.
     assert_eq!(state.left_behind, [config_ref("z")]);
+    state.leave(&config_ref("z"));
+    state.leave(&config_ref("y"));
+    assert_eq!(state.left_behind, [config_ref("z"), config_ref("y")]);
 }
 
 #[test]
@@ -142,7 +151,28 @@ fn semantics_20_after_a_crash_only_what_we_were_first_to_write_is_our_making() {
 fn a_state_is_read_as_it_was_written() {
     let a = ours("a", "u1", json!({"x": "1"}));
     let mut state = with_snapshot(vec![kept("a", Some(&a), &["x"]), kept("b", None, &[])]);
-    state.begin("wanted", &[kept("a", Some(&a), &["x"])]);
+    state.begin("wanted", &run(1), &[kept("a", Some(&a), &["x"])]);
     let text = serde_json::to_string(&state).unwrap();
     assert_eq!(serde_json::from_str::<State>(&text).unwrap(), state);
+}
+
+#[test]
+fn semantics_13_what_was_begun_counts_for_its_own_run_only() {
+    let mut state = State::default();
+    assert!(!state.has_begun("wanted", &run(1)));
+    state.begin("wanted", &run(1), &[]);
+    let recreated = AssignedRollout { uid: "uid-2".to_owned(), ..run(1) };
+    let said = |state: &State, hash: &str| [run(1), run(2), recreated.clone()].map(|run| state.has_begun(hash, &run));
+    assert_eq!(said(&state, "wanted"), [true, false, false]);
+    assert_eq!(said(&state, "other"), [false; 3]);
+    state.begin("before", &run(1), &[]);
+    assert_eq!((said(&state, "wanted"), said(&state, "before")), ([false; 3], [true, false, false]));
+    // All is back without anything having been set; what is applied next is held against what was observed.
+    assert!(state.end_other("another") && !state.end_other("another"));
+    assert_eq!(said(&state, "before"), [false; 3]);
+    // Written by an earlier agent, which had not come to its end.
+    let earlier: State = serde_json::from_value(json!({"applying": "wanted"})).unwrap();
+    assert_eq!((said(&earlier, "wanted"), said(&earlier, "other")), ([true; 3], [false; 3]));
+    let done: State = serde_json::from_value(json!({"applying": null})).unwrap();
+    assert!(!done.has_begun("wanted", &run(1)));
 }

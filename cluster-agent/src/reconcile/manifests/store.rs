@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crds::AGENT_MANAGER;
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{DeleteParams, PostParams};
+use kube::api::{DeleteParams, PostParams, Preconditions};
 use kube::{Api, Client};
 
 use super::state::State;
@@ -93,13 +93,33 @@ impl Store {
         Ok(())
     }
 
-    /// Deletes a state; one that is not there is fine.
-    pub async fn delete(&self, rollout: &str) -> Result<(), cluster::Error> {
+    /// Deletes a state that was `loaded`; one that is not there, or was written since, is fine.
+    pub async fn delete(&self, rollout: &str, loaded: &Loaded) -> Result<(), cluster::Error> {
+        let Some(object) = &loaded.object else { return Ok(()) };
         let name = format!("{PREFIX}{rollout}");
-        match call("delete the record of what was applied", self.api.delete(&name, &DeleteParams::default())).await {
-            Ok(_) => Ok(()),
-            Err(error) if error.is_missing() => Ok(()),
-            Err(error) => Err(error),
+        match call("delete the record of what was applied", self.api.delete(&name, &only(object))).await {
+            Err(error) if error.is_missing() || error.is_conflict() => Ok(()),
+            deleted => deleted.map(drop),
         }
+    }
+}
+
+/// Deletes exactly what was read.
+fn only(object: &ConfigMap) -> DeleteParams {
+    let (uid, resource_version) = (object.metadata.uid.clone(), object.metadata.resource_version.clone());
+    DeleteParams::default().preconditions(Preconditions { uid, resource_version })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn semantics_13_only_the_record_that_was_read_is_deleted() {
+        let mut object = ConfigMap::default();
+        object.metadata.uid = Some("u".to_owned());
+        object.metadata.resource_version = Some("17".to_owned());
+        let conditions = only(&object).preconditions.map(|only| (only.uid, only.resource_version));
+        assert_eq!(conditions, Some((Some("u".to_owned()), Some("17".to_owned()))));
     }
 }

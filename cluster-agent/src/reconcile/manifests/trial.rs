@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use crds::{Intent, ObjectRef};
+use crds::{Intent, ObjectRef, OnDrift};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::Value;
 
-use super::super::{Error, Reconciler};
+use super::super::{Error, Reconciler, ladder};
 use super::objects::{self, How};
 use super::wanted::{Wanted, WantedObject};
 use super::{AT_ONCE, Look, refusals};
+use crate::assignment::Order;
 use crate::cluster;
 
 /// What came of trying.
@@ -46,8 +47,8 @@ struct Trial {
 impl Reconciler {
     /// Tries all objects that are not as they are to be.
     pub(super) async fn tried(&self, look: &Look<'_>) -> Result<Trials, Error> {
-        let seen = look.seen();
-        let is_asked = |target: &&WantedObject| !seen.is_there(target);
+        let (seen, are_needed) = (look.seen(), are_needed(look.order, look.wanted.is_return));
+        let is_asked = |target: &&WantedObject| are_needed && !seen.is_there(target);
         let targets: Vec<&WantedObject> = look.wanted.objects.iter().filter(is_asked).collect();
         let tries: Vec<_> = targets.iter().map(|target| self.try_one(look, target)).collect();
         let tried: Vec<Trial> = stream::iter(tries).buffered(AT_ONCE).try_collect().await?;
@@ -103,11 +104,19 @@ impl Reconciler {
             Err(error) if error.is_missing() && live.is_none() && is_about_missing(look, &error) => {}
             Err(error) => match refusals::refused(object, &error) {
                 Some(refused) => trial.refused = Some(refused),
-                None => return Err(error.into()),
+                None => return Err(Error::Object { object: object.to_string(), source: error }),
             },
         }
         Ok(trial)
     }
+}
+
+/// Whether it matters what objects would become. It doesn't where an answer stands, nor on the way back: fields are
+/// taken over there in any case, and what the API server doesn't take must not keep the rest from going back.
+fn are_needed(order: &Order, is_return: bool) -> bool {
+    let is_exact = order.spec.expected_hash.is_some() && !order.has_given_up();
+    let goes_back = is_return && order.spec.on_drift == OnDrift::Repair && !is_exact;
+    !ladder::stands(order) && !goes_back
 }
 
 impl Look<'_> {
@@ -141,4 +150,53 @@ fn is_about_missing(look: &Look<'_>, error: &cluster::Error) -> bool {
     let message = error.refusal().unwrap_or_default();
     let names = |target: &WantedObject| message.contains(&format!("\"{}\"", target.object.name));
     look.wanted.objects.iter().any(|target| look.lives.get(&target.object).is_none() && names(target))
+}
+
+#[cfg(test)]
+mod tests {
+    use crds::{Outcome, RolloutAssignmentStatus};
+
+    use super::super::fixtures::order;
+    use super::*;
+    use crate::assignment::fixtures::accepted;
+
+    fn of(intent: Intent, on_drift: OnDrift, answered: Outcome) -> Order {
+        let mut spec = order(&[]).spec;
+        (spec.intent, spec.on_drift) = (intent, on_drift);
+        let mut object = accepted(&spec, None);
+        object.status = Some(RolloutAssignmentStatus {
+            fence: spec.fence,
+            outcome: answered,
+            ..RolloutAssignmentStatus::default()
+        });
+        Order::of(&object)
+    }
+
+    #[test]
+    fn semantics_17_what_the_api_server_would_say_keeps_nothing_from_going_back() {
+        let needed = |intent, on_drift| {
+            let order = of(intent, on_drift, Outcome::Progressing);
+            are_needed(&order, intent == Intent::Return)
+        };
+        assert!(needed(Intent::Observe, OnDrift::Repair) && needed(Intent::Apply, OnDrift::Repair));
+        assert!(!needed(Intent::Return, OnDrift::Repair));
+        // Who has changed what is asked for.
+        assert!(needed(Intent::Return, OnDrift::Report));
+        let apply = of(Intent::Apply, OnDrift::Repair, Outcome::Progressing);
+        assert!(!are_needed(&apply, true), "it goes back by itself");
+        let mut from = of(Intent::Return, OnDrift::Repair, Outcome::Progressing);
+        from.spec.expected_hash = Some("seen".to_owned());
+        assert!(are_needed(&from, true), "what is there is compared with what the hub saw");
+    }
+
+    #[test]
+    fn semantics_22_for_an_answer_that_stands_nothing_is_tried() {
+        for outcome in [Outcome::PreviousChanged, Outcome::Contended] {
+            assert!(!are_needed(&of(Intent::Apply, OnDrift::Repair, outcome), false), "{outcome:?}");
+            assert!(!are_needed(&of(Intent::Return, OnDrift::Report, outcome), true), "{outcome:?}");
+        }
+        let mut next = of(Intent::Apply, OnDrift::Repair, Outcome::PreviousChanged);
+        next.spec.fence.generation += 1;
+        assert!(are_needed(&next, false), "under another fence it doesn't stand");
+    }
 }

@@ -13,6 +13,9 @@ use crate::assignment::Order;
 const UNKNOWN: &str = "the hub has lost the objects of this revision, and this member has not had them; apply the rollout with \
                        other manifests, or undo it";
 
+/// What is said of a return without its record.
+const LOST: &str = "there is no record of what was there before this rollout touched it";
+
 /// What the objects of a rollout are to be.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Wanted {
@@ -88,14 +91,20 @@ pub fn wanted(order: &Order, state: &State, place: &str) -> Result<Wanted, Strin
     match state.snapshot(name) {
         Some(snapshot) => Ok(with(name.to_owned(), before(snapshot), state, true)),
         // It was to be returned before anything was applied, or is back already.
-        None if order.applied_hash().is_none_or(|applied| applied == name) && !state.is_without_record() => {
+        None if is_untouched(order, state, name) => {
             Ok(Wanted { hash: name.to_owned(), objects: Vec::new(), gone: Vec::new(), is_return: true })
         }
-        None => Err(format!(
-            "there is no record of what was there before this rollout touched it: {place} is lost, or about \
-             something else; bring the objects back by hand"
-        )),
+        None => Err(format!("{LOST}: {place} is lost, or about something else; bring the objects back by hand")),
     }
+}
+
+/// Whether nothing can have been applied since what has this name was there. Who was asked to observe it has answered:
+/// an order without any answer follows one that was withdrawn or deleted, and what that has done nobody knows, nor
+/// later.
+fn is_untouched(order: &Order, state: &State, name: &str) -> bool {
+    let is_applied = order.applied_hash().is_some_and(|applied| applied != name);
+    let is_known = order.status.as_ref().is_some_and(|said| !said.message.starts_with(LOST));
+    is_known && !is_applied && !state.is_without_record()
 }
 
 fn with(hash: String, objects: Vec<WantedObject>, state: &State, is_return: bool) -> Wanted {

@@ -82,6 +82,16 @@ fn semantics_13_without_its_record_nothing_is_brought_back_unless_there_is_nothi
         let wanted = wanted(&of(&back, applied), &State::default(), "").unwrap();
         assert!(wanted.objects.is_empty() && wanted.gone.is_empty() && wanted.hash == "before", "{applied:?}");
     }
+    // Its assignment is new: what an earlier one did, whose record went with it, nobody knows.
+    let new = Order::of(&accepted(&back.spec, None));
+    assert_eq!(wanted(&new, &State::default(), "ConfigMap x/y").unwrap_err(), lost);
+    assert!(wanted(&new, &state(), "").is_ok(), "the record is there");
+    // Having said so makes it no better, also when it is tried again.
+    let mut again = accepted(&back.spec, None);
+    again.spec.fence.generation += 1;
+    let status = RolloutAssignmentStatus { outcome: Outcome::Refused, message: lost.clone(), ..Default::default() };
+    again.status = Some(status);
+    assert_eq!(wanted(&Order::of(&again), &State::default(), "ConfigMap x/y").unwrap_err(), lost);
     // Something was applied since the record was lost.
     let mut since = state();
     since.snapshot = None;
