@@ -184,6 +184,16 @@ impl State {
         begun.is_some_and(|begun| begun.rollout.as_ref().is_none_or(|known| known == rollout))
     }
 
+    /// Forgets all of another rollout that had the same name, and left its record behind: what that one made is not for this
+    /// one to remove. A rollout that goes on for another one knows what that has kept, by the name in `previous`.
+    pub fn disown(&mut self, rollout: &AssignedRollout, previous: Option<&str>) {
+        let begun_for = self.applying.as_ref().and_then(|begun| begun.rollout.as_ref());
+        let is_other = begun_for.is_some_and(|other| other.uid != rollout.uid);
+        if is_other && previous.is_none_or(|name| self.snapshot(name).is_none()) {
+            *self = Self::default();
+        }
+    }
+
     /// Forgets that something else was begun than what has this hash and is there; returns whether it was.
     pub fn end_other(&mut self, hash: &str) -> bool {
         self.applying.take_if(|begun| begun.hash != hash).is_some()

@@ -157,6 +157,24 @@ fn a_state_is_read_as_it_was_written() {
 }
 
 #[test]
+fn semantics_20_what_another_rollout_of_the_same_name_has_made_is_not_for_this_one_to_remove() {
+    let mut left = State::default();
+    left.keep(None, &[], false);
+    left.begin("wanted", &run(1), &[]);
+    let name = left.snapshot.as_ref().unwrap().id.clone();
+    let recreated = AssignedRollout { uid: "uid-2".to_owned(), ..run(1) };
+    let after = |rollout: &AssignedRollout, previous: Option<&str>| {
+        let mut state = left.clone();
+        state.disown(rollout, previous);
+        state
+    };
+    assert_eq!(after(&run(2), None), left, "its own next run");
+    assert_eq!(after(&recreated, Some(&name)), left, "one that goes on for it");
+    assert_eq!(after(&recreated, None), State::default());
+    assert_eq!(after(&recreated, Some("another")), State::default());
+}
+
+#[test]
 fn semantics_13_what_was_begun_counts_for_its_own_run_only() {
     let mut state = State::default();
     assert!(!state.has_begun("wanted", &run(1)));
