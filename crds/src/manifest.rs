@@ -126,6 +126,13 @@ pub struct FullPayload {
     pub manifests: Vec<Manifest>,
 }
 
+impl FullPayload {
+    /// Whether all that it delivers is in it.
+    pub fn is_whole(&self) -> bool {
+        self.payload.manifests().is_none() || !self.manifests.is_empty()
+    }
+}
+
 /// The objects that one member gets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

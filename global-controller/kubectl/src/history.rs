@@ -44,7 +44,7 @@ pub(crate) async fn undo(hub: &Hub, controller: &str, name: &str, undo: &UndoTo)
         Content::Images(_) => FullPayload { payload: payload.clone(), manifests: Vec::new() },
         Content::Manifests(_) => controller::payload(controller, name, revision).await?,
     };
-    if full.payload.manifests().is_some() && full.manifests.is_empty() {
+    if !full.is_whole() {
         bail!("nobody knows the objects of revision {revision} any more");
     }
     write(hub, rollout.clone(), &full).await?;

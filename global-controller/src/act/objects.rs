@@ -17,7 +17,8 @@ const MAX_KEPT: usize = 32;
 /// Level of the agents' API with which whole objects came.
 const WHOLE_OBJECTS_LEVEL: i32 = 2;
 
-/// Payloads that were sent lately. They are immutable, so none grows stale.
+/// Payloads that were sent lately. They are immutable, so none grows stale; one whose objects are not known is not kept, as it
+/// may be written again with them.
 #[derive(Debug, Default)]
 pub(crate) struct Kept(Mutex<BTreeMap<(String, Revision), Arc<FullPayload>>>);
 
@@ -49,7 +50,7 @@ pub(crate) async fn payload(
     let Some(stored) = world.store.get(&key).await? else { return Ok(None) };
     let found: Option<FullPayload> = read(&key, &stored.value);
     let found = found.map(Arc::new);
-    if let Some(found) = &found {
+    if let Some(found) = found.as_ref().filter(|found| found.is_whole()) {
         world.kept.put(of, Arc::clone(found));
     }
     Ok(found)
@@ -73,7 +74,7 @@ pub(crate) async fn fill(world: &World, assignment: &mut RolloutAssignment) -> R
         return Ok(());
     };
     let (rollout, revision) = (&spec.rollout.name, spec.revision.as_str());
-    let Some(full) = payload(world, &spec.rollout.uid, &spec.revision).await? else {
+    let Some(full) = payload(world, &spec.rollout.uid, &spec.revision).await?.filter(|full| full.is_whole()) else {
         tracing::warn!(rollout, revision, "the objects of this revision are not known any more");
         return Ok(());
     };
