@@ -115,6 +115,11 @@ impl Order {
         self.status.as_ref().filter(|status| status.fence == self.spec.fence).map(|status| status.outcome)
     }
 
+    /// Name of what the objects were before.
+    pub fn snapshot(&self) -> Option<&str> {
+        self.spec.previous.as_ref()?.snapshot.as_deref()
+    }
+
     /// Whether the agent returns by itself when the workload is not healthy in time: it may, and knows where to.
     pub fn returns_by_itself(&self) -> bool {
         let spec = &self.spec;

@@ -60,7 +60,8 @@ pub use plan::{
     PlannedObject, PlannedStep,
 };
 pub use report::{
-    AGENT_API_LEVEL, AgentInfo, AssignmentEvent, Heartbeat, Heartbeats, Leader, Register, Report, Reports, Upload,
+    AGENT_API_LEVEL, AgentInfo, AssignmentEvent, FIRST_API_LEVEL, Heartbeat, Heartbeats, Leader, OBJECTS_API_LEVEL,
+    Register, Report, Reports, Upload,
 };
 pub use rollout::{
     Approval, Canary, ClusterScopeRollout, ClusterScopeRolloutSpec, FailureTolerance, Rollback, RollbackMode,

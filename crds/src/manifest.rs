@@ -114,6 +114,16 @@ impl Manifests {
     }
 }
 
+/// "Deployment shop/checkout", or "5 objects".
+impl fmt::Display for Manifests {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.objects.as_slice() {
+            [one] => one.fmt(f),
+            objects => write!(f, "{} objects", objects.len()),
+        }
+    }
+}
+
 /// A payload with everything in it, as the hub keeps it and undo writes it back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

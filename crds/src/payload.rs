@@ -82,8 +82,8 @@ impl Payload {
     /// The lowest [`crate::AGENT_API_LEVEL`] of an agent that can carry it out.
     pub fn api_level(&self) -> i32 {
         match &self.content {
-            Content::Images(_) => 1,
-            Content::Manifests(_) => 2,
+            Content::Images(_) => crate::FIRST_API_LEVEL,
+            Content::Manifests(_) => crate::OBJECTS_API_LEVEL,
         }
     }
 }

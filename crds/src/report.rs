@@ -44,12 +44,16 @@ pub struct Upload {
     pub complete: bool,
 }
 
-/// What agents of this release understand: 1 images of workloads, 2 whole objects as well. It rises with what a rollout may
-/// need of an agent; an agent is never sent what is above its own level.
-pub const AGENT_API_LEVEL: i32 = 2;
+/// What agents understand that say nothing of it: images of workloads.
+pub const FIRST_API_LEVEL: i32 = 1;
+/// What agents must understand for whole objects.
+pub const OBJECTS_API_LEVEL: i32 = 2;
+/// What agents of this release understand. It rises with what a rollout may need of an agent; an agent is never sent what is
+/// above its own level.
+pub const AGENT_API_LEVEL: i32 = OBJECTS_API_LEVEL;
 
 fn first_level() -> i32 {
-    1
+    FIRST_API_LEVEL
 }
 
 /// What an agent says about itself and its member.

@@ -267,7 +267,7 @@ impl World {
                 let (uploaded, api_level) = {
                     let mirror = self.mirror();
                     let info = mirror.member(name).and_then(|member| member.info.as_ref());
-                    (mirror.is_uploaded(name), info.map_or(1, |info| info.api_level))
+                    (mirror.is_uploaded(name), info.map_or(crds::FIRST_API_LEVEL, |info| info.api_level))
                 };
                 let reachable = self.reachability(name);
                 (name.clone(), MemberFacts { labels, reachable, cordoned, uploaded, api_level })

@@ -7,7 +7,7 @@ use std::time::Instant;
 use crds::{AssignedWorkload, Outcome, RolloutAssignment};
 use kube::Api;
 
-use super::ladder::Answer;
+use super::ladder::{Answer, deed};
 use super::plan::{self, Images, Step, plan};
 use super::workload::{self, Workload};
 use super::{Error, Reconciler, apply, nodes, now, stuck};
@@ -110,11 +110,7 @@ impl Reconciler {
             Ok(applied) => applied,
             Err(error) => return self.not_applied(api, order, current, live, error).await,
         };
-        self.metrics.applied(match images.drifted {
-            true => "repaired",
-            false if order.has_given_up() => "reverted",
-            false => "applied",
-        });
+        self.metrics.applied(deed(order, images.drifted));
         let (rollout, intent) = (&order.spec.rollout.name, order.spec.intent.as_str());
         tracing::info!(rollout, intent, fence = %order.spec.fence, drifted = images.drifted, "set the images");
         if applied.runs(&images.images) {

@@ -138,6 +138,15 @@ fn returned(order: &Order, health: &Health) -> String {
     format!("not healthy within {} s: went back by itself; {}", order.spec.deadline_seconds, health.message)
 }
 
+/// What was done when something was set, for the metrics.
+pub fn deed(order: &Order, drifted: bool) -> &'static str {
+    match drifted {
+        true => "repaired",
+        false if order.has_given_up() => "reverted",
+        false => "applied",
+    }
+}
+
 /// Where it is to go: what was not healthy in time goes back.
 pub fn going(order: &Order) -> Intent {
     if order.has_given_up() { Intent::Return } else { order.spec.intent }

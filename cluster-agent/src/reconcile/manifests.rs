@@ -248,8 +248,7 @@ impl Reconciler {
         if let Some(message) = refusal {
             return Err(message);
         }
-        let previous = order.spec.previous.as_ref().and_then(|previous| previous.snapshot.as_deref());
-        loaded.state.disown(&order.spec.rollout, previous);
+        loaded.state.disown(&order.spec.rollout, order.snapshot());
         let wanted = wanted(order, &loaded.state, &self.records.place(rollout))?;
         if let Some(message) = wanted::unfit(&wanted, rollout, self.records.namespace()) {
             return Err(message);

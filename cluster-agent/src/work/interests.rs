@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crds::ROLLOUT_LABEL;
 use futures::StreamExt as _;
 use kube::api::{DynamicObject, PartialObjectMeta};
 use kube::core::ApiResource;
@@ -15,11 +16,9 @@ use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::queue::Queue;
+use super::watches::WATCH_SECONDS;
 use crate::logging::with_causes;
-use crate::reconcile::manifests::fields::ROLLOUT_LABEL;
 
-/// A dead watch is noticed 5 s after this; resync works meanwhile.
-const WATCH_SECONDS: u32 = 240;
 /// The objects of a rollout become known one look after another.
 const SETTLE: Duration = Duration::from_millis(20);
 

@@ -23,7 +23,7 @@ use crate::assignment::WorkloadTarget;
 use crate::logging::with_causes;
 
 /// A dead watch is noticed 5 s after this; resync works meanwhile.
-const WATCH_SECONDS: u32 = 240;
+pub(super) const WATCH_SECONDS: u32 = 240;
 /// Changes of assignments come in bunches when a list arrives.
 const SETTLE: Duration = Duration::from_millis(20);
 

@@ -72,7 +72,7 @@ pub struct MemberFacts {
 }
 
 fn first_level() -> i32 {
-    1
+    crds::FIRST_API_LEVEL
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // As serde hands it over.

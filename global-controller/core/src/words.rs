@@ -77,10 +77,7 @@ pub(crate) fn partial(members: &[&str]) -> String {
 pub(crate) fn workload(payload: &Payload) -> String {
     match &payload.content {
         Content::Images(workload) => format!("{} {}/{}", workload.kind, workload.namespace, workload.name),
-        Content::Manifests(manifests) => match manifests.objects.as_slice() {
-            [one] => one.to_string(),
-            objects => format!("{} objects", objects.len()),
-        },
+        Content::Manifests(manifests) => manifests.to_string(),
     }
 }
 

@@ -84,10 +84,7 @@ pub(crate) fn row(rollout: &ClusterScopeRollout, now: Timestamp) -> [String; 8] 
 pub(crate) fn content(payload: &Payload) -> String {
     match &payload.content {
         Content::Images(workload) => images(&workload.images),
-        Content::Manifests(manifests) => match manifests.objects.as_slice() {
-            [one] => one.to_string(),
-            objects => format!("{} objects", objects.len()),
-        },
+        Content::Manifests(manifests) => manifests.to_string(),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crds::{FullPayload, Intent, Revision, RolloutAssignment};
+use crds::{FullPayload, Intent, OBJECTS_API_LEVEL, Revision, RolloutAssignment};
 use federated_store::ReadError;
 use rollout_core::manifests::render;
 
@@ -13,9 +13,6 @@ use crate::world::World;
 
 /// Payloads that are kept to be sent again: a wave asks for the same one many times. Each has at most 192 KiB of objects.
 const MAX_KEPT: usize = 32;
-
-/// Level of the agents' API with which whole objects came.
-const WHOLE_OBJECTS_LEVEL: i32 = 2;
 
 /// Payloads that were sent lately. They are immutable, so none grows stale; one whose objects are not known is not kept, as it
 /// may be written again with them.
@@ -62,7 +59,7 @@ pub(crate) fn is_understood(world: &World, member: &str, assignment: &RolloutAss
     let mirror = world.mirror();
     let info = mirror.member(member).and_then(|member| member.info.as_ref());
     // Nobody was told of whole objects before the agent had introduced itself.
-    assignment.spec.manifests.is_none() || info.is_none_or(|info| info.api_level >= WHOLE_OBJECTS_LEVEL)
+    assignment.spec.manifests.is_none() || info.is_none_or(|info| info.api_level >= OBJECTS_API_LEVEL)
 }
 
 /// Puts in the objects of an order that needs them. Where nobody knows them any more it goes without: an agent that has had

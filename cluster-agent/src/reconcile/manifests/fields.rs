@@ -5,13 +5,11 @@
 
 use std::collections::BTreeMap;
 
+use crds::ROLLOUT_LABEL;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::path::{FieldPath, Step};
-
-/// Label that says of which rollout an object is: written by the agent, and no part of what a person wants.
-pub const ROLLOUT_LABEL: &str = "rollout.example.com/rollout";
 
 /// What says which object it is, or is the API server's own.
 const IDENTITY: [&str; 8] =

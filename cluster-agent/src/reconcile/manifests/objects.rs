@@ -1,13 +1,12 @@
 //! Single objects of any kind: reading, applying and deleting them. Client required; the body of an apply is pure.
 
-use crds::{ObjectRef, is_dns_label, is_dns_part};
+use crds::{ObjectRef, ROLLOUT_LABEL, is_dns_label, is_dns_part};
 use kube::api::{
     DeleteParams, DynamicObject, Patch, PatchParams, Preconditions, PropagationPolicy, ValidationDirective,
 };
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
-use super::fields::ROLLOUT_LABEL;
 use super::kinds::Kind;
 use super::state::uid;
 use crate::cluster::{Error, call};
@@ -107,11 +106,7 @@ pub fn body(manifest: &Value, rollout: &str, live: Option<&Value>) -> Value {
 
 /// The body by which a field manager gives up all that it has applied to exactly this object.
 pub fn nothing(object: &ObjectRef, live: &Value) -> Value {
-    let mut metadata = json!({"name": object.name, "uid": uid(live)});
-    if !object.namespace.is_empty() {
-        metadata["namespace"] = object.namespace.clone().into();
-    }
-    json!({"apiVersion": object.api_version, "kind": object.kind, "metadata": metadata})
+    manifest(object, &json!({"metadata": {"uid": uid(live)}}))
 }
 
 /// The manifest that gives an object these fields.

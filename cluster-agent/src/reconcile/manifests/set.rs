@@ -5,6 +5,7 @@ use std::time::Instant;
 use crds::ObjectRef;
 use serde_json::Value;
 
+use super::super::ladder::deed;
 use super::super::{Error, Reconciler};
 use super::fields::FieldSet;
 use super::hitches::Hitches;
@@ -43,11 +44,7 @@ impl Reconciler {
 
     fn was_set(&self, look: &Look<'_>, drifted: bool) {
         let order = look.order;
-        self.metrics.applied(match drifted {
-            true => "repaired",
-            false if order.has_given_up() => "reverted",
-            false => "applied",
-        });
+        self.metrics.applied(deed(order, drifted));
         let (rollout, intent) = (&order.spec.rollout.name, order.spec.intent.as_str());
         let objects = look.wanted.objects.len();
         tracing::info!(rollout, intent, fence = %order.spec.fence, drifted, objects, "applied the objects");
@@ -59,7 +56,6 @@ impl Reconciler {
     /// Writes down what is there, and what is about to be set.
     async fn begin(&self, look: &mut Look<'_>) -> Result<(), Halt> {
         let now = look.seen().now();
-        let previous = look.order.spec.previous.as_ref().and_then(|previous| previous.snapshot.as_deref());
         let (state, lives) = (&mut look.loaded.state, &look.lives);
         state.left_behind.retain(|object| lives.get(object).is_some());
         if !look.wanted.is_return {
@@ -67,7 +63,7 @@ impl Reconciler {
                 live.as_ref().is_some_and(|live| FieldSet::of(&look.manager, &live.value).is_some())
             };
             let is_touched = !state.inventory.is_empty() || lives.0.iter().any(is_ours);
-            state.keep(previous, &now, is_touched);
+            state.keep(look.order.snapshot(), &now, is_touched);
         }
         state.begin(&look.wanted.hash, &look.order.spec.rollout, &now);
         self.check_mark(look.order).await?;

@@ -10,11 +10,13 @@ use kube::{Api, Client};
 use super::state::State;
 use crate::cluster::{self, call};
 
-/// What its name begins with; the rollout's name follows.
-const PREFIX: &str = "cluster-agent-manifests-";
 const KEY: &str = "state";
 /// What a `ConfigMap` holds in all (1 MiB), without its key.
 const MAX_BYTES: usize = (1 << 20) - KEY.len();
+
+fn name(rollout: &str) -> String {
+    format!("cluster-agent-manifests-{rollout}")
+}
 
 /// Why a state can't be kept.
 #[derive(Debug, thiserror::Error)]
@@ -55,12 +57,12 @@ impl Store {
 
     /// For people: where the state of a rollout is.
     pub fn place(&self, rollout: &str) -> String {
-        format!("ConfigMap {}/{PREFIX}{rollout}", self.namespace)
+        format!("ConfigMap {}/{}", self.namespace, name(rollout))
     }
 
     /// Reads a state from a quorum.
     pub async fn read(&self, rollout: &str) -> Result<Loaded, cluster::Error> {
-        let name = format!("{PREFIX}{rollout}");
+        let name = name(rollout);
         let object = call("read the record of what was applied", self.api.get_opt(&name)).await?;
         let text = object.as_ref().and_then(|object| object.data.as_ref()?.get(KEY));
         let state = text.and_then(|text| {
@@ -79,7 +81,7 @@ impl Store {
         if text.len() > MAX_BYTES {
             return Err(Error::TooLarge(text.len()));
         }
-        let name = format!("{PREFIX}{rollout}");
+        let name = name(rollout);
         let parameters = PostParams { field_manager: Some(AGENT_MANAGER.to_owned()), ..PostParams::default() };
         let mut object = loaded.object.clone().unwrap_or_default();
         object.metadata.name = Some(name.clone());
@@ -96,7 +98,7 @@ impl Store {
     /// Deletes a state that was `loaded`; one that is not there, or was written since, is fine.
     pub async fn delete(&self, rollout: &str, loaded: &Loaded) -> Result<(), cluster::Error> {
         let Some(object) = &loaded.object else { return Ok(()) };
-        let name = format!("{PREFIX}{rollout}");
+        let name = name(rollout);
         match call("delete the record of what was applied", self.api.delete(&name, &only(object))).await {
             Err(error) if error.is_missing() || error.is_conflict() => Ok(()),
             deleted => deleted.map(drop),

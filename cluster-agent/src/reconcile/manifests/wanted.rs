@@ -1,10 +1,10 @@
 //! What the objects of a rollout are to be: from the order, and from what the agent has kept. Pure.
 
-use crds::{GROUP, Intent, Manifest, ObjectRef, short_sha256};
+use crds::{GROUP, Intent, Manifest, ObjectRef, ROLLOUT_LABEL, short_sha256};
 use serde_json::Value;
 
 use super::super::ladder::{NOWHERE, going};
-use super::fields::{FieldSet, ROLLOUT_LABEL};
+use super::fields::FieldSet;
 use super::objects;
 use super::state::{Entry, Snapshot, State, uid};
 use crate::assignment::Order;
@@ -87,7 +87,7 @@ pub fn wanted(order: &Order, state: &State, place: &str) -> Result<Wanted, Strin
         let hash = spec.content_hash().unwrap_or_default();
         return Ok(with(hash, objects, state, false));
     }
-    let name = spec.previous.as_ref().and_then(|previous| previous.snapshot.as_deref()).ok_or(NOWHERE)?;
+    let name = order.snapshot().ok_or(NOWHERE)?;
     match state.snapshot(name) {
         Some(snapshot) => Ok(with(name.to_owned(), before(snapshot), state, true)),
         // It was to be returned before anything was applied, or is back already.

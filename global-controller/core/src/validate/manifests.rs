@@ -6,6 +6,7 @@ use crds::{Manifest, ObjectRef, is_dns_part};
 use serde_json::Value;
 
 use super::{Concern, Problem, Problems};
+use crate::Target;
 use crate::manifests::MAX_BYTES;
 
 /// Most objects of one payload.
@@ -32,8 +33,12 @@ pub(super) fn check(manifests: &[Manifest], problems: &mut Problems) {
         let field = format!("{FIELD}[{index}]");
         let object = manifest.object();
         check_one(&field, manifest, &object, problems);
-        let identity = (object.group().to_owned(), object.kind.clone(), object.namespace.clone(), object.name.clone());
-        problems.require(known.insert(identity), &field, &object.to_string(), "must not be there twice");
+        problems.require(
+            known.insert(Target::of_object(&object)),
+            &field,
+            &object.to_string(),
+            "must not be there twice",
+        );
     }
 }
 

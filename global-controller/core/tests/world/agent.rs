@@ -182,16 +182,16 @@ impl Agent {
 
     /// An honest answer: what comes of doing as `spec` says.
     fn outcome(&self, spec: &RolloutAssignmentSpec) -> Outcome {
-        if spec.manifests.is_some() {
-            return self.outcome_of_objects(spec);
-        }
-        let Some(runs) = &self.runs else {
-            return if spec.intent == Intent::Withdraw { Outcome::Withdrawn } else { Outcome::WorkloadMissing };
-        };
         let wanted = wanted(spec);
-        let begun = self.has_set(spec, &wanted);
-        let there = wanted.iter().all(|(container, image)| runs.get(container) == Some(image));
-        let expected = spec.expected_hash.as_ref() == Some(&images_hash(runs));
+        let (there, begun, expected) = if spec.manifests.is_some() {
+            self.objects_seen(spec)
+        } else {
+            let Some(runs) = &self.runs else {
+                return if spec.intent == Intent::Withdraw { Outcome::Withdrawn } else { Outcome::WorkloadMissing };
+            };
+            let there = wanted.iter().all(|(container, image)| runs.get(container) == Some(image));
+            (there, self.has_set(spec, &wanted), spec.expected_hash.as_ref() == Some(&images_hash(runs)))
+        };
         match spec.intent {
             Intent::Observe => Outcome::Observed,
             Intent::Withdraw => Outcome::Withdrawn,
@@ -204,21 +204,13 @@ impl Agent {
         }
     }
 
-    fn outcome_of_objects(&self, spec: &RolloutAssignmentSpec) -> Outcome {
+    /// Whether its objects are as assigned, whether it has begun to make them so, and whether they are what was expected.
+    fn objects_seen(&self, spec: &RolloutAssignmentSpec) -> (bool, bool, bool) {
         let wanted = spec.content_hash().expect("there are objects");
         let there =
             if spec.intent == Intent::Return { snapshot(&self.objects) == wanted } else { self.objects == wanted };
-        let expected = spec.expected_hash.as_ref() == Some(&snapshot(&self.objects));
         let begun = self.applied.as_ref().is_some_and(|(fence, hash)| *fence >= self.since(spec) && *hash == wanted);
-        match spec.intent {
-            Intent::Observe => Outcome::Observed,
-            Intent::Withdraw => Outcome::Withdrawn,
-            Intent::Apply | Intent::Return if spec.on_drift == OnDrift::Report && !there => Outcome::Drifted,
-            Intent::Apply if self.has_given_up(spec) => Outcome::Reverted,
-            Intent::Apply if !(begun || there || expected) => Outcome::PreviousChanged,
-            Intent::Apply if self.cursed => Outcome::Progressing,
-            Intent::Apply | Intent::Return => Outcome::Healthy,
-        }
+        (there, begun, spec.expected_hash.as_ref() == Some(&snapshot(&self.objects)))
     }
 
     /// What it says of images in answer to this.
